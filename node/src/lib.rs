@@ -1,0 +1,1 @@
+//! One Quorate storage node.

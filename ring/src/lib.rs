@@ -1,0 +1,18 @@
+//! Quorate's pure values: who owns what ([`Ring`], [`PreferenceList`], [`claim`]), which version wins ([`version`]), and what
+//! is said on the wire ([`wire`]).
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or keeps global state, so every other package, the simulator
+//! and other tools can build on it in seconds.
+
+mod key;
+pub mod limits;
+mod node_id;
+mod position;
+mod quorum;
+pub mod version;
+pub mod wire;
+
+pub use key::{BucketName, InvalidKey, InvalidValue, Key, ObjectKey, Value};
+pub use node_id::{Capacity, ClusterName, InvalidName, NodeId, ZoneName};
+pub use position::{InvalidPartitionCount, PartitionCount, PartitionId, Position};
+pub use quorum::{InvalidQuorum, Quorum};

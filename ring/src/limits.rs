@@ -1,0 +1,33 @@
+//! The bounds that everybody who speaks to a Quorate cluster must keep, in one place. What happens beyond each is said with it.
+
+/// Longest bucket name in bytes. A longer one is refused by [`crate::BucketName`].
+pub const BUCKET_BYTES_MAX: usize = 64;
+/// Longest key in bytes (4 KiB). A longer or empty one is refused by [`crate::Key`].
+pub const KEY_BYTES_MAX: usize = 4 * 1024;
+/// Largest value in bytes (8 MiB). A larger one is refused by [`crate::Value`].
+pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most siblings that one message may carry; a decoder refuses more.
+pub const SIBLINGS_MAX: usize = 1024;
+/// Most items of one `get_many` or `put_many` message; the client splits larger batches.
+pub const BATCH_ITEMS_MAX: usize = 1024;
+/// Most bytes of keys and values in one batch message; the client splits larger batches.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most entries that one page of a scan may hold; a request for more is refused.
+pub const SCAN_ITEMS_MAX: usize = 1024;
+/// A page of a scan ends after the entry that takes it to this many bytes or over.
+pub const SCAN_BYTES_MAX: usize = 1024 * 1024;
+/// Largest frame on the wire. The length is checked before anything is allocated for it; a longer frame ends the connection.
+///
+/// Room for the largest value beside a few siblings of its size.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest context token in bytes: some three thousand actors. A longer one is refused.
+pub const CONTEXT_BYTES_MAX: usize = 64 * 1024;
+/// Most nodes of a cluster.
+pub const NODES_MAX: usize = 4096;
+/// Longest name of a cluster or a zone in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Longest time a request may ask to be worked on, in milliseconds (ten minutes). More is cut to this.
+pub const TIMEOUT_MILLIS_MAX: u32 = 600_000;
+
+const _: () = assert!(VALUE_BYTES_MAX + BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a full batch fits a frame");
+const _: () = assert!(BUCKET_BYTES_MAX <= u8::MAX as usize, "an object key stores the bucket's length in a byte");

@@ -1,0 +1,278 @@
+//! What clients ask and nodes answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::RequestError;
+use crate::version::{ContextToken, Incarnation};
+use crate::{BucketName, Capacity, ClusterName, NodeId, ObjectKey, PartitionCount, PartitionId, Value, ZoneName};
+
+/// A request's number on its connection, chosen by the client; the reply carries it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// From a client to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMessage {
+    /// Comes back with the reply.
+    pub id: RequestId,
+    /// How long from now the client will wait, in milliseconds. Work that nobody waits for any more is dropped.
+    pub timeout_millis: u32,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// From a node to a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMessage {
+    /// Of the request that this answers.
+    pub id: RequestId,
+    /// The answer. A batch may be answered in several [`Response::Many`], which together answer each item once.
+    pub result: Result<Response, RequestError>,
+}
+
+/// Where a write is before it counts as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Durability {
+    /// In the write-ahead log, handed to the operating system: survives the process. Synced in the background.
+    #[default]
+    #[serde(rename = "b")]
+    Buffered,
+    /// On the disk, by an fsync that many writes share: survives the machine.
+    #[serde(rename = "s")]
+    Synced,
+}
+
+/// What a client asks of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Read a key from R replicas. Answered by [`Response::Found`].
+    #[serde(rename = "g")]
+    Get {
+        /// What to read.
+        key: ObjectKey,
+        /// R, or the cluster's default.
+        r: Option<u8>,
+    },
+    /// Write a key to W replicas. Answered by [`Response::Stored`].
+    #[serde(rename = "p")]
+    Put {
+        /// What to write.
+        item: PutItem,
+        /// W, or the cluster's default.
+        w: Option<u8>,
+        /// Where it must be to count, or the cluster's default.
+        durability: Option<Durability>,
+    },
+    /// Delete what the context covers. Answered by [`Response::Stored`].
+    #[serde(rename = "d")]
+    Delete {
+        /// What to delete.
+        key: ObjectKey,
+        /// Of a read: exactly what it covers is deleted.
+        context: ContextToken,
+        /// W, or the cluster's default.
+        w: Option<u8>,
+        /// Where it must be to count, or the cluster's default.
+        durability: Option<Durability>,
+    },
+    /// Several gets. Answered by [`Response::Many`].
+    #[serde(rename = "gm")]
+    GetMany {
+        /// What to read.
+        keys: Vec<ObjectKey>,
+        /// R, or the cluster's default.
+        r: Option<u8>,
+    },
+    /// Several puts, each on its own: some may fail. Answered by [`Response::Many`].
+    #[serde(rename = "pm")]
+    PutMany {
+        /// What to write.
+        items: Vec<PutItem>,
+        /// W, or the cluster's default.
+        w: Option<u8>,
+        /// Where each must be to count, or the cluster's default.
+        durability: Option<Durability>,
+    },
+    /// One page of a bucket's live keys in one partition, in ring order. Answered by [`Response::Page`].
+    #[serde(rename = "s")]
+    Scan {
+        /// Which bucket.
+        bucket: BucketName,
+        /// Which partition.
+        partition: PartitionId,
+        /// The last key of the page before, or the partition's start.
+        after: Option<ObjectKey>,
+        /// Most items of the page.
+        limit: u32,
+        /// R, or the cluster's default.
+        r: Option<u8>,
+    },
+    /// The ring. Answered by [`Response::Ring`].
+    #[serde(rename = "ring")]
+    Ring,
+    /// How this node is. Answered by [`Response::Status`].
+    #[serde(rename = "status")]
+    Status,
+}
+
+/// One write of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutItem {
+    /// What to write.
+    pub key: ObjectKey,
+    /// The value.
+    pub value: Value,
+    /// Of a read: the write replaces exactly what it covers. Without one it replaces nothing and lives beside what there is.
+    pub context: Option<ContextToken>,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// To a get.
+    #[serde(rename = "f")]
+    Found {
+        /// The siblings, in the order of their dots; empty if there is nothing.
+        values: Vec<Value>,
+        /// Covers exactly these values; pass it to the write that replaces them.
+        context: ContextToken,
+    },
+    /// To a put or delete: W replicas have it.
+    #[serde(rename = "w")]
+    Stored {
+        /// How many values the key now has at the coordinator, this one included.
+        siblings: u32,
+        /// Covers the value just written, if nothing else is there: the next write of the same client may pass it instead of
+        /// reading. `None` if there are siblings that the writer has not seen.
+        context: Option<ContextToken>,
+    },
+    /// To a batch, or part of one: the index of an item, and its answer.
+    #[serde(rename = "m")]
+    Many(Vec<(u32, Result<Response, RequestError>)>),
+    /// To a scan.
+    #[serde(rename = "s")]
+    Page {
+        /// Live keys in ring order.
+        items: Vec<ScanItem>,
+        /// Where the next page starts; `None` at the partition's end.
+        next: Option<ObjectKey>,
+    },
+    /// To a question for the ring.
+    #[serde(rename = "ring")]
+    Ring(RingDescription),
+    /// To a question for the status.
+    #[serde(rename = "status")]
+    Status(Box<NodeStatus>),
+}
+
+/// One live key of a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanItem {
+    /// The key.
+    pub key: ObjectKey,
+    /// Its siblings; at least one.
+    pub values: Vec<Value>,
+    /// Covers exactly these values.
+    pub context: ContextToken,
+}
+
+/// A ring as told to a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingDescription {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// N.
+    pub replicas: u8,
+    /// Q.
+    pub partitions: PartitionCount,
+    /// The members, by rising id.
+    pub members: Vec<MemberDescription>,
+    /// For each partition its owner, as an index into `members`.
+    pub owners: Vec<u16>,
+}
+
+/// A member as told to a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberDescription {
+    /// Which node.
+    pub node: NodeId,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+    /// Its zone, if it has one.
+    pub zone: Option<ZoneName>,
+    /// Its weight.
+    pub capacity: Capacity,
+}
+
+/// How a node's process began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartKind {
+    /// With an empty store.
+    #[serde(rename = "f")]
+    First,
+    /// After a stop that provably left everything on disk: the same actor goes on.
+    #[serde(rename = "c")]
+    Clean,
+    /// After a crash of the process only: nothing acknowledged was lost, but a new actor begins.
+    #[serde(rename = "p")]
+    ProcessCrash,
+    /// After a stop that may have lost writes not yet synced, or with a store that was restored or moved: a new actor begins, and
+    /// the node does not count towards reads until it has caught up.
+    #[serde(rename = "l")]
+    PossibleLoss,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Which node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// The release it runs.
+    pub release: String,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// How it began.
+    pub start: StartKind,
+    /// Milliseconds since it began.
+    pub uptime_millis: u64,
+    /// How many shards it runs.
+    pub shards: u16,
+    /// How many partitions it holds a replica of.
+    pub partitions: u32,
+    /// How it sees its peers.
+    pub peers: Vec<PeerStatus>,
+    /// Gets, puts and deletes it coordinated since its start.
+    pub gets: u64,
+    /// See `gets`.
+    pub puts: u64,
+    /// See `gets`.
+    pub deletes: u64,
+    /// Requests it answered with an error since its start.
+    pub errors: u64,
+    /// Replicas it found stale while coordinating, and sent the newer state.
+    pub repairs: u64,
+    /// Requests being worked on now.
+    pub in_flight: u64,
+    /// Keys stored, about (RocksDB's estimate).
+    pub keys_about: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Resident memory of the process in bytes.
+    pub memory_bytes: u64,
+    /// CPU time of the process since its start, in microseconds.
+    pub cpu_micros: u64,
+}
+
+/// How a node sees a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Which peer.
+    pub node: NodeId,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// What was last wrong with it, if it is not connected and something is known.
+    pub problem: Option<String>,
+}

@@ -1,0 +1,170 @@
+//! What can go wrong with a request, told so that the asker knows who is at fault, what was wanted and seen, whether anything
+//! changed and whether to try again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+use crate::version::InvalidContext;
+
+/// What one replica had to say to a request, for errors that name everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaAnswer {
+    /// It did what was asked.
+    #[serde(rename = "d")]
+    Done,
+    /// It answered a read, but may have lost writes and has not caught up, so it does not count towards R.
+    #[serde(rename = "c")]
+    CatchingUp,
+    /// It had too much to do.
+    #[serde(rename = "o")]
+    Overloaded,
+    /// Its storage failed.
+    #[serde(rename = "f")]
+    StorageFailed,
+    /// It does not hold the key's partition.
+    #[serde(rename = "x")]
+    NotResponsible,
+    /// There is no connection to it.
+    #[serde(rename = "u")]
+    Unreachable,
+    /// It was asked and did not answer in time.
+    #[serde(rename = "s")]
+    Silent,
+    /// It was not asked.
+    #[serde(rename = "n")]
+    NotAsked,
+}
+
+impl fmt::Display for ReplicaAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "answered",
+            Self::CatchingUp => "answered but is still catching up after a loss",
+            Self::Overloaded => "is overloaded",
+            Self::StorageFailed => "has a failed storage",
+            Self::NotResponsible => "does not hold the partition",
+            Self::Unreachable => "is unreachable",
+            Self::Silent => "did not answer in time",
+            Self::NotAsked => "was not asked",
+        })
+    }
+}
+
+/// Why a request failed, as the node tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RequestError {
+    /// The request cannot be: the client is at fault and nothing changed. Do not retry.
+    #[error("invalid request: {reason}")]
+    #[serde(rename = "i")]
+    Invalid {
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+    /// The context is not one this cluster gave out for this key. Nothing changed. Do not retry.
+    #[error("invalid context: {0}")]
+    #[serde(rename = "c")]
+    Context(InvalidContext),
+    /// Fewer than R primaries could answer a read. Retry later.
+    #[error("{reached} of the {needed} replicas needed answered the read: {}", Answers(answers))]
+    #[serde(rename = "r")]
+    ReadQuorum {
+        /// R.
+        needed: u8,
+        /// How many answers counted.
+        reached: u8,
+        /// What each primary said, in preference order.
+        answers: Vec<(NodeId, ReplicaAnswer)>,
+    },
+    /// Fewer than W primaries stored a write. It may survive in those that did or were silent: the outcome is unknown unless
+    /// `reached` is 0 and nobody was silent.
+    #[error("{reached} of the {needed} replicas needed stored the write: {}", Answers(answers))]
+    #[serde(rename = "w")]
+    WriteQuorum {
+        /// W.
+        needed: u8,
+        /// How many stored it.
+        reached: u8,
+        /// What each primary said, in preference order.
+        answers: Vec<(NodeId, ReplicaAnswer)>,
+    },
+    /// The node has too much to do and did nothing. Retry later or elsewhere.
+    #[error("{node} is overloaded: {what}")]
+    #[serde(rename = "o")]
+    Overloaded {
+        /// Which node.
+        node: NodeId,
+        /// Which bound was met.
+        what: String,
+    },
+    /// The node's storage failed; it serves nothing until an operator has acted. Retry elsewhere.
+    #[error("the storage of {node} failed: {reason}")]
+    #[serde(rename = "f")]
+    StorageFailed {
+        /// Which node.
+        node: NodeId,
+        /// What its storage said.
+        reason: String,
+    },
+    /// No primary of the key can be reached from the node that got a write, and it is none itself. Nothing changed.
+    #[error("no primary of the key can be reached from {node}: {}", Answers(answers))]
+    #[serde(rename = "p")]
+    NoPrimary {
+        /// The node that says so.
+        node: NodeId,
+        /// The primaries and what is known of each.
+        answers: Vec<(NodeId, ReplicaAnswer)>,
+    },
+    /// The primary that a write was forwarded to went away or was silent: the outcome is unknown.
+    #[error("{node} forwarded the write to {primary}, which went away or did not answer in time; its outcome is unknown")]
+    #[serde(rename = "u")]
+    ForwardLost {
+        /// The node that forwarded.
+        node: NodeId,
+        /// The primary it forwarded to.
+        primary: NodeId,
+    },
+    /// The node is stopping and did nothing. Retry elsewhere.
+    #[error("{node} is stopping")]
+    #[serde(rename = "s")]
+    Stopping {
+        /// Which node.
+        node: NodeId,
+    },
+}
+
+impl RequestError {
+    /// Whether the same request may be sent again, to any node, without any risk that it is done twice.
+    pub fn nothing_changed(&self) -> bool {
+        match self {
+            Self::Invalid { .. }
+            | Self::Context(_)
+            | Self::ReadQuorum { .. }
+            | Self::Overloaded { .. }
+            | Self::NoPrimary { .. }
+            | Self::Stopping { .. } => true,
+            Self::WriteQuorum { reached, answers, .. } => {
+                *reached == 0 && answers.iter().all(|(_, answer)| !matches!(answer, ReplicaAnswer::Silent))
+            }
+            Self::StorageFailed { .. } | Self::ForwardLost { .. } => false,
+        }
+    }
+
+    /// Whether trying again can help at all.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Invalid { .. } | Self::Context(_))
+    }
+}
+
+struct Answers<'a>(&'a [(NodeId, ReplicaAnswer)]);
+
+impl fmt::Display for Answers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (node, answer)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{node} {answer}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! Everything that is said between peers and between clients and nodes, and how it is framed.
+//!
+//! A stream begins with a [`Hello`] from the side that opened it and a [`Welcome`] in answer; then
+//!
+//! ```text
+//! client -> node   ClientMessage     node -> client   NodeMessage
+//! node  <-> node   PeerMessage
+//! ```
+//!
+//! each in one [`frame`]. Messages are MessagePack. The names of variants on the wire are given explicitly and, like the order
+//! of fields, are part of the protocol: golden bytes pin both. Decoding never panics and allocates no more than the bytes
+//! received account for.
+
+pub mod frame;
+mod client_message;
+mod error;
+mod hello;
+mod peer_message;
+
+pub use client_message::{
+    ClientMessage, Durability, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request, RequestId, Response,
+    RingDescription, ScanItem, StartKind,
+};
+pub use error::{ReplicaAnswer, RequestError};
+pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
