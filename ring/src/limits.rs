@@ -8,6 +8,9 @@ pub const KEY_BYTES_MAX: usize = 4 * 1024;
 pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most siblings that one message may carry; a decoder refuses more.
 pub const SIBLINGS_MAX: usize = 1024;
+/// Most bytes that the siblings of one key may have together. A write that would take them above it, and does not replace any,
+/// is refused; replication and repair are not, so replicas still converge.
+pub const SIBLINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most items of one `get_many` or `put_many` message; the client splits larger batches.
 pub const BATCH_ITEMS_MAX: usize = 1024;
 /// Most bytes of keys and values in one batch message; the client splits larger batches.
@@ -30,4 +33,5 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const TIMEOUT_MILLIS_MAX: u32 = 600_000;
 
 const _: () = assert!(VALUE_BYTES_MAX + BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a full batch fits a frame");
+const _: () = assert!(SIBLINGS_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX, "the largest key fits a frame");
 const _: () = assert!(BUCKET_BYTES_MAX <= u8::MAX as usize, "an object key stores the bucket's length in a byte");

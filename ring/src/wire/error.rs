@@ -66,6 +66,19 @@ pub enum RequestError {
     #[error("invalid context: {0}")]
     #[serde(rename = "c")]
     Context(InvalidContext),
+    /// The key already has so many or so large siblings that one more cannot be kept. Nothing changed: read the key, merge, and
+    /// write with the context of the read.
+    #[error(
+        "the key already has {siblings} siblings of {bytes} bytes in all, and this write would add one more; read it, merge, \
+         and write with the context of the read"
+    )]
+    #[serde(rename = "m")]
+    TooManySiblings {
+        /// How many there are.
+        siblings: u32,
+        /// How large they are together.
+        bytes: u64,
+    },
     /// Fewer than R primaries could answer a read. Retry later.
     #[error("{reached} of the {needed} replicas needed answered the read: {}", Answers(answers))]
     #[serde(rename = "r")]
@@ -140,6 +153,7 @@ impl RequestError {
         match self {
             Self::Invalid { .. }
             | Self::Context(_)
+            | Self::TooManySiblings { .. }
             | Self::ReadQuorum { .. }
             | Self::Overloaded { .. }
             | Self::NoPrimary { .. }
@@ -153,7 +167,7 @@ impl RequestError {
 
     /// Whether trying again can help at all.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Invalid { .. } | Self::Context(_))
+        !matches!(self, Self::Invalid { .. } | Self::Context(_) | Self::TooManySiblings { .. })
     }
 }
 
