@@ -41,7 +41,9 @@ impl fmt::Display for NodeId {
 
 /// Why a cluster's or a zone's name was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no valid name: 1 to {NAME_BYTES_MAX} of the characters a-z, 0-9 and '-', with a letter or digit at both ends")]
+#[error(
+    "{name:?} is no valid name: 1 to {NAME_BYTES_MAX} of the characters a-z, 0-9 and '-', with a letter or digit at both ends"
+)]
 pub struct InvalidName {
     /// What was given, cut to a readable length.
     pub name: String,
