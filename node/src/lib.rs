@@ -1,1 +1,3 @@
 //! One Quorate storage node.
+
+pub mod storage;

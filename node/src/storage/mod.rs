@@ -10,14 +10,19 @@
 //! 1. A [`Batch`] is atomic: after any crash all of it is there or nothing.
 //! 2. Writes take effect in the order of submission, and a crash keeps a prefix of that order; never a later write without an
 //!    earlier one of the same handle.
-//! 3. A read or scan sees every write submitted before it on the same handle, and a scan is one consistent snapshot, of objects and
-//!    of the [`Scan::beside`] record alike.
-//! 4. A write completes when it is where its [`Durability`] says: `Buffered` survives the process, `Synced` the machine.
+//! 3. A read or scan sees every write submitted before it on the same handle, and it may see those submitted after it in the same
+//!    turn, because a turn writes before it reads. A scan is one consistent snapshot, of objects and of the [`Scan::beside`]
+//!    record alike.
+//! 4. A write completes when it is where its [`Durability`] says: `Buffered` survives the process, `Synced` the machine. With
+//!    rule 2, a completed `Synced` write says the same of all earlier writes of the handle; one without changes is a barrier.
 //! 5. After a write or sync that failed the store is poisoned: every later operation fails, nothing is guessed.
 //! 6. Nothing is written before [`Storage::flush`], which the owner calls once a turn; everything submitted since the last flush
 //!    is written as one.
+//!
+//! Completions come in no particular order.
 
 pub mod memory;
+mod page;
 
 use bytes::Bytes;
 use quorate_ring::wire::Durability;
@@ -151,6 +156,16 @@ pub enum StorageError {
         /// What the engine said when the write failed.
         reason: String,
     },
+}
+
+impl Operation {
+    /// The changes of a write, which is left without them; nothing of any other operation.
+    fn take_changes(&mut self) -> Vec<Change> {
+        match self {
+            Self::Write { batch, .. } => std::mem::take(&mut batch.changes),
+            Self::Read { .. } | Self::Scan(_) => Vec::new(),
+        }
+    }
 }
 
 /// One shard's handle on the node's store.
