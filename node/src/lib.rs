@@ -1,3 +1,5 @@
 //! One Quorate storage node.
 
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod storage;
