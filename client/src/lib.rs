@@ -1,1 +1,4 @@
-//! Quorate client.
+//! The library applications use to reach a Quorate cluster.
+
+#[cfg(feature = "transport")]
+pub mod transport;

@@ -1,0 +1,150 @@
+//! What it means when a connection cannot be opened or ends, in words that tell what to do.
+
+use quinn::{ConnectError, ConnectionError, TransportErrorCode};
+use quorate_ring::wire::Refusal;
+
+use super::Credentials;
+use super::stream::{ReceiveError, SendError};
+
+/// Alerts of TLS (RFC 8446, section 6.2) that tell what was wrong with a certificate.
+mod alert {
+    pub(super) const BAD_CERTIFICATE: u8 = 42;
+    pub(super) const CERTIFICATE_EXPIRED: u8 = 45;
+    pub(super) const UNKNOWN_CA: u8 = 48;
+    pub(super) const DECRYPT_ERROR: u8 = 51;
+    pub(super) const CERTIFICATE_REQUIRED: u8 = 116;
+    pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
+}
+
+/// Why there is no connection to a node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectProblem {
+    /// The address cannot be used.
+    #[error("{address:?} is no usable address: {reason}; give it as host:port")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers there.
+    #[error("nothing answers there; check that the node runs and that UDP reaches it")]
+    Silent,
+    /// The node's certificate is of another CA.
+    #[error("the node's certificate is not signed by this CA ({authority})")]
+    UnknownAuthority {
+        /// Where our CA's certificate came from.
+        authority: String,
+    },
+    /// The node's certificate is of this CA, but for another name.
+    #[error("the node's certificate is not for {wanted}: the node belongs to another cluster, or is another node")]
+    OtherName {
+        /// The name that was wanted.
+        wanted: String,
+    },
+    /// The node's certificate is not valid now.
+    #[error("the node's certificate has expired or is not valid yet; renew it, or correct the clock")]
+    Expired,
+    /// The node does not accept our certificate.
+    #[error("the node refused this side's certificate ({reason}); it must be valid now and signed by the node's CA")]
+    OwnCertificateRefused {
+        /// In what way.
+        reason: String,
+    },
+    /// Something answers, but no Quorate of this protocol.
+    #[error(
+        "what answers there does not speak this protocol; check the address, and run the same release on both sides"
+    )]
+    OtherProtocol,
+    /// The node refused the stream.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// There was a connection, and it was lost.
+    #[error("the connection was lost: {reason}")]
+    Lost {
+        /// How.
+        reason: String,
+    },
+}
+
+impl ConnectProblem {
+    /// Whether it may go away without anybody acting.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Silent | Self::Lost { .. } | Self::Refused(Refusal::Stopping))
+    }
+
+    /// What an attempt to start connecting failed with.
+    pub fn of_connect(error: &ConnectError, address: &str) -> Self {
+        match error {
+            ConnectError::EndpointStopping => Self::Lost { reason: "this side is closing".to_owned() },
+            other => Self::Address { address: address.to_owned(), reason: other.to_string() },
+        }
+    }
+
+    /// What a handshake failed with, or what ended a connection, when the other side should have held the name `wanted`.
+    pub fn of_connection(error: &ConnectionError, credentials: &Credentials, wanted: &str) -> Self {
+        match error {
+            ConnectionError::TimedOut => Self::Silent,
+            ConnectionError::VersionMismatch => Self::OtherProtocol,
+            ConnectionError::TransportError(error) => match alert_of(error.code) {
+                Some(alert) => Self::of_own_alert(alert, &error.reason, credentials, wanted),
+                None => Self::Lost { reason: error.to_string() },
+            },
+            ConnectionError::ConnectionClosed(close) => match alert_of(close.error_code) {
+                Some(alert) => Self::of_their_alert(alert),
+                None => Self::Lost { reason: close.to_string() },
+            },
+            other => Self::Lost { reason: other.to_string() },
+        }
+    }
+
+    /// The same where a failure to receive is at hand.
+    pub fn of_receive(error: &ReceiveError, credentials: &Credentials, wanted: &str) -> Self {
+        match error {
+            ReceiveError::Connection(error) => Self::of_connection(error, credentials, wanted),
+            ReceiveError::Frame(_) => Self::OtherProtocol,
+            other => Self::Lost { reason: other.to_string() },
+        }
+    }
+
+    /// The same where a failure to send is at hand.
+    pub fn of_send(error: &SendError, credentials: &Credentials, wanted: &str) -> Self {
+        match error {
+            SendError::Connection(error) => Self::of_connection(error, credentials, wanted),
+            other => Self::Lost { reason: other.to_string() },
+        }
+    }
+
+    fn of_own_alert(alert: u8, reason: &str, credentials: &Credentials, wanted: &str) -> Self {
+        match alert {
+            // Two CAs that have the same name differ only in the signature.
+            alert::UNKNOWN_CA | alert::DECRYPT_ERROR => {
+                Self::UnknownAuthority { authority: credentials.authority().to_owned() }
+            }
+            // One alert for both: only the words tell them apart.
+            alert::BAD_CERTIFICATE if reason.contains("not valid for name") => {
+                Self::OtherName { wanted: wanted.to_owned() }
+            }
+            alert::CERTIFICATE_EXPIRED => Self::Expired,
+            alert::NO_APPLICATION_PROTOCOL => Self::OtherProtocol,
+            _ => Self::Lost { reason: reason.to_owned() },
+        }
+    }
+
+    fn of_their_alert(alert: u8) -> Self {
+        let reason = match alert {
+            alert::NO_APPLICATION_PROTOCOL => return Self::OtherProtocol,
+            alert::UNKNOWN_CA | alert::DECRYPT_ERROR => "it is not signed by the CA that the node trusts".to_owned(),
+            alert::CERTIFICATE_EXPIRED => "it has expired or is not valid yet".to_owned(),
+            alert::CERTIFICATE_REQUIRED => "none was presented".to_owned(),
+            other => format!("TLS alert {other}"),
+        };
+        Self::OwnCertificateRefused { reason }
+    }
+}
+
+/// The TLS alert in a QUIC error code (RFC 9001, section 4.8), if it is one.
+fn alert_of(code: TransportErrorCode) -> Option<u8> {
+    let code = u64::from(code);
+    (0x100..0x200).contains(&code).then_some((code & 0xff) as u8)
+}
