@@ -8,11 +8,15 @@ mod key;
 pub mod limits;
 mod node_id;
 mod position;
+mod preference_list;
 mod quorum;
+mod ring;
 pub mod version;
 pub mod wire;
 
 pub use key::{BucketName, InvalidKey, InvalidValue, Key, ObjectKey, Value};
 pub use node_id::{Capacity, ClusterName, InvalidName, NodeId, ZoneName};
 pub use position::{InvalidPartitionCount, PartitionCount, PartitionId, Position};
+pub use preference_list::{PreferenceList, Replica, ReplicaKind};
 pub use quorum::{InvalidQuorum, Quorum};
+pub use ring::{InvalidRing, Member, Ring};
