@@ -1,0 +1,231 @@
+//! Counting replies, apart from sending and from what is in them (Riak's `riak_kv_get_core` and `_put_core`).
+
+use quorate_ring::NodeId;
+use quorate_ring::wire::ReplicaAnswer;
+
+/// What the primaries of a key have said so far to one request.
+///
+/// ```text
+/// NotAsked ──ask──▶ Silent ──record──▶ Done | CatchingUp | Overloaded | StorageFailed | NotResponsible | Unreachable
+///     └───────────────────record────────────────────────────────▲
+/// ```
+///
+/// A node's first definite answer is final: a duplicate, or a late one after the node was given up, does not count again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    needed: u8,
+    answers: Vec<(NodeId, ReplicaAnswer)>,
+    /// Asked, silent, and not to be heard of any more.
+    gone: Vec<NodeId>,
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// More answers are needed and may come.
+    Pending,
+    /// Enough replicas did what was asked.
+    Won,
+    /// Not enough can any more.
+    Lost,
+}
+
+impl Tally {
+    /// Nobody asked yet; `needed` of these must do what is asked.
+    pub fn new(needed: u8, primaries: impl Iterator<Item = NodeId>) -> Self {
+        let answers: Vec<_> = primaries.map(|node| (node, ReplicaAnswer::NotAsked)).collect();
+        assert!(1 <= needed && usize::from(needed) <= answers.len(), "a quorum is valid by construction");
+        Self { needed, answers, gone: Vec::new() }
+    }
+
+    /// Notes that a primary is being asked.
+    pub fn ask(&mut self, node: NodeId) {
+        if let Some((_, answer @ ReplicaAnswer::NotAsked)) = self.entry(node) {
+            *answer = ReplicaAnswer::Silent;
+        }
+    }
+
+    /// Notes a primary's answer. `false` if it is no primary, or has answered before: then nothing changed.
+    pub fn record(&mut self, node: NodeId, answer: ReplicaAnswer) -> bool {
+        match self.entry(node) {
+            Some((_, known @ (ReplicaAnswer::NotAsked | ReplicaAnswer::Silent))) => {
+                *known = answer;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the connection to a primary is gone: if it was asked, it will not answer any more, but may have done what was
+    /// asked; if not, it cannot be.
+    pub fn lose(&mut self, node: NodeId) {
+        match self.entry(node) {
+            Some((_, ReplicaAnswer::Silent)) if !self.gone.contains(&node) => self.gone.push(node),
+            Some((_, answer @ ReplicaAnswer::NotAsked)) => *answer = ReplicaAnswer::Unreachable,
+            _ => {}
+        }
+    }
+
+    /// Where the request stands.
+    ///
+    /// Replicas that are catching up after a loss do not count, with one exception: when *all* primaries have answered there is
+    /// nothing more to know, and the answer is as good as the cluster has.
+    pub fn verdict(&self) -> Verdict {
+        let done = self.count(&ReplicaAnswer::Done);
+        let open = self.open();
+        let all = done + self.count(&ReplicaAnswer::CatchingUp);
+        let needed = usize::from(self.needed);
+        if needed <= done || all == self.answers.len() {
+            Verdict::Won
+        } else if needed <= done + open || all + open == self.answers.len() {
+            Verdict::Pending
+        } else {
+            Verdict::Lost
+        }
+    }
+
+    /// How many more primaries must be asked so that enough answers can come: those needed, less those that did what was asked or
+    /// may yet.
+    pub fn shortfall(&self) -> usize {
+        let hopeful = self.count(&ReplicaAnswer::Done) + self.silent().count();
+        usize::from(self.needed).saturating_sub(hopeful)
+    }
+
+    /// The primaries nobody has asked yet, in preference order.
+    pub fn not_asked(&self) -> impl Iterator<Item = NodeId> {
+        self.with(ReplicaAnswer::NotAsked)
+    }
+
+    /// The primaries that were asked and may yet answer, in preference order.
+    pub fn silent(&self) -> impl Iterator<Item = NodeId> {
+        self.with(ReplicaAnswer::Silent).filter(|node| !self.gone.contains(node))
+    }
+
+    /// How many answered as wanted.
+    pub fn reached(&self) -> u8 {
+        u8::try_from(self.count(&ReplicaAnswer::Done)).expect("a quorum has at most 16 replicas")
+    }
+
+    /// How many must.
+    pub fn needed(&self) -> u8 {
+        self.needed
+    }
+
+    /// What each primary said, in preference order.
+    pub fn answers(&self) -> &[(NodeId, ReplicaAnswer)] {
+        &self.answers
+    }
+
+    fn with(&self, wanted: ReplicaAnswer) -> impl Iterator<Item = NodeId> {
+        self.answers.iter().filter(move |(_, answer)| *answer == wanted).map(|(node, _)| *node)
+    }
+
+    fn count(&self, wanted: &ReplicaAnswer) -> usize {
+        self.answers.iter().filter(|(_, answer)| answer == wanted).count()
+    }
+
+    fn open(&self) -> usize {
+        self.count(&ReplicaAnswer::NotAsked) + self.silent().count()
+    }
+
+    fn entry(&mut self, node: NodeId) -> Option<&mut (NodeId, ReplicaAnswer)> {
+        self.answers.iter_mut().find(|(known, _)| *known == node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u32) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    fn tally(needed: u8) -> Tally {
+        Tally::new(needed, (1..=3).map(node))
+    }
+
+    #[test]
+    fn duplicate_answers_count_once() {
+        let mut tally = tally(2);
+        assert!(tally.record(node(1), ReplicaAnswer::Done));
+        assert!(!tally.record(node(1), ReplicaAnswer::Done));
+        assert_eq!((tally.reached(), tally.verdict()), (1, Verdict::Pending));
+    }
+
+    #[test]
+    fn strangers_do_not_count() {
+        let mut tally = tally(1);
+        assert!(!tally.record(node(4), ReplicaAnswer::Done));
+        assert_eq!(tally.verdict(), Verdict::Pending);
+    }
+
+    #[test]
+    fn lost_as_soon_as_enough_is_impossible() {
+        let mut tally = tally(2);
+        tally.record(node(1), ReplicaAnswer::Overloaded);
+        assert_eq!(tally.verdict(), Verdict::Pending);
+        tally.record(node(3), ReplicaAnswer::Unreachable);
+        assert_eq!(tally.verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn a_lost_connection_ends_the_waiting_but_not_the_doubt() {
+        let mut tally = tally(2);
+        tally.ask(node(1));
+        tally.ask(node(2));
+        tally.lose(node(1));
+        tally.lose(node(2));
+        assert_eq!(tally.verdict(), Verdict::Lost);
+        assert_eq!(tally.answers()[0].1, ReplicaAnswer::Silent);
+        assert!(tally.record(node(1), ReplicaAnswer::Done), "an answer that was already on its way still counts");
+    }
+
+    #[test]
+    fn replicas_catching_up_count_only_when_all_have_answered() {
+        let mut tally = tally(2);
+        tally.record(node(1), ReplicaAnswer::CatchingUp);
+        tally.record(node(2), ReplicaAnswer::Done);
+        assert_eq!(tally.verdict(), Verdict::Pending);
+        let mut lost = tally.clone();
+        lost.record(node(3), ReplicaAnswer::Unreachable);
+        assert_eq!(lost.verdict(), Verdict::Lost);
+        tally.record(node(3), ReplicaAnswer::CatchingUp);
+        assert_eq!(tally.verdict(), Verdict::Won);
+    }
+
+    #[test]
+    fn verdict_agrees_with_a_count_over_every_combination() {
+        use ReplicaAnswer::{CatchingUp, Done, NotAsked, Silent, Unreachable};
+        let kinds = [Done, CatchingUp, Unreachable, Silent, NotAsked];
+        for code in 0..125_usize {
+            let said: Vec<_> = (0..3_u32).map(|index| kinds[code / 5_usize.pow(index) % 5].clone()).collect();
+            for needed in 1..=3 {
+                let mut tally = tally(needed);
+                for (index, answer) in said.iter().enumerate() {
+                    if *answer != NotAsked {
+                        tally.ask(node(index as u32 + 1));
+                        tally.record(node(index as u32 + 1), answer.clone());
+                    }
+                }
+                assert_eq!(tally.verdict(), expected(needed, &said), "{needed} of {said:?}");
+            }
+        }
+    }
+
+    /// Tries every way the open answers may still turn out.
+    fn expected(needed: u8, said: &[ReplicaAnswer]) -> Verdict {
+        let won = |said: &[ReplicaAnswer]| {
+            let done = said.iter().filter(|answer| **answer == ReplicaAnswer::Done).count();
+            let failed = said.iter().any(|answer| !matches!(answer, ReplicaAnswer::Done | ReplicaAnswer::CatchingUp));
+            usize::from(needed) <= done || !failed
+        };
+        if won(said) {
+            return Verdict::Won;
+        }
+        let open = |answer: &ReplicaAnswer| matches!(answer, ReplicaAnswer::Silent | ReplicaAnswer::NotAsked);
+        let best: Vec<_> =
+            said.iter().map(|answer| if open(answer) { ReplicaAnswer::Done } else { answer.clone() }).collect();
+        if won(&best) { Verdict::Pending } else { Verdict::Lost }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a replica keeps in the store, and how it is encoded.
+//!
+//! | column | key | value |
+//! |---|---|---|
+//! | objects | position (8 bytes), object key | format, stripped container |
+//! | dot log | partition (2), node (4), incarnation (8), counter (8) | object key |
+//! | metadata | `c`, partition (2) | format, node clock |
+//! | metadata | `identity` | see [`crate::start`] |
+//!
+//! Numbers are big-endian, so that a partition is one contiguous range and the log of an actor is in the order of its events.
+//! Values are MessagePack behind one byte of format.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_ring::version::{Container, Dot, NodeClock};
+use quorate_ring::{ObjectKey, PartitionCount, PartitionId, Position, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The format that this build writes.
+const FORMAT: u8 = 1;
+const POSITION_BYTES: usize = 8;
+const CLOCK_PREFIX: u8 = b'c';
+
+/// Bytes in the store that are not what this build writes: damage, or a newer release's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("damaged {what}: {reason}")]
+pub struct Damaged {
+    /// What should have been there.
+    pub what: &'static str,
+    /// What was wrong.
+    pub reason: String,
+}
+
+/// Where an object is stored.
+pub fn object(key: &ObjectKey) -> Bytes {
+    object_at(Position::of(key), key)
+}
+
+fn object_at(position: Position, key: &ObjectKey) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(POSITION_BYTES + key.encoded().len());
+    bytes.put_u64(position.point());
+    bytes.put_slice(key.encoded());
+    bytes.freeze()
+}
+
+/// The first place behind an object's.
+pub fn behind(key: &ObjectKey) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(POSITION_BYTES + key.encoded().len() + 1);
+    bytes.put_u64(Position::of(key).point());
+    bytes.put_slice(key.encoded());
+    bytes.put_u8(0);
+    bytes.freeze()
+}
+
+/// Which object is stored in a place.
+pub fn object_key(place: &Bytes) -> Result<ObjectKey, Damaged> {
+    let damaged = |reason: String| Damaged { what: "object's key", reason };
+    if place.len() < POSITION_BYTES {
+        return Err(damaged(format!("{} bytes", place.len())));
+    }
+    ObjectKey::decode(place.slice(POSITION_BYTES..)).map_err(|error| damaged(error.to_string()))
+}
+
+/// The range of a partition's objects: its first place, and the first behind it if there is one.
+pub fn partition(count: PartitionCount, partition: PartitionId) -> (Bytes, Option<Bytes>) {
+    let place = |position: u64| Bytes::copy_from_slice(&position.to_be_bytes());
+    let end = count.last_position(partition).point().checked_add(1);
+    (place(count.first_position(partition).point()), end.map(place))
+}
+
+/// What follows the position in the place of every object of a bucket.
+pub fn bucket_infix(bucket: &str) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + bucket.len());
+    bytes.put_u8(u8::try_from(bucket.len()).expect("a bucket name has at most 64 bytes"));
+    bytes.put_slice(bucket.as_bytes());
+    bytes.freeze()
+}
+
+/// Where the log of a dot is stored.
+pub fn dot_log(partition: PartitionId, dot: Dot) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(22);
+    bytes.put_u16(partition.number());
+    bytes.put_u32(dot.actor.node.number());
+    bytes.put_u64(dot.actor.incarnation.number());
+    bytes.put_u64(dot.counter);
+    bytes.freeze()
+}
+
+/// Where a partition's clock is stored.
+pub fn clock(partition: PartitionId) -> Bytes {
+    let [high, low] = partition.number().to_be_bytes();
+    Bytes::copy_from_slice(&[CLOCK_PREFIX, high, low])
+}
+
+/// Whose clock is stored in a place, if it is a clock's.
+pub fn clock_partition(place: &[u8]) -> Option<PartitionId> {
+    match place {
+        [CLOCK_PREFIX, high, low] => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
+        _ => None,
+    }
+}
+
+/// Encodes what is stored.
+pub fn encode<T: Serialize>(stored: &T) -> Bytes {
+    let mut bytes = vec![FORMAT];
+    rmp_serde::encode::write(&mut bytes, stored).expect("writing our own types to memory does not fail");
+    bytes.into()
+}
+
+/// Decodes a stored container.
+///
+/// # Errors
+/// [`Damaged`] with what was wrong.
+pub fn decode_container(bytes: &[u8]) -> Result<Container<Value>, Damaged> {
+    decode("object", bytes)
+}
+
+/// Decodes a stored clock.
+///
+/// # Errors
+/// [`Damaged`] with what was wrong.
+pub fn decode_clock(bytes: &[u8]) -> Result<NodeClock, Damaged> {
+    decode("node clock", bytes)
+}
+
+/// Decodes what is stored; `what` is for the error.
+///
+/// # Errors
+/// [`Damaged`] with what was wrong.
+pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Damaged> {
+    let damaged = |reason: String| Damaged { what, reason };
+    match bytes.split_first() {
+        Some((&FORMAT, body)) => rmp_serde::from_slice(body).map_err(|error| damaged(error.to_string())),
+        Some((format, _)) => Err(damaged(format!("format {format}; this release reads format {FORMAT}"))),
+        None => Err(damaged("it is empty".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_ring::{BucketName, Key};
+
+    #[test]
+    fn an_object_lies_in_its_partition_and_gives_its_key_back() {
+        let count = PartitionCount::new(8).expect("valid");
+        let bucket = BucketName::new("b").expect("valid");
+        for number in 0..200 {
+            let key = ObjectKey::new(&bucket, &Key::new(format!("key {number}")).expect("valid"));
+            let place = object(&key);
+            let (first, end) = partition(count, count.partition_of(Position::of(&key)));
+            assert!(first <= place && end.is_none_or(|end| place < end));
+            assert!(place < behind(&key));
+            assert_eq!(object_key(&place), Ok(key));
+        }
+    }
+
+    #[test]
+    fn stored_bytes_of_another_format_are_refused() {
+        assert!(decode_container(&[]).is_err());
+        assert!(decode_container(&[2, 0x92]).is_err());
+        assert!(decode_container(&[FORMAT, 0xc1]).is_err());
+    }
+}

@@ -1,0 +1,531 @@
+//! The replica side of a shard: what this node stores of its partitions, and one operation per key at a time
+//! (Riak's `riak_kv_vnode`; the rules are those of the design's section on server-wide clocks).
+//!
+//! A key that is being worked on has a slot:
+//!
+//! ```text
+//!          submit            Reading ──read fails──▶ every waiting operation is told, slot gone
+//! (none) ─────────▶ Reading ──read──▶ run queue ──nothing waits──▶ (none)
+//!                                      │  ▲
+//!                               changes│  │written: acknowledge
+//!                                      ▼  │
+//!                                    Writing ──write fails──▶ the store is poisoned: everybody is told
+//! ```
+//!
+//! While a slot lives its container is known, so the next operation need not read it again; and it starts only when the write
+//! before it is as durable as that asked, so nobody is shown what could still vanish with this process.
+//!
+//! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
+//! on disk never claims an event whose data is not there.
+
+pub mod layout;
+mod slot;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_MAX};
+use quorate_ring::version::{Actor, Container, Dot, NodeClock, VersionVector};
+use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
+
+use self::layout::Damaged;
+use self::slot::{Slot, State};
+use crate::Time;
+use crate::coordinator::CoordinationId;
+use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
+use crate::storage::{Batch, Column, Completion, Operation, OperationId, Scan, StorageError};
+
+/// Who is told how an operation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A coordinator of this shard.
+    Coordinator(CoordinationId),
+    /// A peer.
+    Peer {
+        /// Which.
+        node: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
+    },
+    /// Nobody: repair.
+    Nobody,
+}
+
+/// What a client's write does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Adds a value.
+    Put(Value),
+    /// Adds none.
+    Delete,
+}
+
+/// What is asked of a key's replica.
+#[derive(Clone, Debug)]
+pub enum KeyOperation {
+    /// Read it.
+    Read {
+        /// Who wants it.
+        asker: Asker,
+        /// When the asker no longer waits.
+        deadline: Time,
+    },
+    /// Make a write event of it, as the coordinating replica.
+    Write {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// What it does.
+        event: Event,
+        /// What it replaces.
+        context: VersionVector,
+        /// When it counts as stored here.
+        durability: Durability,
+        /// When the coordinator no longer waits; a write not yet begun is dropped then.
+        deadline: Time,
+    },
+    /// Merge a peer's filled container into it.
+    Merge {
+        /// Who wants to know.
+        asker: Asker,
+        /// The container, filled by the sender.
+        container: Container<Value>,
+        /// The event the container was sent for; `None` for repair, which vouches for the dots of its values only.
+        dot: Option<Dot>,
+        /// When it counts as stored here.
+        durability: Durability,
+    },
+}
+
+/// What the replica side has to tell the rest of the shard.
+#[derive(Debug)]
+pub enum Report {
+    /// A read is done.
+    Read {
+        /// Who asked.
+        asker: Asker,
+        /// What there is.
+        result: Result<ReplicaRead, ReplicaError>,
+    },
+    /// A write event has been made and submitted, and can be sent to the other replicas. It is *not* stored yet.
+    Made {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// The event.
+        dot: Dot,
+        /// The key's container with the event, filled.
+        container: Container<Value>,
+    },
+    /// A write event was refused before anything happened.
+    Refused {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// Why.
+        reason: WriteRefusal,
+    },
+    /// A write or merge is stored as durably as asked, or is not.
+    Stored {
+        /// Who asked.
+        asker: Asker,
+        /// How it went.
+        result: Result<(), ReplicaError>,
+    },
+    /// A page of a partition is read.
+    Page {
+        /// Who asked.
+        asker: Asker,
+        /// What there is.
+        result: Result<ReplicaPage, ReplicaError>,
+    },
+    /// The store failed: this and everything that comes is refused.
+    Poisoned {
+        /// What the store said.
+        reason: String,
+    },
+    /// A stored entry cannot be read; an operator should know.
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a write event was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteRefusal {
+    /// The replica could not do it.
+    Replica(ReplicaError),
+    /// The key has too many siblings, and the write replaces none.
+    TooManySiblings {
+        /// How many.
+        siblings: usize,
+        /// How large together.
+        bytes: usize,
+    },
+}
+
+/// All that one shard of a node stores, and what is going on with it.
+pub struct Replica {
+    actor: Actor,
+    partitions: PartitionCount,
+    complete: bool,
+    clocks: BTreeMap<PartitionId, NodeClock>,
+    slots: BTreeMap<ObjectKey, Slot>,
+    /// Operations waiting or running, to bound them.
+    waiting: usize,
+    submitted: BTreeMap<OperationId, Submitted>,
+    operation_next: u64,
+    operations: VecDeque<(OperationId, Operation)>,
+    reports: VecDeque<Report>,
+    poisoned: Option<String>,
+}
+
+/// What a storage operation on its way was for.
+enum Submitted {
+    Key(ObjectKey),
+    Scan(Asker),
+}
+
+impl Replica {
+    /// The replica side as the store left it: `clocks` are all that were recovered, `complete` whether everything that was ever
+    /// acknowledged is there.
+    pub fn new(
+        actor: Actor,
+        partitions: PartitionCount,
+        clocks: BTreeMap<PartitionId, NodeClock>,
+        complete: bool,
+    ) -> Self {
+        Self {
+            actor,
+            partitions,
+            complete,
+            clocks,
+            slots: BTreeMap::new(),
+            waiting: 0,
+            submitted: BTreeMap::new(),
+            operation_next: 0,
+            operations: VecDeque::new(),
+            reports: VecDeque::new(),
+            poisoned: None,
+        }
+    }
+
+    /// The clock of a partition, if this shard has seen any event of it.
+    pub fn clock(&self, partition: PartitionId) -> Option<&NodeClock> {
+        self.clocks.get(&partition)
+    }
+
+    /// Why the store takes nothing more, if that is so.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// Operations waiting or running.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The next operation for the store.
+    pub fn poll_operation(&mut self) -> Option<(OperationId, Operation)> {
+        self.operations.pop_front()
+    }
+
+    /// The next thing to tell the rest of the shard.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// Takes an operation on a key.
+    pub fn handle_key(&mut self, key: ObjectKey, operation: KeyOperation) {
+        if self.poisoned.is_some() {
+            return self.refuse(operation, ReplicaError::StorageFailed);
+        }
+        let queued = self.slots.get(&key).map_or(0, |slot| slot.queue.len());
+        if KEY_QUEUE_MAX <= queued || REPLICA_OPERATIONS_MAX <= self.waiting {
+            return self.refuse(operation, ReplicaError::Overloaded);
+        }
+        self.waiting += 1;
+        match self.slots.get_mut(&key) {
+            Some(slot) => slot.queue.push_back(operation),
+            None => {
+                let id = self.submit(Operation::Read { key: layout::object(&key) }, Submitted::Key(key.clone()));
+                self.slots.insert(key, Slot::reading(id, operation));
+            }
+        }
+    }
+
+    /// Takes a question for a page of a partition's bucket.
+    pub fn handle_scan(
+        &mut self,
+        asker: Asker,
+        bucket: &BucketName,
+        partition: PartitionId,
+        after: Option<&ObjectKey>,
+        limit: u32,
+    ) {
+        let refusal = match &self.poisoned {
+            Some(_) => Some(ReplicaError::StorageFailed),
+            None if REPLICA_OPERATIONS_MAX <= self.waiting => Some(ReplicaError::Overloaded),
+            None => None,
+        };
+        if let Some(error) = refusal {
+            return self.reports.push_back(Report::Page { asker, result: Err(error) });
+        }
+        self.waiting += 1;
+        let (start, until) = layout::partition(self.partitions, partition);
+        let scan = Scan {
+            from: after.map_or(start, layout::behind),
+            until,
+            infix: layout::bucket_infix(bucket.as_str()),
+            limit: limit as usize,
+            bytes_max: SCAN_BYTES_MAX,
+            beside: layout::clock(partition),
+        };
+        self.submit(Operation::Scan(scan), Submitted::Scan(asker));
+    }
+
+    /// Takes the outcome of a storage operation.
+    pub fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
+        let Some(submitted) = self.submitted.remove(&id) else { return };
+        if let Err(StorageError::Poisoned { reason }) = &result {
+            self.poison(reason.clone());
+        }
+        match submitted {
+            Submitted::Key(key) => self.key_completed(now, key, result),
+            Submitted::Scan(asker) => self.scan_completed(asker, result),
+        }
+    }
+
+    fn submit(&mut self, operation: Operation, submitted: Submitted) -> OperationId {
+        let id = OperationId(self.operation_next);
+        self.operation_next += 1;
+        self.operations.push_back((id, operation));
+        self.submitted.insert(id, submitted);
+        id
+    }
+
+    fn key_completed(&mut self, now: Time, key: ObjectKey, result: Result<Completion, StorageError>) {
+        let Some(mut slot) = self.slots.remove(&key) else { return };
+        match (std::mem::replace(&mut slot.state, State::Idle), result) {
+            (State::Reading(_), Ok(Completion::Read(stored))) => match self.decode(stored.as_deref()) {
+                Ok(container) => self.run(now, key, slot, container),
+                Err(_) => self.fail(slot),
+            },
+            (State::Writing { asker, container, .. }, Ok(Completion::Written)) => {
+                self.waiting -= 1;
+                self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                self.run(now, key, slot, container);
+            }
+            (State::Writing { asker, .. }, _) => {
+                self.waiting -= 1;
+                self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
+                self.fail(slot);
+            }
+            (State::Reading(_) | State::Idle, result) => {
+                if let Err(error) = result {
+                    self.reports.push_back(Report::Damaged { reason: error.to_string() });
+                }
+                self.fail(slot);
+            }
+        }
+    }
+
+    /// Works through a key's queue, from a container that is known (stripped), until something must be written or nothing waits.
+    fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut container: Container<Value>) {
+        let partition = self.partitions.partition_of(Position::of(&key));
+        while let Some(operation) = slot.queue.pop_front() {
+            match operation {
+                KeyOperation::Read { asker, deadline } => {
+                    self.waiting -= 1;
+                    if now < deadline {
+                        let result = Ok(self.read(partition, container.clone()));
+                        self.reports.push_back(Report::Read { asker, result });
+                    }
+                }
+                KeyOperation::Write { deadline, .. } if deadline <= now => self.waiting -= 1,
+                KeyOperation::Write { coordination, event, context, durability, .. } => {
+                    match self.make(partition, &container, event, &context) {
+                        Ok((dot, filled)) => {
+                            let id = self.store(&key, partition, &filled, &[dot], durability);
+                            let stripped = self.strip(partition, filled.clone());
+                            self.reports.push_back(Report::Made { coordination, dot, container: filled });
+                            let asker = Asker::Coordinator(coordination);
+                            slot.state = State::Writing { id, asker, container: stripped };
+                            self.slots.insert(key, slot);
+                            return;
+                        }
+                        Err(reason) => {
+                            self.waiting -= 1;
+                            self.reports.push_back(Report::Refused { coordination, reason });
+                        }
+                    }
+                }
+                KeyOperation::Merge { asker, container: theirs, dot, durability } => {
+                    let (merged, dots) = self.merge(partition, &container, theirs, dot);
+                    let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
+                    if unchanged && durability == Durability::Buffered {
+                        self.waiting -= 1;
+                        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                        continue;
+                    }
+                    let id = self.store(&key, partition, &merged, &dots, durability);
+                    container = self.strip(partition, merged);
+                    slot.state = State::Writing { id, asker, container };
+                    self.slots.insert(key, slot);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read(&self, partition: PartitionId, mut container: Container<Value>) -> ReplicaRead {
+        if let Some(clock) = self.clocks.get(&partition) {
+            container.fill(clock.base());
+        }
+        ReplicaRead { container, complete: self.complete }
+    }
+
+    /// Makes a write event: issues its dot and gives the filled container with it.
+    fn make(
+        &mut self,
+        partition: PartitionId,
+        stored: &Container<Value>,
+        event: Event,
+        context: &VersionVector,
+    ) -> Result<(Dot, Container<Value>), WriteRefusal> {
+        let clock = self.clocks.entry(partition).or_default();
+        let mut container = stored.clone();
+        container.fill(clock.base());
+        container.discard(context);
+        if let Event::Put(value) = &event {
+            refuse_too_many(&container, value)?;
+        }
+        let dot = clock.issue(self.actor);
+        match event {
+            Event::Put(value) => container.add(dot, value),
+            Event::Delete => container.record(dot),
+        }
+        Ok((dot, container))
+    }
+
+    /// Merges a peer's filled container; gives the filled result and the dots that are new to this replica.
+    fn merge(
+        &mut self,
+        partition: PartitionId,
+        stored: &Container<Value>,
+        theirs: Container<Value>,
+        dot: Option<Dot>,
+    ) -> (Container<Value>, Vec<Dot>) {
+        let clock = self.clocks.entry(partition).or_default();
+        let vouched: Vec<Dot> = theirs.values().map(|(dot, _)| *dot).chain(dot).collect();
+        let mut merged = stored.clone();
+        merged.fill(clock.base());
+        merged.sync(theirs);
+        let dots = vouched.into_iter().filter(|dot| clock.add(*dot)).collect();
+        (merged, dots)
+    }
+
+    fn strip(&self, partition: PartitionId, mut container: Container<Value>) -> Container<Value> {
+        if let Some(clock) = self.clocks.get(&partition) {
+            container.strip(clock.base());
+        }
+        container
+    }
+
+    /// Submits the one atomic batch of an event: the object, the clock and the log of the new dots.
+    fn store(
+        &mut self,
+        key: &ObjectKey,
+        partition: PartitionId,
+        filled: &Container<Value>,
+        dots: &[Dot],
+        durability: Durability,
+    ) -> OperationId {
+        let stripped = self.strip(partition, filled.clone());
+        let mut batch = Batch::default();
+        if stripped.is_empty() {
+            batch.delete(Column::Objects, layout::object(key));
+        } else {
+            batch.put(Column::Objects, layout::object(key), layout::encode(&stripped));
+        }
+        for dot in dots {
+            batch.put(Column::DotLog, layout::dot_log(partition, *dot), key.encoded().clone());
+        }
+        if let (false, Some(clock)) = (dots.is_empty(), self.clocks.get(&partition)) {
+            batch.put(Column::Metadata, layout::clock(partition), layout::encode(clock));
+        }
+        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()))
+    }
+
+    fn decode(&mut self, stored: Option<&[u8]>) -> Result<Container<Value>, Damaged> {
+        let decoded = stored.map_or_else(|| Ok(Container::default()), layout::decode_container);
+        if let Err(error) = &decoded {
+            self.reports.push_back(Report::Damaged { reason: error.to_string() });
+        }
+        decoded
+    }
+
+    fn scan_completed(&mut self, asker: Asker, result: Result<Completion, StorageError>) {
+        self.waiting -= 1;
+        let page = match result {
+            Ok(Completion::Scanned { entries, last, beside }) => {
+                page(entries, last, beside.as_deref(), self.complete).map_err(|damaged| damaged.to_string())
+            }
+            Ok(_) => Err("the store answered a scan with something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let result = page.map_err(|reason| {
+            self.reports.push_back(Report::Damaged { reason });
+            ReplicaError::StorageFailed
+        });
+        self.reports.push_back(Report::Page { asker, result });
+    }
+
+    fn poison(&mut self, reason: String) {
+        if self.poisoned.is_none() {
+            self.poisoned = Some(reason.clone());
+            self.reports.push_back(Report::Poisoned { reason });
+        }
+    }
+
+    /// Tells everybody who waits for a key that its storage failed.
+    fn fail(&mut self, slot: Slot) {
+        for operation in slot.queue {
+            self.waiting -= 1;
+            self.refuse(operation, ReplicaError::StorageFailed);
+        }
+    }
+
+    fn refuse(&mut self, operation: KeyOperation, error: ReplicaError) {
+        self.reports.push_back(match operation {
+            KeyOperation::Read { asker, .. } => Report::Read { asker, result: Err(error) },
+            KeyOperation::Merge { asker, .. } => Report::Stored { asker, result: Err(error) },
+            KeyOperation::Write { coordination, .. } => {
+                Report::Refused { coordination, reason: WriteRefusal::Replica(error) }
+            }
+        });
+    }
+}
+
+/// A write that replaces nothing must not make a key that no message can carry. Replication and repair are never refused.
+fn refuse_too_many(container: &Container<Value>, added: &Value) -> Result<(), WriteRefusal> {
+    let siblings = container.siblings();
+    let bytes: usize = container.values().map(|(_, value)| value.as_bytes().len()).sum();
+    if siblings != 0 && (SIBLINGS_MAX <= siblings || SIBLINGS_BYTES_MAX < bytes + added.as_bytes().len()) {
+        return Err(WriteRefusal::TooManySiblings { siblings, bytes });
+    }
+    Ok(())
+}
+
+fn page(
+    entries: Vec<(Bytes, Bytes)>,
+    last: bool,
+    beside: Option<&[u8]>,
+    complete: bool,
+) -> Result<ReplicaPage, Damaged> {
+    let objects = entries.into_iter().map(|(place, stored)| {
+        Ok(StoredObject { key: layout::object_key(&place)?, container: layout::decode_container(&stored)? })
+    });
+    let objects = objects.collect::<Result<_, Damaged>>()?;
+    let clock = beside.map(layout::decode_clock).transpose()?.unwrap_or_default();
+    Ok(ReplicaPage { objects, base: clock.base().clone(), last, complete })
+}

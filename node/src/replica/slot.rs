@@ -1,0 +1,39 @@
+//! A key that is being worked on. The diagram is in the parent module.
+
+use std::collections::VecDeque;
+
+use quorate_ring::Value;
+use quorate_ring::version::Container;
+
+use super::{Asker, KeyOperation};
+use crate::storage::OperationId;
+
+/// What waits for a key, and what is going on with it.
+pub(super) struct Slot {
+    pub(super) state: State,
+    pub(super) queue: VecDeque<KeyOperation>,
+}
+
+/// What is going on with a key.
+pub(super) enum State {
+    /// Nothing: only while the replica holds the slot in its hand.
+    Idle,
+    /// Its container is being read.
+    Reading(OperationId),
+    /// A change is being written.
+    Writing {
+        /// The write.
+        id: OperationId,
+        /// Who is told when it is stored.
+        asker: Asker,
+        /// What is stored then, stripped.
+        container: Container<Value>,
+    },
+}
+
+impl Slot {
+    /// A key that nobody worked on, with its first operation.
+    pub(super) fn reading(id: OperationId, first: KeyOperation) -> Self {
+        Self { state: State::Reading(id), queue: VecDeque::from([first]) }
+    }
+}

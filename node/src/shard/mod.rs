@@ -1,0 +1,357 @@
+//! One shard of a node: the deterministic state machine that everything else drives.
+//!
+//! Drive it so: [`Shard::handle`] one input, then [`Shard::poll_output`] until there is none; before the next input, have the storage
+//! operations done or under way and the messages on their way. When [`Shard::next_deadline`] has passed, handle
+//! [`Input::Time`]. Same inputs, same outputs, to the byte: nothing here reads a clock or draws a number of its own.
+//!
+//! It does not know connections, frames, threads or files; it does not hold partitions of other shards.
+
+mod peers;
+mod reports;
+mod requests;
+pub mod split;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_ring::version::{Actor, ContextKey, NodeClock};
+use quorate_ring::wire::{Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response};
+use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, Value};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use crate::Time;
+use crate::coordinator::batch::Batch;
+use crate::coordinator::forward::Forward;
+use crate::coordinator::read::Read;
+use crate::coordinator::write::Write;
+use crate::coordinator::{CoordinationId, ReplyTo};
+use crate::limits::TIMEOUT_MAX;
+use crate::replica::Replica;
+use crate::storage::{Completion, Operation, OperationId, StorageError};
+use quorate_ring::version::Container;
+
+/// A client's connection, numbered by whoever drives the shard; replies name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// What a shard must be told to begin.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// The actor whose events this process makes: the node, and its incarnation.
+    pub actor: Actor,
+    /// N, and R and W where a request has none.
+    pub quorum: Quorum,
+    /// Where a write must be to count where a request does not say.
+    pub durability: Durability,
+    /// Authenticates contexts; the same in the whole cluster.
+    pub context_key: ContextKey,
+    /// Which shard of the node this is.
+    pub shard: u8,
+    /// Whether the store has all that was ever acknowledged.
+    pub complete: bool,
+    /// Of the shard's generator. Differs in every process.
+    pub seed: u64,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A client asks for something.
+    ClientRequest {
+        /// Its connection.
+        session: SessionId,
+        /// Its number for the request.
+        id: RequestId,
+        /// How long it will wait.
+        timeout_millis: u32,
+        /// What it asks.
+        request: Request,
+        /// For a batch that was split over shards: the indices of these items in the client's batch.
+        indices: Option<Vec<u32>>,
+    },
+    /// A peer says something, on the connection that is up now.
+    PeerMessage {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// There is a connection to a peer.
+    PeerConnected(NodeId),
+    /// The connection to a peer is gone, and with it what was on its way either way.
+    PeerDisconnected(NodeId),
+    /// A storage operation is done.
+    Completed {
+        /// Which.
+        id: OperationId,
+        /// How it went.
+        result: Result<Completion, StorageError>,
+    },
+    /// Nothing, but time has passed.
+    Time,
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Say this to a peer.
+    SendPeer {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Answer a client.
+    Reply {
+        /// Its connection.
+        session: SessionId,
+        /// Its number for the request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, RequestError>,
+    },
+    /// Have the store do this.
+    Store {
+        /// Comes back with the completion.
+        id: OperationId,
+        /// What.
+        operation: Operation,
+    },
+    /// The store failed: nothing more will be served, and an operator must act.
+    StorageFailed {
+        /// What the store said.
+        reason: String,
+    },
+}
+
+/// What a shard has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Gets coordinated.
+    pub gets: u64,
+    /// Puts coordinated or forwarded.
+    pub puts: u64,
+    /// Deletes coordinated or forwarded.
+    pub deletes: u64,
+    /// Requests answered with an error.
+    pub errors: u64,
+    /// Stale replicas sent the newer state.
+    pub repairs: u64,
+}
+
+/// A page that is asked for.
+#[derive(Clone, Debug)]
+struct PageQuestion {
+    bucket: BucketName,
+    partition: PartitionId,
+    after: Option<ObjectKey>,
+    limit: u32,
+}
+
+/// A request being worked on.
+#[derive(Debug)]
+enum Coordination {
+    Get(Read<ObjectKey, Container<Value>>),
+    Page(Read<PageQuestion, ReplicaPage>),
+    Write(Write),
+    Forward(Forward),
+    Batch(Batch),
+}
+
+/// One shard of a node. See the module's head for how to drive it.
+pub struct Shard {
+    config: ShardConfig,
+    ring: Arc<Ring>,
+    replica: Replica,
+    coordinations: BTreeMap<CoordinationId, Coordination>,
+    coordination_next: u64,
+    /// A timer that fires for a request that is over is stale and does nothing.
+    timers: BTreeSet<(Time, CoordinationId)>,
+    connected: BTreeSet<NodeId>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Shard {
+    /// A shard as its store left it: `clocks` are all that were recovered of its partitions.
+    pub fn new(config: ShardConfig, ring: Arc<Ring>, clocks: BTreeMap<PartitionId, NodeClock>) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(config.seed);
+        // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
+        // is then a stranger's.
+        let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
+        let replica = Replica::new(config.actor, ring.partitions(), clocks, config.complete);
+        Self {
+            config,
+            ring,
+            replica,
+            coordinations: BTreeMap::new(),
+            coordination_next: start,
+            timers: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    const EXCHANGE_SHARD_SHIFT: u32 = 56;
+
+    /// Which shard of the asking node a question was asked by, from its number in an answer.
+    pub const fn shard_of_exchange(exchange: quorate_ring::wire::ExchangeId) -> u8 {
+        (exchange.0 >> Self::EXCHANGE_SHARD_SHIFT) as u8
+    }
+
+    /// What was counted since the start.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Requests being worked on.
+    pub fn in_flight(&self) -> usize {
+        self.coordinations.len()
+    }
+
+    /// What the shard stores, to look at.
+    pub const fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.fire(now);
+        match input {
+            Input::ClientRequest { session, id, timeout_millis, request, indices } => {
+                let reply_to = ReplyTo::Client { session, request: id };
+                self.handle_request(now, reply_to, timeout_millis, request, indices);
+            }
+            Input::PeerMessage { from, message } => self.handle_peer_message(now, from, message),
+            Input::PeerConnected(peer) => {
+                self.connected.insert(peer);
+            }
+            Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
+            Input::Completed { id, result } => self.replica.handle_completion(now, id, result),
+            Input::Time => {}
+        }
+        self.drain_replica(now);
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When the shard next wants to be told the time, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    fn own(&self) -> NodeId {
+        self.config.actor.node
+    }
+
+    fn deadline(now: Time, timeout_millis: u32) -> Time {
+        now + Duration::from_millis(u64::from(timeout_millis)).min(TIMEOUT_MAX)
+    }
+
+    fn begin(&mut self, coordination: Coordination) -> CoordinationId {
+        let id = CoordinationId(self.coordination_next);
+        self.coordination_next += 1;
+        self.coordinations.insert(id, coordination);
+        id
+    }
+
+    /// Lets every timer fire whose time has come.
+    fn fire(&mut self, now: Time) {
+        while let Some((time, id)) = self.timers.first().copied() {
+            if now < time {
+                break;
+            }
+            self.timers.remove(&(time, id));
+            self.handle_timer(now, id);
+        }
+    }
+
+    /// A request's deadline, or a read's time to ask one more replica.
+    fn handle_timer(&mut self, now: Time, id: CoordinationId) {
+        match self.coordinations.get_mut(&id) {
+            Some(Coordination::Get(read)) if now < read.deadline => self.hedge_get(now, id),
+            Some(Coordination::Page(read)) if now < read.deadline => self.hedge_page(now, id),
+            Some(Coordination::Get(read)) => {
+                let step = read.handle_deadline();
+                self.get_step(now, id, step);
+            }
+            Some(Coordination::Page(read)) => {
+                let step = read.handle_deadline();
+                self.page_step(now, id, step);
+            }
+            Some(Coordination::Write(write)) => {
+                let step = write.handle_deadline();
+                self.write_step(id, step);
+            }
+            Some(Coordination::Forward(forward)) => {
+                let (node, primary) = (self.config.actor.node, forward.primary);
+                self.finish(id, Err(RequestError::ForwardLost { node, primary }));
+            }
+            Some(Coordination::Batch(_)) | None => {}
+        }
+    }
+
+    /// Ends a request with its answer.
+    fn finish(&mut self, id: CoordinationId, result: Result<Response, RequestError>) {
+        let Some(coordination) = self.end(id) else { return };
+        let reply_to = match coordination {
+            Coordination::Get(read) => read.reply_to,
+            Coordination::Page(read) => read.reply_to,
+            Coordination::Write(write) => write.reply_to,
+            Coordination::Forward(forward) => forward.reply_to,
+            Coordination::Batch(batch) => batch.reply_to,
+        };
+        self.reply(reply_to, result);
+    }
+
+    /// Ends a request whose client has its answer.
+    fn end(&mut self, id: CoordinationId) -> Option<Coordination> {
+        let coordination = self.coordinations.remove(&id)?;
+        let deadline = match &coordination {
+            Coordination::Get(read) => Some(read.deadline),
+            Coordination::Page(read) => Some(read.deadline),
+            Coordination::Write(write) => Some(write.deadline),
+            Coordination::Forward(forward) => Some(forward.deadline),
+            Coordination::Batch(_) => None,
+        };
+        if let Some(deadline) = deadline {
+            self.timers.remove(&(deadline, id));
+        }
+        Some(coordination)
+    }
+
+    fn reply(&mut self, reply_to: ReplyTo, result: Result<Response, RequestError>) {
+        match reply_to {
+            ReplyTo::Client { session, request: id } => {
+                self.counters.errors += u64::from(result.is_err());
+                self.outputs.push_back(Output::Reply { session, id, result });
+            }
+            ReplyTo::Peer { node, exchange } => {
+                self.send(node, PeerMessage::ForwardReply { exchange, result });
+            }
+            ReplyTo::Batch { batch, index } => self.reply_to_batch(batch, index, result),
+        }
+    }
+
+    fn reply_to_batch(&mut self, id: CoordinationId, index: u32, result: Result<Response, RequestError>) {
+        let Some(Coordination::Batch(batch)) = self.coordinations.get_mut(&id) else { return };
+        self.counters.errors += u64::from(result.is_err());
+        let (reply_to, part, done) = (batch.reply_to, batch.handle_result(index, result), batch.is_done());
+        if done {
+            self.end(id);
+        }
+        if let Some(part) = part {
+            self.reply(reply_to, Ok(part));
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: PeerMessage) {
+        self.outputs.push_back(Output::SendPeer { to, message });
+    }
+}

@@ -1,0 +1,148 @@
+//! What peers say to a shard, and what becomes of requests when a connection to one goes.
+
+use quorate_ring::wire::{
+    Durability, ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, Request, RequestError, Response,
+};
+use quorate_ring::{NodeId, ObjectKey};
+
+use super::{Coordination, Shard};
+use crate::Time;
+use crate::coordinator::{CoordinationId, ReplyTo};
+use crate::replica::{Asker, KeyOperation};
+
+impl Shard {
+    /// Takes what a peer says.
+    pub(super) fn handle_peer_message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Read { exchange, timeout_millis, key } => {
+                let deadline = Self::deadline(now, timeout_millis);
+                let asker = Asker::Peer { node: from, exchange };
+                if self.holds(&key) {
+                    return self.replica.handle_key(key, KeyOperation::Read { asker, deadline });
+                }
+                self.send(from, PeerMessage::ReadReply { exchange, result: Err(ReplicaError::NotResponsible) });
+            }
+            PeerMessage::Replicate { exchange, key, dot, container, durability, .. } => {
+                let asker = Asker::Peer { node: from, exchange };
+                if self.holds(&key) {
+                    let operation = KeyOperation::Merge { asker, container, dot: Some(dot), durability };
+                    return self.replica.handle_key(key, operation);
+                }
+                self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
+            }
+            PeerMessage::Repair { key, container } if self.holds(&key) => {
+                let (asker, durability) = (Asker::Nobody, Durability::Buffered);
+                self.replica.handle_key(key, KeyOperation::Merge { asker, container, dot: None, durability });
+            }
+            PeerMessage::Repair { .. } => {}
+            PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
+                if self.ring.is_primary(self.own(), partition) {
+                    let asker = Asker::Peer { node: from, exchange };
+                    return self.replica.handle_scan(asker, &bucket, partition, after.as_ref(), limit);
+                }
+                self.send(from, PeerMessage::ScanReply { exchange, result: Err(ReplicaError::NotResponsible) });
+            }
+            PeerMessage::Forward { exchange, timeout_millis, request } => {
+                self.handle_forward(now, ReplyTo::Peer { node: from, exchange }, timeout_millis, request);
+            }
+            PeerMessage::ReadReply { exchange, result } => self.read_answered(now, exchange, from, result),
+            PeerMessage::ReplicateReply { exchange, result } => {
+                self.stored(CoordinationId(exchange.0), from, result);
+            }
+            PeerMessage::ScanReply { exchange, result } => self.page_answered(now, exchange, from, result),
+            PeerMessage::ForwardReply { exchange, result } => self.forward_answered(exchange, from, result),
+        }
+    }
+
+    fn holds(&self, key: &ObjectKey) -> bool {
+        self.ring.is_primary(self.own(), self.partition_of(key))
+    }
+
+    /// A peer hands over a client's write. Only puts and deletes are forwarded.
+    fn handle_forward(&mut self, now: Time, reply_to: ReplyTo, timeout_millis: u32, request: Request) {
+        if matches!(request, Request::Put { .. } | Request::Delete { .. }) {
+            return self.handle_request(now, reply_to, timeout_millis, request, None);
+        }
+        let reason = "only a put or a delete can be forwarded".to_owned();
+        self.reply(reply_to, Err(RequestError::Invalid { reason }));
+    }
+
+    pub(super) fn read_answered(
+        &mut self,
+        now: Time,
+        exchange: ExchangeId,
+        from: NodeId,
+        result: Result<ReplicaRead, ReplicaError>,
+    ) {
+        let id = CoordinationId(exchange.0);
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+        let step = match result {
+            Ok(ReplicaRead { container, complete }) => read.handle_answer(from, container, complete),
+            Err(error) => read.handle_error(from, error),
+        };
+        self.get_step(now, id, step);
+    }
+
+    pub(super) fn page_answered(
+        &mut self,
+        now: Time,
+        exchange: ExchangeId,
+        from: NodeId,
+        result: Result<ReplicaPage, ReplicaError>,
+    ) {
+        let id = CoordinationId(exchange.0);
+        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
+        let step = match result {
+            Ok(page) => {
+                let complete = page.complete;
+                read.handle_answer(from, page, complete)
+            }
+            Err(error) => read.handle_error(from, error),
+        };
+        self.page_step(now, id, step);
+    }
+
+    /// A primary has stored a write, or has not.
+    pub(super) fn stored(&mut self, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
+        let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
+        let step = write.handle_stored(from, result);
+        self.write_step(id, step);
+    }
+
+    fn forward_answered(&mut self, exchange: ExchangeId, from: NodeId, result: Result<Response, RequestError>) {
+        let id = CoordinationId(exchange.0);
+        match self.coordinations.get(&id) {
+            Some(Coordination::Forward(forward)) if forward.primary == from => self.finish(id, result),
+            _ => {}
+        }
+    }
+
+    /// The connection to a peer is gone: nothing that was asked of it on that connection will be answered.
+    pub(super) fn handle_disconnected(&mut self, now: Time, peer: NodeId) {
+        if !self.connected.remove(&peer) {
+            return;
+        }
+        let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
+        for id in ids {
+            match self.coordinations.get_mut(&id) {
+                Some(Coordination::Get(read)) => {
+                    let step = read.handle_unreachable(peer);
+                    self.get_step(now, id, step);
+                }
+                Some(Coordination::Page(read)) => {
+                    let step = read.handle_unreachable(peer);
+                    self.page_step(now, id, step);
+                }
+                Some(Coordination::Write(write)) => {
+                    let step = write.handle_unreachable(peer);
+                    self.write_step(id, step);
+                }
+                Some(Coordination::Forward(forward)) if forward.primary == peer => {
+                    let node = self.config.actor.node;
+                    self.finish(id, Err(RequestError::ForwardLost { node, primary: peer }));
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What clients ask of a shard: choosing the machine, asking whom it says, answering what it says.
+
+use quorate_ring::limits::SCAN_ITEMS_MAX;
+use quorate_ring::version::{ContextToken, VersionVector};
+use quorate_ring::wire::{
+    Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem,
+};
+use quorate_ring::{ObjectKey, PartitionId, Position};
+
+use super::{Coordination, PageQuestion, Shard};
+use crate::Time;
+use crate::coordinator::batch::Batch;
+use crate::coordinator::forward::Forward;
+use crate::coordinator::read::{Read, Step};
+use crate::coordinator::repair::{is_stale, merge, merge_pages};
+use crate::coordinator::write::{self, Write};
+use crate::coordinator::{CoordinationId, ReplyTo};
+use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY};
+use crate::replica::{Asker, Event, KeyOperation};
+
+impl Shard {
+    /// Begins a request, or refuses it.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        timeout_millis: u32,
+        request: Request,
+        indices: Option<Vec<u32>>,
+    ) {
+        let deadline = Self::deadline(now, timeout_millis);
+        let begun = match request {
+            Request::Get { key, r } => self.begin_get(now, reply_to, deadline, key, r),
+            Request::Put { .. } | Request::Delete { .. } => self.begin_write(now, reply_to, deadline, request),
+            Request::GetMany { keys, r } => {
+                let items = keys.into_iter().map(|key| Request::Get { key, r }).collect();
+                self.begin_batch(now, reply_to, timeout_millis, items, indices)
+            }
+            Request::PutMany { items, w, durability } => {
+                let items = items.into_iter().map(|item| Request::Put { item, w, durability }).collect();
+                self.begin_batch(now, reply_to, timeout_millis, items, indices)
+            }
+            Request::Scan { bucket, partition, after, limit, r } => {
+                self.begin_page(now, reply_to, deadline, PageQuestion { bucket, partition, after, limit }, r)
+            }
+            Request::Ring | Request::Status => Err(invalid("the ring and the status are asked of a node, not of a shard")),
+        };
+        if let Err(error) = begun {
+            self.reply(reply_to, Err(error));
+        }
+    }
+
+    fn begin_batch(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        timeout_millis: u32,
+        items: Vec<Request>,
+        indices: Option<Vec<u32>>,
+    ) -> Result<(), RequestError> {
+        if items.is_empty() {
+            self.reply(reply_to, Ok(Response::Many(Vec::new())));
+            return Ok(());
+        }
+        self.refuse_overload(items.len())?;
+        let batch = self.begin(Coordination::Batch(Batch::new(reply_to, items.len())));
+        for (position, item) in (0_u32..).zip(items) {
+            let index = indices.as_ref().and_then(|indices| indices.get(position as usize)).copied();
+            let reply_to = ReplyTo::Batch { batch, index: index.unwrap_or(position) };
+            self.handle_request(now, reply_to, timeout_millis, item, None);
+        }
+        Ok(())
+    }
+
+    fn refuse_overload(&self, more: usize) -> Result<(), RequestError> {
+        if COORDINATIONS_MAX < self.coordinations.len() + more {
+            let what = format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
+            return Err(RequestError::Overloaded { node: self.own(), what });
+        }
+        if let Some(reason) = self.replica.poisoned() {
+            return Err(RequestError::StorageFailed { node: self.own(), reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn begin_get(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        deadline: Time,
+        key: ObjectKey,
+        r: Option<u8>,
+    ) -> Result<(), RequestError> {
+        self.counters.gets += 1;
+        self.refuse_overload(1)?;
+        let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
+        let ring = self.ring.clone();
+        let primaries = ring.primaries(self.partition_of(&key));
+        let id = self.begin(Coordination::Get(Read::new(key, reply_to, deadline, needed, primaries)));
+        self.timers.insert((deadline, id));
+        self.timers.insert((deadline.min(now + HEDGE_DELAY), id));
+        self.get_step(now, id, Step::Wait);
+        Ok(())
+    }
+
+    /// Does what a get needs next: whoever must be asked is asked, and what can be told is told.
+    pub(super) fn get_step(&mut self, now: Time, id: CoordinationId, step: Step) {
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+        match step {
+            Step::Wait => {
+                let connected = &self.connected;
+                let asked = read.ask(self.config.actor.node, |node| connected.contains(&node));
+                let after = read.step();
+                self.ask_get(now, id, asked);
+                if after != Step::Wait {
+                    self.get_step(now, id, after);
+                }
+            }
+            Step::Answer => {
+                let merged = merge(read.answers().iter().map(|(_, container)| container));
+                let context = self.config.context_key.seal(&read.question, merged.vector());
+                let values = merged.values().map(|(_, value)| value.clone()).collect();
+                let reply_to = read.reply_to;
+                let next = read.step();
+                self.reply(reply_to, Ok(Response::Found { values, context }));
+                if next == Step::End {
+                    self.get_step(now, id, next);
+                }
+            }
+            Step::Fail => {
+                let error = read.error();
+                self.finish(id, Err(error));
+            }
+            Step::End => self.end_get(id),
+        }
+    }
+
+    fn ask_get(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
+        let Some(Coordination::Get(read)) = self.coordinations.get(&id) else { return };
+        let (key, deadline) = (read.question.clone(), read.deadline);
+        for node in asked {
+            if node == self.own() {
+                let asker = Asker::Coordinator(id);
+                self.replica.handle_key(key.clone(), KeyOperation::Read { asker, deadline });
+            } else {
+                let timeout_millis = deadline.millis_from(now);
+                self.send(node, PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone() });
+            }
+        }
+    }
+
+    /// Asks one more replica for a get that is slow.
+    pub(super) fn hedge_get(&mut self, now: Time, id: CoordinationId) {
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+        let connected = &self.connected;
+        let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
+        let step = read.step();
+        self.ask_get(now, id, asked);
+        self.get_step(now, id, step);
+    }
+
+    /// All have answered: repairs the replicas that were behind.
+    fn end_get(&mut self, id: CoordinationId) {
+        let Some(Coordination::Get(read)) = self.end(id) else { return };
+        let merged = merge(read.answers().iter().map(|(_, container)| container));
+        for (node, container) in read.answers() {
+            if is_stale(container, &merged) {
+                self.repair(*node, read.question.clone(), merged.clone());
+            }
+        }
+    }
+
+    fn repair(&mut self, node: quorate_ring::NodeId, key: ObjectKey, container: quorate_ring::version::Container<quorate_ring::Value>) {
+        self.counters.repairs += 1;
+        if node == self.own() {
+            let (asker, durability) = (Asker::Nobody, Durability::Buffered);
+            self.replica.handle_key(key, KeyOperation::Merge { asker, container, dot: None, durability });
+        } else {
+            self.send(node, PeerMessage::Repair { key, container });
+        }
+    }
+
+    fn begin_page(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        deadline: Time,
+        question: PageQuestion,
+        r: Option<u8>,
+    ) -> Result<(), RequestError> {
+        self.refuse_overload(1)?;
+        let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
+        self.check_page(&question)?;
+        let ring = self.ring.clone();
+        let primaries = ring.primaries(question.partition);
+        let id = self.begin(Coordination::Page(Read::new(question, reply_to, deadline, needed, primaries)));
+        self.timers.insert((deadline, id));
+        self.timers.insert((deadline.min(now + HEDGE_DELAY), id));
+        self.page_step(now, id, Step::Wait);
+        Ok(())
+    }
+
+    fn check_page(&self, question: &PageQuestion) -> Result<(), RequestError> {
+        let partitions = self.ring.partitions();
+        if partitions.get() <= u32::from(question.partition.number()) {
+            return Err(invalid(format!("there is no partition {}; the ring has {partitions}", question.partition)));
+        }
+        if question.limit == 0 || SCAN_ITEMS_MAX < question.limit as usize {
+            return Err(invalid(format!("a page has 1 to {SCAN_ITEMS_MAX} items, not {}", question.limit)));
+        }
+        let outside = |key: &ObjectKey| partitions.partition_of(Position::of(key)) != question.partition;
+        if question.after.as_ref().is_some_and(outside) {
+            return Err(invalid("the key to start behind is not in the partition"));
+        }
+        Ok(())
+    }
+
+    /// Does what a page needs next.
+    pub(super) fn page_step(&mut self, now: Time, id: CoordinationId, step: Step) {
+        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
+        match step {
+            Step::Wait => {
+                let connected = &self.connected;
+                let asked = read.ask(self.config.actor.node, |node| connected.contains(&node));
+                let after = read.step();
+                self.ask_page(now, id, asked);
+                if after != Step::Wait {
+                    self.page_step(now, id, after);
+                }
+            }
+            Step::Answer => {
+                let merged = merge_pages(read.answers());
+                let reply_to = read.reply_to;
+                let next = read.step();
+                let items = merged.objects.into_iter().map(|(key, container)| ScanItem {
+                    context: self.config.context_key.seal(&key, container.vector()),
+                    values: container.values().map(|(_, value)| value.clone()).collect(),
+                    key,
+                });
+                let page = Response::Page { items: items.collect(), next: merged.next };
+                self.reply(reply_to, Ok(page));
+                if next == Step::End {
+                    self.page_step(now, id, next);
+                }
+            }
+            Step::Fail => {
+                let error = read.error();
+                self.finish(id, Err(error));
+            }
+            Step::End => {
+                let Some(Coordination::Page(read)) = self.end(id) else { return };
+                for (node, key, container) in merge_pages(read.answers()).stale {
+                    self.repair(node, key, container);
+                }
+            }
+        }
+    }
+
+    fn ask_page(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
+        let Some(Coordination::Page(read)) = self.coordinations.get(&id) else { return };
+        let PageQuestion { bucket, partition, after, limit } = read.question.clone();
+        let timeout_millis = read.deadline.millis_from(now);
+        for node in asked {
+            if node == self.own() {
+                let asker = Asker::Coordinator(id);
+                self.replica.handle_scan(asker, &bucket, partition, after.as_ref(), limit);
+            } else {
+                let (exchange, bucket, after) = (id.exchange(), bucket.clone(), after.clone());
+                self.send(node, PeerMessage::Scan { exchange, timeout_millis, bucket, partition, after, limit });
+            }
+        }
+    }
+
+    /// Asks one more replica for a page that is slow.
+    pub(super) fn hedge_page(&mut self, now: Time, id: CoordinationId) {
+        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
+        let connected = &self.connected;
+        let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
+        let step = read.step();
+        self.ask_page(now, id, asked);
+        self.page_step(now, id, step);
+    }
+
+    /// Begins a put or delete: here if this node is a primary of the key, else at one that is.
+    fn begin_write(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        deadline: Time,
+        request: Request,
+    ) -> Result<(), RequestError> {
+        match &request {
+            Request::Delete { .. } => self.counters.deletes += 1,
+            _ => self.counters.puts += 1,
+        }
+        self.refuse_overload(1)?;
+        let partition = match &request {
+            Request::Put { item, .. } => self.partition_of(&item.key),
+            Request::Delete { key, .. } => self.partition_of(key),
+            _ => return Err(invalid("only a put or a delete can be coordinated")),
+        };
+        if self.ring.is_primary(self.own(), partition) {
+            return self.coordinate(reply_to, deadline, partition, request);
+        }
+        match reply_to {
+            ReplyTo::Peer { .. } => Err(self.no_primary(partition, &ReplicaAnswer::NotResponsible)),
+            _ => self.forward(now, reply_to, deadline, partition, request),
+        }
+    }
+
+    fn coordinate(
+        &mut self,
+        reply_to: ReplyTo,
+        deadline: Time,
+        partition: PartitionId,
+        request: Request,
+    ) -> Result<(), RequestError> {
+        let (key, event, context, w, durability) = match request {
+            Request::Put { item: PutItem { key, value, context }, w, durability } => {
+                (key, Event::Put(value), context, w, durability)
+            }
+            Request::Delete { key, context, w, durability } => (key, Event::Delete, Some(context), w, durability),
+            _ => return Err(invalid("only a put or a delete can be coordinated")),
+        };
+        let needed = self.config.quorum.with(None, w).map_err(invalid)?.w();
+        let context = self.open_context(&key, context.as_ref())?;
+        let durability = durability.unwrap_or(self.config.durability);
+        let ring = self.ring.clone();
+        let mut write = Write::new(key.clone(), reply_to, deadline, durability, needed, ring.primaries(partition));
+        let connected = &self.connected;
+        write.check_reachable(self.config.actor.node, |node| connected.contains(&node))?;
+        let coordination = self.begin(Coordination::Write(write));
+        self.timers.insert((deadline, coordination));
+        let operation = KeyOperation::Write { coordination, event, context, durability, deadline };
+        self.replica.handle_key(key, operation);
+        Ok(())
+    }
+
+    fn open_context(&self, key: &ObjectKey, token: Option<&ContextToken>) -> Result<VersionVector, RequestError> {
+        match token {
+            Some(token) => self.config.context_key.open(key, token).map_err(RequestError::Context),
+            None => Ok(VersionVector::default()),
+        }
+    }
+
+    /// Does what a write needs next.
+    pub(super) fn write_step(&mut self, id: CoordinationId, step: write::Step) {
+        if let write::Step::End(result) = step {
+            self.finish(id, result);
+        }
+    }
+
+    fn forward(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        deadline: Time,
+        partition: PartitionId,
+        request: Request,
+    ) -> Result<(), RequestError> {
+        let reachable = self.ring.primaries(partition).find(|node| self.connected.contains(node));
+        let Some(primary) = reachable else { return Err(self.no_primary(partition, &ReplicaAnswer::Unreachable)) };
+        let id = self.begin(Coordination::Forward(Forward { reply_to, deadline, primary }));
+        self.timers.insert((deadline, id));
+        let timeout_millis = deadline.millis_from(now);
+        self.send(primary, PeerMessage::Forward { exchange: id.exchange(), timeout_millis, request });
+        Ok(())
+    }
+
+    fn no_primary(&self, partition: PartitionId, answer: &ReplicaAnswer) -> RequestError {
+        let answers = self.ring.primaries(partition).map(|node| (node, answer.clone())).collect();
+        RequestError::NoPrimary { node: self.own(), answers }
+    }
+
+    pub(super) fn partition_of(&self, key: &ObjectKey) -> PartitionId {
+        self.ring.partition_of(Position::of(key))
+    }
+}
+
+fn invalid(reason: impl ToString) -> RequestError {
+    RequestError::Invalid { reason: reason.to_string() }
+}

@@ -1,0 +1,259 @@
+//! How a start is judged: does this store hold all that was ever acknowledged from it, and may the same actor go on?
+//!
+//! An actor's counters live in its store. If the store may have lost its last writes, the same actor would give the same dot to two
+//! events, and one of them would silently hide the other (riak_kv#679). So the same actor goes on only after a stop that provably
+//! left everything on disk; every other start is a new incarnation.
+//!
+//! The proof is two things that must agree: the [`Identity`] in the store, and a *marker*, a small file beside it that every start
+//! and every clean stop makes anew. The identity remembers which marker was made last and where it lay ([`Marker::place`]: inode
+//! and time of birth, which a restored copy does not have).
+//!
+//! ```text
+//!  store empty                                        ─▶ First         new actor
+//!  marker is the one remembered, made by a clean stop ─▶ Clean         same actor
+//!  ... made by a start, on this boot of the machine   ─▶ ProcessCrash  new actor; all that was acknowledged is there
+//!  anything else                                      ─▶ PossibleLoss  new actor; reads do not count on it
+//! ```
+//!
+//! What it cannot see is a whole disk set back below the file system (a snapshot of a virtual machine); the operator of such a node
+//! starts it with `--new-incarnation`.
+
+use bytes::Bytes;
+use quorate_ring::version::Incarnation;
+use quorate_ring::wire::StartKind;
+use quorate_ring::{ClusterName, NodeId, PartitionCount};
+use serde::{Deserialize, Serialize};
+
+use crate::replica::layout::{self, Damaged};
+
+/// Where the identity is stored in [`crate::storage::Column::Metadata`].
+pub const IDENTITY_KEY: &[u8] = b"identity";
+
+/// Whose store it is, and how it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The cluster it belongs to.
+    pub cluster: ClusterName,
+    /// The node it belongs to.
+    pub node: NodeId,
+    /// Q, which the order of its objects depends on.
+    pub partitions: PartitionCount,
+    /// The incarnation that last wrote it.
+    pub incarnation: Incarnation,
+    /// Whether it has all that was ever acknowledged from it.
+    pub complete: bool,
+    /// The marker that was made last.
+    pub marker: Marker,
+}
+
+/// A file beside the store that proves that the store was neither moved nor set back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// Who made it.
+    pub made_by: MadeBy,
+    /// A number drawn when it was made; it is also the file's content.
+    pub nonce: u64,
+    /// Where the file lies: its inode and time of birth, as text.
+    pub place: String,
+    /// Which boot of the machine it was made in.
+    pub boot: String,
+}
+
+/// Who made a marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MadeBy {
+    /// A start: the process ran, or still does.
+    #[serde(rename = "s")]
+    Start,
+    /// A clean stop, after everything was synced.
+    #[serde(rename = "c")]
+    CleanStop,
+}
+
+/// What is found beside the store at a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The marker file's content, if there is such a file.
+    pub nonce: Option<u64>,
+    /// Where it lies.
+    pub place: String,
+    /// This boot of the machine.
+    pub boot: String,
+}
+
+/// Whose store a node expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Of which cluster.
+    pub cluster: ClusterName,
+    /// Of which node.
+    pub node: NodeId,
+    /// With this many partitions.
+    pub partitions: PartitionCount,
+}
+
+/// How a start was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Of which kind it is.
+    pub kind: StartKind,
+    /// The incarnation that begins or goes on.
+    pub incarnation: Incarnation,
+    /// Whether the store has all that was ever acknowledged from it.
+    pub complete: bool,
+}
+
+/// Why a store is not this node's to use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOurs {
+    /// It belongs to another node.
+    #[error("the store belongs to node {found}, not to {wanted}")]
+    Node {
+        /// Whose it is.
+        found: NodeId,
+        /// Who wants it.
+        wanted: NodeId,
+    },
+    /// It belongs to another cluster.
+    #[error("the store belongs to cluster {found:?}, not to {wanted:?}")]
+    Cluster {
+        /// Whose it is.
+        found: ClusterName,
+        /// Who wants it.
+        wanted: ClusterName,
+    },
+    /// It is laid out for another number of partitions, which cannot be changed.
+    #[error("the store has {found} partitions, the configuration says {wanted}; their number is fixed when a cluster is created")]
+    Partitions {
+        /// What it has.
+        found: PartitionCount,
+        /// What is configured.
+        wanted: PartitionCount,
+    },
+    /// It cannot be read.
+    #[error("the store's identity cannot be read: {0}")]
+    Damaged(#[from] Damaged),
+}
+
+/// Reads a stored identity and checks that the store is the one expected.
+///
+/// # Errors
+/// Whose store it is, or that this cannot be told.
+pub fn check(stored: &[u8], expected: &Expected) -> Result<Identity, NotOurs> {
+    let identity: Identity = layout::decode("identity", stored)?;
+    if identity.cluster != expected.cluster {
+        return Err(NotOurs::Cluster { found: identity.cluster, wanted: expected.cluster.clone() });
+    }
+    if identity.node != expected.node {
+        return Err(NotOurs::Node { found: identity.node, wanted: expected.node });
+    }
+    if identity.partitions != expected.partitions {
+        return Err(NotOurs::Partitions { found: identity.partitions, wanted: expected.partitions });
+    }
+    Ok(identity)
+}
+
+/// Judges a start. `stored` is the identity of a store that has one; `fresh` is a new random incarnation; `forced` says that the
+/// operator knows that the store was set back.
+pub fn judge(stored: Option<&Identity>, evidence: &Evidence, fresh: Incarnation, forced: Forced) -> Verdict {
+    let Some(identity) = stored else {
+        return Verdict { kind: StartKind::First, incarnation: fresh, complete: true };
+    };
+    let marker = &identity.marker;
+    let same_marker = evidence.nonce == Some(marker.nonce) && evidence.place == marker.place;
+    match marker.made_by {
+        _ if !same_marker || forced == Forced::NewIncarnation => {
+            Verdict { kind: StartKind::PossibleLoss, incarnation: fresh, complete: false }
+        }
+        MadeBy::CleanStop => {
+            Verdict { kind: StartKind::Clean, incarnation: identity.incarnation, complete: identity.complete }
+        }
+        MadeBy::Start if evidence.boot == marker.boot => {
+            Verdict { kind: StartKind::ProcessCrash, incarnation: fresh, complete: identity.complete }
+        }
+        MadeBy::Start => Verdict { kind: StartKind::PossibleLoss, incarnation: fresh, complete: false },
+    }
+}
+
+/// Whether the operator demands a new incarnation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forced {
+    /// No: the evidence decides.
+    #[default]
+    No,
+    /// Yes: the store was set back in a way that cannot be seen from inside.
+    NewIncarnation,
+}
+
+/// The identity as it is stored.
+pub fn encode(identity: &Identity) -> Bytes {
+    layout::encode(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(made_by: MadeBy) -> Identity {
+        Identity {
+            cluster: ClusterName::new("c").expect("valid"),
+            node: NodeId::new(1).expect("not 0"),
+            partitions: PartitionCount::default(),
+            incarnation: Incarnation::new(7),
+            complete: true,
+            marker: Marker { made_by, nonce: 5, place: "inode 3".to_owned(), boot: "b1".to_owned() },
+        }
+    }
+
+    fn evidence() -> Evidence {
+        Evidence { nonce: Some(5), place: "inode 3".to_owned(), boot: "b1".to_owned() }
+    }
+
+    fn kind(stored: Option<&Identity>, evidence: &Evidence) -> (StartKind, u64, bool) {
+        let verdict = judge(stored, evidence, Incarnation::new(9), Forced::No);
+        (verdict.kind, verdict.incarnation.number(), verdict.complete)
+    }
+
+    #[test]
+    fn only_a_provably_clean_stop_lets_the_actor_go_on() {
+        assert_eq!(kind(None, &evidence()), (StartKind::First, 9, true));
+        let (clean, crashed) = (identity(MadeBy::CleanStop), identity(MadeBy::Start));
+        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, true));
+        assert_eq!(kind(Some(&crashed), &evidence()), (StartKind::ProcessCrash, 9, true));
+        let rebooted = Evidence { boot: "b2".to_owned(), ..evidence() };
+        assert_eq!(kind(Some(&clean), &rebooted), (StartKind::Clean, 7, true));
+        assert_eq!(kind(Some(&crashed), &rebooted), (StartKind::PossibleLoss, 9, false));
+        for other in [
+            Evidence { nonce: None, ..evidence() },
+            Evidence { nonce: Some(6), ..evidence() },
+            Evidence { place: "inode 4".to_owned(), ..evidence() },
+        ] {
+            assert_eq!(kind(Some(&clean), &other), (StartKind::PossibleLoss, 9, false));
+            assert_eq!(kind(Some(&crashed), &other), (StartKind::PossibleLoss, 9, false));
+        }
+        let forced = judge(Some(&clean), &evidence(), Incarnation::new(9), Forced::NewIncarnation);
+        assert_eq!((forced.kind, forced.complete), (StartKind::PossibleLoss, false));
+    }
+
+    #[test]
+    fn a_loss_is_not_forgotten_by_a_later_clean_stop() {
+        let mut clean = identity(MadeBy::CleanStop);
+        clean.complete = false;
+        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, false));
+    }
+
+    #[test]
+    fn a_store_of_someone_else_is_refused() {
+        let stored = encode(&identity(MadeBy::Start));
+        let expected =
+            Expected { cluster: ClusterName::new("c").expect("valid"), node: identity(MadeBy::Start).node, partitions: PartitionCount::default() };
+        assert!(check(&stored, &expected).is_ok());
+        let node = Expected { node: NodeId::new(2).expect("not 0"), ..expected.clone() };
+        assert!(matches!(check(&stored, &node), Err(NotOurs::Node { .. })));
+        let cluster = Expected { cluster: ClusterName::new("d").expect("valid"), ..expected.clone() };
+        assert!(matches!(check(&stored, &cluster), Err(NotOurs::Cluster { .. })));
+        let partitions = Expected { partitions: PartitionCount::new(8).expect("valid"), ..expected };
+        assert!(matches!(check(&stored, &partitions), Err(NotOurs::Partitions { .. })));
+        assert!(matches!(check(&[0], &partitions), Err(NotOurs::Damaged(_))));
+    }
+}
