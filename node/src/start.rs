@@ -123,7 +123,9 @@ pub enum NotOurs {
         wanted: ClusterName,
     },
     /// It is laid out for another number of partitions, which cannot be changed.
-    #[error("the store has {found} partitions, the configuration says {wanted}; their number is fixed when a cluster is created")]
+    #[error(
+        "the store has {found} partitions, the configuration says {wanted}; their number is fixed when a cluster is created"
+    )]
     Partitions {
         /// What it has.
         found: PartitionCount,
@@ -245,8 +247,11 @@ mod tests {
     #[test]
     fn a_store_of_someone_else_is_refused() {
         let stored = encode(&identity(MadeBy::Start));
-        let expected =
-            Expected { cluster: ClusterName::new("c").expect("valid"), node: identity(MadeBy::Start).node, partitions: PartitionCount::default() };
+        let expected = Expected {
+            cluster: ClusterName::new("c").expect("valid"),
+            node: identity(MadeBy::Start).node,
+            partitions: PartitionCount::default(),
+        };
         assert!(check(&stored, &expected).is_ok());
         let node = Expected { node: NodeId::new(2).expect("not 0"), ..expected.clone() };
         assert!(matches!(check(&stored, &node), Err(NotOurs::Node { .. })));

@@ -51,8 +51,7 @@ pub fn merge_pages(pages: &[(NodeId, ReplicaPage)]) -> MergedPage {
     }
     let mut merged = MergedPage { objects: Vec::new(), next: end.map(|(_, key)| key), stale: Vec::new() };
     for ((_, key), containers) in keys {
-        let held: Vec<_> =
-            containers.iter().zip(pages).map(|(held, (_, page))| filled(*held, &page.base)).collect();
+        let held: Vec<_> = containers.iter().zip(pages).map(|(held, (_, page))| filled(*held, &page.base)).collect();
         let newest = merge(held.iter());
         let behind = held.iter().zip(pages).filter(|(held, _)| is_stale(held, &newest));
         merged.stale.extend(behind.map(|(_, (node, _))| (*node, key.clone(), newest.clone())));

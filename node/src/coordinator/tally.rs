@@ -60,8 +60,8 @@ impl Tally {
     /// asked; if not, it cannot be.
     pub fn lose(&mut self, node: NodeId) {
         match self.entry(node) {
-            Some((_, ReplicaAnswer::Silent)) if !self.gone.contains(&node) => self.gone.push(node),
             Some((_, answer @ ReplicaAnswer::NotAsked)) => *answer = ReplicaAnswer::Unreachable,
+            Some((_, ReplicaAnswer::Silent)) => self.gone.push(node),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Coordinating a put or delete at a primary of its key.
 
-use quorate_ring::{NodeId, ObjectKey};
 use quorate_ring::wire::{Durability, ReplicaAnswer, ReplicaError, RequestError, Response};
+use quorate_ring::{NodeId, ObjectKey};
 
 use super::tally::{Tally, Verdict};
 use super::{ReplyTo, answer_of};

@@ -247,8 +247,8 @@ impl Replica {
         match self.slots.get_mut(&key) {
             Some(slot) => slot.queue.push_back(operation),
             None => {
-                let id = self.submit(Operation::Read { key: layout::object(&key) }, Submitted::Key(key.clone()));
-                self.slots.insert(key, Slot::reading(id, operation));
+                self.submit(Operation::Read { key: layout::object(&key) }, Submitted::Key(key.clone()));
+                self.slots.insert(key, Slot::reading(operation));
             }
         }
     }
@@ -295,22 +295,21 @@ impl Replica {
         }
     }
 
-    fn submit(&mut self, operation: Operation, submitted: Submitted) -> OperationId {
+    fn submit(&mut self, operation: Operation, submitted: Submitted) {
         let id = OperationId(self.operation_next);
         self.operation_next += 1;
         self.operations.push_back((id, operation));
         self.submitted.insert(id, submitted);
-        id
     }
 
     fn key_completed(&mut self, now: Time, key: ObjectKey, result: Result<Completion, StorageError>) {
         let Some(mut slot) = self.slots.remove(&key) else { return };
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
-            (State::Reading(_), Ok(Completion::Read(stored))) => match self.decode(stored.as_deref()) {
+            (State::Reading, Ok(Completion::Read(stored))) => match self.decode(stored.as_deref()) {
                 Ok(container) => self.run(now, key, slot, container),
                 Err(_) => self.fail(slot),
             },
-            (State::Writing { asker, container, .. }, Ok(Completion::Written)) => {
+            (State::Writing { asker, container }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
                 self.reports.push_back(Report::Stored { asker, result: Ok(()) });
                 self.run(now, key, slot, container);
@@ -320,7 +319,7 @@ impl Replica {
                 self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
                 self.fail(slot);
             }
-            (State::Reading(_) | State::Idle, result) => {
+            (State::Reading | State::Idle, result) => {
                 if let Err(error) = result {
                     self.reports.push_back(Report::Damaged { reason: error.to_string() });
                 }
@@ -345,11 +344,11 @@ impl Replica {
                 KeyOperation::Write { coordination, event, context, durability, .. } => {
                     match self.make(partition, &container, event, &context) {
                         Ok((dot, filled)) => {
-                            let id = self.store(&key, partition, &filled, &[dot], durability);
+                            self.store(&key, partition, &filled, &[dot], durability);
                             let stripped = self.strip(partition, filled.clone());
                             self.reports.push_back(Report::Made { coordination, dot, container: filled });
                             let asker = Asker::Coordinator(coordination);
-                            slot.state = State::Writing { id, asker, container: stripped };
+                            slot.state = State::Writing { asker, container: stripped };
                             self.slots.insert(key, slot);
                             return;
                         }
@@ -367,9 +366,9 @@ impl Replica {
                         self.reports.push_back(Report::Stored { asker, result: Ok(()) });
                         continue;
                     }
-                    let id = self.store(&key, partition, &merged, &dots, durability);
+                    self.store(&key, partition, &merged, &dots, durability);
                     container = self.strip(partition, merged);
-                    slot.state = State::Writing { id, asker, container };
+                    slot.state = State::Writing { asker, container };
                     self.slots.insert(key, slot);
                     return;
                 }
@@ -439,7 +438,7 @@ impl Replica {
         filled: &Container<Value>,
         dots: &[Dot],
         durability: Durability,
-    ) -> OperationId {
+    ) {
         let stripped = self.strip(partition, filled.clone());
         let mut batch = Batch::default();
         if stripped.is_empty() {
@@ -453,7 +452,7 @@ impl Replica {
         if let (false, Some(clock)) = (dots.is_empty(), self.clocks.get(&partition)) {
             batch.put(Column::Metadata, layout::clock(partition), layout::encode(clock));
         }
-        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()))
+        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
     }
 
     fn decode(&mut self, stored: Option<&[u8]>) -> Result<Container<Value>, Damaged> {

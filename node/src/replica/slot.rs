@@ -6,7 +6,6 @@ use quorate_ring::Value;
 use quorate_ring::version::Container;
 
 use super::{Asker, KeyOperation};
-use crate::storage::OperationId;
 
 /// What waits for a key, and what is going on with it.
 pub(super) struct Slot {
@@ -19,11 +18,9 @@ pub(super) enum State {
     /// Nothing: only while the replica holds the slot in its hand.
     Idle,
     /// Its container is being read.
-    Reading(OperationId),
+    Reading,
     /// A change is being written.
     Writing {
-        /// The write.
-        id: OperationId,
         /// Who is told when it is stored.
         asker: Asker,
         /// What is stored then, stripped.
@@ -33,7 +30,7 @@ pub(super) enum State {
 
 impl Slot {
     /// A key that nobody worked on, with its first operation.
-    pub(super) fn reading(id: OperationId, first: KeyOperation) -> Self {
-        Self { state: State::Reading(id), queue: VecDeque::from([first]) }
+    pub(super) fn reading(first: KeyOperation) -> Self {
+        Self { state: State::Reading, queue: VecDeque::from([first]) }
     }
 }

@@ -1,8 +1,8 @@
 //! What the replica side tells the shard: passed on to the coordinator or the peer that asked.
 
+use quorate_ring::Value;
 use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{PeerMessage, ReplicaError, RequestError, Response};
-use quorate_ring::Value;
 
 use super::{Coordination, Output, Shard};
 use crate::Time;
@@ -50,7 +50,7 @@ impl Shard {
     /// loss is a new actor.
     fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: &Container<Value>) {
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
-        let alone = container.siblings() == 0 || container.dots().eq([&dot]);
+        let alone = container.siblings() == 0 || container.dots().eq([dot]);
         let context = alone.then(|| self.config.context_key.seal(&write.key, container.vector()));
         let siblings = u32::try_from(container.siblings()).unwrap_or(u32::MAX);
         let asked = write.handle_made(Response::Stored { siblings, context });
@@ -79,4 +79,3 @@ impl Shard {
         self.finish(id, Err(error));
     }
 }
-

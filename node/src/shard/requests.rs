@@ -2,9 +2,7 @@
 
 use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::version::{ContextToken, VersionVector};
-use quorate_ring::wire::{
-    Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem,
-};
+use quorate_ring::wire::{Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem};
 use quorate_ring::{ObjectKey, PartitionId, Position};
 
 use super::{Coordination, PageQuestion, Shard};
@@ -43,7 +41,9 @@ impl Shard {
             Request::Scan { bucket, partition, after, limit, r } => {
                 self.begin_page(now, reply_to, deadline, PageQuestion { bucket, partition, after, limit }, r)
             }
-            Request::Ring | Request::Status => Err(invalid("the ring and the status are asked of a node, not of a shard")),
+            Request::Ring | Request::Status => {
+                Err(invalid("the ring and the status are asked of a node, not of a shard"))
+            }
         };
         if let Err(error) = begun {
             self.reply(reply_to, Err(error));
@@ -74,7 +74,8 @@ impl Shard {
 
     fn refuse_overload(&self, more: usize) -> Result<(), RequestError> {
         if COORDINATIONS_MAX < self.coordinations.len() + more {
-            let what = format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
+            let what =
+                format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
             return Err(RequestError::Overloaded { node: self.own(), what });
         }
         if let Some(reason) = self.replica.poisoned() {
@@ -170,7 +171,12 @@ impl Shard {
         }
     }
 
-    fn repair(&mut self, node: quorate_ring::NodeId, key: ObjectKey, container: quorate_ring::version::Container<quorate_ring::Value>) {
+    fn repair(
+        &mut self,
+        node: quorate_ring::NodeId,
+        key: ObjectKey,
+        container: quorate_ring::version::Container<quorate_ring::Value>,
+    ) {
         self.counters.repairs += 1;
         if node == self.own() {
             let (asker, durability) = (Asker::Nobody, Durability::Buffered);

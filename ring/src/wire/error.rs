@@ -130,7 +130,9 @@ pub enum RequestError {
         answers: Vec<(NodeId, ReplicaAnswer)>,
     },
     /// The primary that a write was forwarded to went away or was silent: the outcome is unknown.
-    #[error("{node} forwarded the write to {primary}, which went away or did not answer in time; its outcome is unknown")]
+    #[error(
+        "{node} forwarded the write to {primary}, which went away or did not answer in time; its outcome is unknown"
+    )]
     #[serde(rename = "u")]
     ForwardLost {
         /// The node that forwarded.

@@ -11,15 +11,15 @@
 //! of fields, are part of the protocol: golden bytes pin both. Decoding never panics and allocates no more than the bytes
 //! received account for.
 
-pub mod frame;
 mod client_message;
 mod error;
+pub mod frame;
 mod hello;
 mod peer_message;
 
 pub use client_message::{
-    ClientMessage, Durability, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request, RequestId, Response,
-    RingDescription, ScanItem, StartKind,
+    ClientMessage, Durability, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request, RequestId,
+    Response, RingDescription, ScanItem, StartKind,
 };
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
