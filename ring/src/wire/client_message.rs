@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::RequestError;
+use super::bounded::{PARTITIONS_MAX, SIBLINGS_DECODED_MAX, at_most, batch_answers, consistent_ring, page_limit};
+use crate::limits::{BATCH_ITEMS_MAX, NODES_MAX, SCAN_ITEMS_MAX};
 use crate::version::{ContextToken, Incarnation};
 use crate::{BucketName, Capacity, ClusterName, NodeId, ObjectKey, PartitionCount, PartitionId, Value, ZoneName};
 
@@ -80,6 +82,7 @@ pub enum Request {
     #[serde(rename = "gm")]
     GetMany {
         /// What to read.
+        #[serde(deserialize_with = "at_most::<BATCH_ITEMS_MAX, _, _>")]
         keys: Vec<ObjectKey>,
         /// R, or the cluster's default.
         r: Option<u8>,
@@ -88,6 +91,7 @@ pub enum Request {
     #[serde(rename = "pm")]
     PutMany {
         /// What to write.
+        #[serde(deserialize_with = "at_most::<BATCH_ITEMS_MAX, _, _>")]
         items: Vec<PutItem>,
         /// W, or the cluster's default.
         w: Option<u8>,
@@ -103,7 +107,8 @@ pub enum Request {
         partition: PartitionId,
         /// The last key of the page before, or the partition's start.
         after: Option<ObjectKey>,
-        /// Most items of the page.
+        /// Most items of the page, 1 to [`SCAN_ITEMS_MAX`].
+        #[serde(deserialize_with = "page_limit")]
         limit: u32,
         /// R, or the cluster's default.
         r: Option<u8>,
@@ -134,6 +139,7 @@ pub enum Response {
     #[serde(rename = "f")]
     Found {
         /// The siblings, in the order of their dots; empty if there is nothing.
+        #[serde(deserialize_with = "at_most::<SIBLINGS_DECODED_MAX, _, _>")]
         values: Vec<Value>,
         /// Covers exactly these values; pass it to the write that replaces them.
         context: ContextToken,
@@ -149,18 +155,19 @@ pub enum Response {
     },
     /// To a batch, or part of one: the index of an item, and its answer.
     #[serde(rename = "m")]
-    Many(Vec<(u32, Result<Response, RequestError>)>),
+    Many(#[serde(deserialize_with = "batch_answers")] Vec<(u32, Result<Response, RequestError>)>),
     /// To a scan.
     #[serde(rename = "s")]
     Page {
         /// Live keys in ring order.
+        #[serde(deserialize_with = "at_most::<SCAN_ITEMS_MAX, _, _>")]
         items: Vec<ScanItem>,
         /// Where the next page starts; `None` at the partition's end.
         next: Option<ObjectKey>,
     },
     /// To a question for the ring.
     #[serde(rename = "ring")]
-    Ring(RingDescription),
+    Ring(#[serde(deserialize_with = "consistent_ring")] RingDescription),
     /// To a question for the status.
     #[serde(rename = "status")]
     Status(Box<NodeStatus>),
@@ -172,6 +179,7 @@ pub struct ScanItem {
     /// The key.
     pub key: ObjectKey,
     /// Its siblings; at least one.
+    #[serde(deserialize_with = "at_most::<SIBLINGS_DECODED_MAX, _, _>")]
     pub values: Vec<Value>,
     /// Covers exactly these values.
     pub context: ContextToken,
@@ -187,8 +195,10 @@ pub struct RingDescription {
     /// Q.
     pub partitions: PartitionCount,
     /// The members, by rising id.
+    #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
     pub members: Vec<MemberDescription>,
     /// For each partition its owner, as an index into `members`.
+    #[serde(deserialize_with = "at_most::<PARTITIONS_MAX, _, _>")]
     pub owners: Vec<u16>,
 }
 
@@ -243,6 +253,7 @@ pub struct NodeStatus {
     /// How many partitions it holds a replica of.
     pub partitions: u32,
     /// How it sees its peers.
+    #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
     pub peers: Vec<PeerStatus>,
     /// Gets, puts and deletes it coordinated since its start.
     pub gets: u64,

@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::at_most;
 use crate::NodeId;
+use crate::limits::NODES_MAX;
 use crate::version::InvalidContext;
 
 /// What one replica had to say to a request, for errors that name everybody.
@@ -88,6 +90,7 @@ pub enum RequestError {
         /// How many answers counted.
         reached: u8,
         /// What each primary said, in preference order.
+        #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
         answers: Vec<(NodeId, ReplicaAnswer)>,
     },
     /// Fewer than W primaries stored a write. It may survive in those that did or were silent: the outcome is unknown unless
@@ -100,6 +103,7 @@ pub enum RequestError {
         /// How many stored it.
         reached: u8,
         /// What each primary said, in preference order.
+        #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
         answers: Vec<(NodeId, ReplicaAnswer)>,
     },
     /// The node has too much to do and did nothing. Retry later or elsewhere.
@@ -127,6 +131,7 @@ pub enum RequestError {
         /// The node that says so.
         node: NodeId,
         /// The primaries and what is known of each.
+        #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
         answers: Vec<(NodeId, ReplicaAnswer)>,
     },
     /// The primary that a write was forwarded to went away or was silent: the outcome is unknown.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::{at_most, forwarded_request, page_limit};
 use super::{Durability, Request, RequestError, Response};
+use crate::limits::SCAN_ITEMS_MAX;
 use crate::version::{Container, Dot, VersionVector};
 use crate::{BucketName, ObjectKey, PartitionId, Value};
 
@@ -77,7 +79,8 @@ pub enum PeerMessage {
         partition: PartitionId,
         /// Start behind this key.
         after: Option<ObjectKey>,
-        /// Most objects of the page.
+        /// Most objects of the page, 1 to [`SCAN_ITEMS_MAX`].
+        #[serde(deserialize_with = "page_limit")]
         limit: u32,
     },
     /// To `Scan`.
@@ -96,6 +99,7 @@ pub enum PeerMessage {
         /// How long from now the client will wait.
         timeout_millis: u32,
         /// A put or a delete.
+        #[serde(deserialize_with = "forwarded_request")]
         request: Request,
     },
     /// To `Forward`.
@@ -122,6 +126,7 @@ pub struct ReplicaRead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaPage {
     /// Objects in ring order, as stored: to be filled with `base`.
+    #[serde(deserialize_with = "at_most::<SCAN_ITEMS_MAX, _, _>")]
     pub objects: Vec<StoredObject>,
     /// The base of the replica's clock at the instant of the page. An object that is not in the page, and lies before its end, is
     /// empty filled with it.

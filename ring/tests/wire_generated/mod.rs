@@ -1,0 +1,312 @@
+//! Generated messages of all kinds, within the bounds that a decoder holds them to.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use quorate_ring::version::*;
+use quorate_ring::wire::*;
+use quorate_ring::*;
+
+pub(crate) fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(&bucket("b"), &Key::new(name.to_owned()).expect("valid"))
+}
+
+pub(crate) fn bucket(name: &str) -> BucketName {
+    BucketName::new(name).expect("valid")
+}
+
+/// A ring that is as it should be.
+pub(crate) fn ring_of(members: u16, partitions: u32) -> RingDescription {
+    let member = |number: u16| MemberDescription {
+        node: NodeId::new(u32::from(number) + 1).expect("not 0"),
+        address: format!("10.0.0.{number}:7401"),
+        zone: number.is_multiple_of(2).then(|| ZoneName::new("even").expect("valid")),
+        capacity: Capacity::default(),
+    };
+    RingDescription {
+        cluster: ClusterName::new("carts").expect("valid"),
+        replicas: 3,
+        partitions: PartitionCount::new(partitions).expect("valid"),
+        members: (0..members).map(member).collect(),
+        owners: (0..partitions).map(|number| u16::try_from(number).expect("few partitions") % members).collect(),
+    }
+}
+
+fn node() -> impl Strategy<Value = NodeId> {
+    (1..=u32::MAX).prop_map(|number| NodeId::new(number).expect("not 0"))
+}
+
+fn cluster() -> impl Strategy<Value = ClusterName> {
+    "[a-z0-9]{1,31}-?[a-z0-9]{1,31}".prop_map(|name| ClusterName::new(&name).expect("valid"))
+}
+
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    any::<u64>().prop_map(Incarnation::new)
+}
+
+fn bucket_name() -> impl Strategy<Value = BucketName> {
+    "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|name| bucket(&name))
+}
+
+fn object_key() -> impl Strategy<Value = ObjectKey> {
+    let key = vec(any::<u8>(), 1..20).prop_map(|key| Key::new(key).expect("valid"));
+    (bucket_name(), key).prop_map(|(bucket, key)| ObjectKey::new(&bucket, &key))
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    vec(any::<u8>(), 0..300).prop_map(|value| Value::new(value).expect("small"))
+}
+
+fn token() -> impl Strategy<Value = ContextToken> {
+    vec(any::<u8>(), 0..80).prop_map(|token| ContextToken::from_bytes(Bytes::from(token)).expect("short"))
+}
+
+fn dot() -> impl Strategy<Value = Dot> {
+    let actor = (node(), incarnation()).prop_map(|(node, incarnation)| Actor::new(node, incarnation));
+    (actor, 1..=u64::MAX).prop_map(|(actor, counter)| Dot::new(actor, counter))
+}
+
+fn vector() -> impl Strategy<Value = VersionVector> {
+    vec(dot(), 0..5).prop_map(|dots| dots.into_iter().collect())
+}
+
+fn container() -> impl Strategy<Value = Container<Value>> {
+    (prop::collection::btree_map(dot(), value(), 0..4), vector()).prop_map(|(values, known)| {
+        let mut container = Container::empty();
+        values.into_iter().for_each(|(dot, value)| container.add(dot, value));
+        container.fill(&known);
+        container
+    })
+}
+
+pub(crate) fn hello() -> impl Strategy<Value = Hello> {
+    let peer = (node(), incarnation(), any::<u64>());
+    let peer = peer.prop_map(|(node, incarnation, ring)| Role::Peer { node, incarnation, ring });
+    let role = prop_oneof![Just(Role::Client), peer];
+    (any::<u16>(), cluster(), role).prop_map(|(protocol, cluster, role)| Hello { protocol, cluster, role })
+}
+
+pub(crate) fn welcome() -> impl Strategy<Value = Welcome> {
+    let accepted = (any::<u16>(), node(), incarnation());
+    let accepted = accepted.prop_map(|(protocol, node, incarnation)| Welcome::Accepted { protocol, node, incarnation });
+    let refusal = prop_oneof![
+        any::<(u16, u16)>().prop_map(|(node, yours)| Refusal::Protocol { node, yours }),
+        (cluster(), cluster()).prop_map(|(node, yours)| Refusal::Cluster { node, yours }),
+        any::<(u64, u64)>().prop_map(|(node, yours)| Refusal::Ring { node, yours }),
+        any::<String>().prop_map(|claimed| Refusal::Identity { claimed }),
+        Just(Refusal::Stopping),
+    ];
+    prop_oneof![accepted, refusal.prop_map(Welcome::Refused)]
+}
+
+fn durability() -> impl Strategy<Value = Durability> {
+    prop_oneof![Just(Durability::Buffered), Just(Durability::Synced)]
+}
+
+fn put_item() -> impl Strategy<Value = PutItem> {
+    (object_key(), value(), option::of(token())).prop_map(|(key, value, context)| PutItem { key, value, context })
+}
+
+fn write() -> impl Strategy<Value = Request> {
+    let (w, durability) = (any::<Option<u8>>, || option::of(durability()));
+    let put = (put_item(), w(), durability());
+    let delete = (object_key(), token(), w(), durability());
+    prop_oneof![
+        put.prop_map(|(item, w, durability)| Request::Put { item, w, durability }),
+        delete.prop_map(|(key, context, w, durability)| Request::Delete { key, context, w, durability }),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let put_many = (vec(put_item(), 0..4), any::<Option<u8>>(), option::of(durability()));
+    let partition = any::<u16>().prop_map(PartitionId::new);
+    let scan = (bucket_name(), partition, option::of(object_key()), 1..=1024_u32, any::<Option<u8>>());
+    prop_oneof![
+        write(),
+        (object_key(), any::<Option<u8>>()).prop_map(|(key, r)| Request::Get { key, r }),
+        (vec(object_key(), 0..4), any::<Option<u8>>()).prop_map(|(keys, r)| Request::GetMany { keys, r }),
+        put_many.prop_map(|(items, w, durability)| Request::PutMany { items, w, durability }),
+        scan.prop_map(|(bucket, partition, after, limit, r)| Request::Scan { bucket, partition, after, limit, r }),
+        Just(Request::Ring),
+        Just(Request::Status),
+    ]
+}
+
+pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
+    (any::<u64>(), any::<u32>(), request()).prop_map(|(id, timeout_millis, request)| ClientMessage {
+        id: RequestId(id),
+        timeout_millis,
+        request,
+    })
+}
+
+fn answers() -> impl Strategy<Value = Vec<(NodeId, ReplicaAnswer)>> {
+    let answer = prop::sample::select(vec![
+        ReplicaAnswer::Done,
+        ReplicaAnswer::CatchingUp,
+        ReplicaAnswer::Overloaded,
+        ReplicaAnswer::StorageFailed,
+        ReplicaAnswer::NotResponsible,
+        ReplicaAnswer::Unreachable,
+        ReplicaAnswer::Silent,
+        ReplicaAnswer::NotAsked,
+    ]);
+    vec((node(), answer), 0..16)
+}
+
+fn error() -> impl Strategy<Value = RequestError> {
+    let context = prop_oneof![
+        any::<usize>().prop_map(|bytes| InvalidContext::Truncated { bytes }),
+        any::<u8>().prop_map(|format| InvalidContext::Format { format }),
+        Just(InvalidContext::Forged),
+        any::<usize>().prop_map(|bytes| InvalidContext::TooLong { bytes }),
+        Just(InvalidContext::NotText),
+    ];
+    let quorum = || (any::<u8>(), any::<u8>(), answers());
+    prop_oneof![
+        any::<String>().prop_map(|reason| RequestError::Invalid { reason }),
+        context.prop_map(RequestError::Context),
+        any::<(u32, u64)>().prop_map(|(siblings, bytes)| RequestError::TooManySiblings { siblings, bytes }),
+        quorum().prop_map(|(needed, reached, answers)| RequestError::ReadQuorum { needed, reached, answers }),
+        quorum().prop_map(|(needed, reached, answers)| RequestError::WriteQuorum { needed, reached, answers }),
+        (node(), any::<String>()).prop_map(|(node, what)| RequestError::Overloaded { node, what }),
+        (node(), any::<String>()).prop_map(|(node, reason)| RequestError::StorageFailed { node, reason }),
+        (node(), answers()).prop_map(|(node, answers)| RequestError::NoPrimary { node, answers }),
+        (node(), node()).prop_map(|(node, primary)| RequestError::ForwardLost { node, primary }),
+        node().prop_map(|node| RequestError::Stopping { node }),
+    ]
+}
+
+fn status() -> impl Strategy<Value = NodeStatus> {
+    let peer = (node(), any::<bool>(), any::<Option<String>>());
+    let peer = peer.prop_map(|(node, connected, problem)| PeerStatus { node, connected, problem });
+    let starts = vec![StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
+    let who = (node(), cluster(), any::<String>(), incarnation(), prop::sample::select(starts));
+    let counts = (any::<u16>(), any::<u32>(), any::<[u64; 11]>());
+    (who, counts, vec(peer, 0..4)).prop_map(|(who, (shards, partitions, counts), peers)| {
+        let (node, cluster, release, incarnation, start) = who;
+        let [
+            uptime_millis,
+            gets,
+            puts,
+            deletes,
+            errors,
+            repairs,
+            in_flight,
+            keys_about,
+            disk_bytes,
+            memory_bytes,
+            cpu_micros,
+        ] = counts;
+        NodeStatus {
+            node,
+            cluster,
+            release,
+            incarnation,
+            start,
+            uptime_millis,
+            shards,
+            partitions,
+            peers,
+            gets,
+            puts,
+            deletes,
+            errors,
+            repairs,
+            in_flight,
+            keys_about,
+            disk_bytes,
+            memory_bytes,
+            cpu_micros,
+        }
+    })
+}
+
+fn single_response() -> impl Strategy<Value = Response> {
+    let item = (object_key(), vec(value(), 1..3), token());
+    let item = item.prop_map(|(key, values, context)| ScanItem { key, values, context });
+    let stored = (any::<u32>(), option::of(token()));
+    prop_oneof![
+        (vec(value(), 0..4), token()).prop_map(|(values, context)| Response::Found { values, context }),
+        stored.prop_map(|(siblings, context)| Response::Stored { siblings, context }),
+        (vec(item, 0..3), option::of(object_key())).prop_map(|(items, next)| Response::Page { items, next }),
+        (1..9_u16, 3..8_u32).prop_map(|(members, power)| Response::Ring(ring_of(members, 1 << power))),
+        status().prop_map(|status| Response::Status(Box::new(status))),
+    ]
+}
+
+fn single_result() -> impl Strategy<Value = Result<Response, RequestError>> {
+    prop_oneof![single_response().prop_map(Ok), error().prop_map(Err)]
+}
+
+fn result() -> impl Strategy<Value = Result<Response, RequestError>> {
+    let many = vec((any::<u32>(), single_result()), 0..4).prop_map(|answers| Ok(Response::Many(answers)));
+    prop_oneof![3 => single_result(), 1 => many]
+}
+
+pub(crate) fn node_message() -> impl Strategy<Value = NodeMessage> {
+    (any::<u64>(), result()).prop_map(|(id, result)| NodeMessage { id: RequestId(id), result })
+}
+
+fn replica_result<T: Clone + std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Result<T, ReplicaError>> {
+    let errors = vec![ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible];
+    prop_oneof![value.prop_map(Ok), prop::sample::select(errors).prop_map(Err)]
+}
+
+fn question() -> impl Strategy<Value = PeerMessage> {
+    let asked = || (any::<u64>().prop_map(ExchangeId), any::<u32>());
+    let replicate = (asked(), object_key(), dot(), container(), durability());
+    let partition = any::<u16>().prop_map(PartitionId::new);
+    let scan = (asked(), bucket_name(), partition, option::of(object_key()), 1..=1024_u32);
+    prop_oneof![
+        (asked(), object_key()).prop_map(|((exchange, timeout_millis), key)| PeerMessage::Read {
+            exchange,
+            timeout_millis,
+            key
+        }),
+        replicate.prop_map(|((exchange, timeout_millis), key, dot, container, durability)| PeerMessage::Replicate {
+            exchange,
+            timeout_millis,
+            key,
+            dot,
+            container,
+            durability,
+        }),
+        (object_key(), container()).prop_map(|(key, container)| PeerMessage::Repair { key, container }),
+        scan.prop_map(|((exchange, timeout_millis), bucket, partition, after, limit)| PeerMessage::Scan {
+            exchange,
+            timeout_millis,
+            bucket,
+            partition,
+            after,
+            limit,
+        }),
+        (asked(), write()).prop_map(|((exchange, timeout_millis), request)| PeerMessage::Forward {
+            exchange,
+            timeout_millis,
+            request,
+        }),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = PeerMessage> {
+    let exchange = || any::<u64>().prop_map(ExchangeId);
+    let read = (container(), any::<bool>()).prop_map(|(container, complete)| ReplicaRead { container, complete });
+    let object = (object_key(), container()).prop_map(|(key, container)| StoredObject { key, container });
+    let page = (vec(object, 0..3), vector(), any::<bool>(), any::<bool>());
+    let page = page.prop_map(|(objects, base, last, complete)| ReplicaPage { objects, base, last, complete });
+    prop_oneof![
+        (exchange(), replica_result(read)).prop_map(|(exchange, result)| PeerMessage::ReadReply { exchange, result }),
+        (exchange(), replica_result(Just(())))
+            .prop_map(|(exchange, result)| PeerMessage::ReplicateReply { exchange, result }),
+        (exchange(), replica_result(page)).prop_map(|(exchange, result)| PeerMessage::ScanReply { exchange, result }),
+        (exchange(), result()).prop_map(|(exchange, result)| PeerMessage::ForwardReply { exchange, result }),
+    ]
+}
+
+pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
+    prop_oneof![question(), reply()]
+}

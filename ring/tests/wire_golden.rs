@@ -1,0 +1,93 @@
+//! The bytes of every message, pinned: what one release writes, another must be able to read.
+//!
+//! `fixtures/wire-v1.txt` has a line `kind.Variant.Variant hex` for each variant of each message. If one of these tests fails,
+//! the change at hand breaks the protocol for clusters that run. A message that is new needs a sample here and a new line there:
+//!
+//! ```text
+//! QUORATE_GOLDEN=write cargo test -p quorate-ring --test wire_golden
+//! ```
+//!
+//! writes the file anew; `git diff` must then show added lines only.
+
+mod wire_samples;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Once;
+
+use wire_samples::*;
+
+fn fixtures_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wire-v1.txt")
+}
+
+/// The fixtures by name.
+fn fixtures() -> BTreeMap<String, Vec<u8>> {
+    static WRITTEN: Once = Once::new();
+    if std::env::var_os("QUORATE_GOLDEN").is_some_and(|what| what == "write") {
+        WRITTEN.call_once(write_fixtures);
+    }
+    let text = std::fs::read_to_string(fixtures_path()).expect("the fixtures lie beside this file");
+    let line = |line: &str| {
+        let (name, hex) = line.split_once(' ').expect("a line is `name hex`");
+        (name.to_owned(), bytes_of(hex))
+    };
+    text.lines().map(line).collect()
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("pairs of hexadecimal digits"))
+        .collect()
+}
+
+fn write_fixtures() {
+    let mut text = String::new();
+    for (name, message) in samples() {
+        text.push_str(&name);
+        text.push(' ');
+        message.encode().iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes all"));
+        text.push('\n');
+    }
+    std::fs::create_dir_all(fixtures_path().parent().expect("it has a directory")).expect("writable");
+    std::fs::write(fixtures_path(), text).expect("writable");
+}
+
+#[test]
+fn messages_have_the_golden_bytes_and_are_read_from_them() {
+    let (samples, fixtures) = (samples(), fixtures());
+    assert_eq!(samples.keys().collect::<Vec<_>>(), fixtures.keys().collect::<Vec<_>>());
+    for (name, bytes) in &fixtures {
+        let message = Message::decode(name, bytes);
+        assert_eq!(&message, &samples[name], "{name}");
+        assert_eq!(&message.encode(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn every_variant_has_golden_bytes() {
+    let fixtures = fixtures();
+    let names: BTreeSet<&str> = fixtures.keys().map(String::as_str).collect();
+    let covered = |prefix: &str, variants: &[&str]| {
+        for variant in variants {
+            let (name, longer) = (format!("{prefix}.{variant}"), format!("{prefix}.{variant}."));
+            let is_covered = names.contains(&*name) || names.iter().any(|found| found.starts_with(&longer));
+            assert!(is_covered, "{name} has no sample");
+        }
+    };
+    covered("hello", ROLES);
+    covered("welcome", WELCOMES);
+    covered("welcome.Refused", REFUSALS);
+    covered("client", REQUESTS);
+    covered("node.Ok", RESPONSES);
+    covered("node.Ok.Status", STARTS);
+    covered("node.Err", ERRORS);
+    covered("node.Err.Context", CONTEXT_ERRORS);
+    covered("peer", PEER_MESSAGES);
+    covered("peer.Replicate", DURABILITIES);
+    for reply in ["ReadReply", "ReplicateReply", "ScanReply"] {
+        covered(&format!("peer.{reply}.Err"), REPLICA_ERRORS);
+    }
+}

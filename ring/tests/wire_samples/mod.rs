@@ -1,0 +1,405 @@
+//! A sample of every variant of every message, with a name that tells which it is.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_ring::version::*;
+use quorate_ring::wire::frame::{self, HEADER_BYTES};
+use quorate_ring::wire::*;
+use quorate_ring::*;
+use serde::{Deserialize, Serialize};
+
+/// Makes a function that names an enum's variant, and one that lists all names. The match in it has no wildcard, so it does not
+/// compile until a new variant is listed, and the test does not pass until a listed variant has a sample.
+macro_rules! variants {
+    ($name:ident, $all:ident, $type:ident { $($variant:ident),* $(,)? }) => {
+        fn $name(value: &$type) -> &'static str {
+            match value { $($type::$variant { .. } => stringify!($variant)),* }
+        }
+        pub(crate) const $all: &[&str] = &[$(stringify!($variant)),*];
+    };
+}
+
+variants!(role_name, ROLES, Role { Client, Peer });
+variants!(welcome_name, WELCOMES, Welcome { Accepted, Refused });
+variants!(refusal_name, REFUSALS, Refusal { Protocol, Cluster, Ring, Identity, Stopping });
+variants!(request_name, REQUESTS, Request { Get, Put, Delete, GetMany, PutMany, Scan, Ring, Status });
+variants!(response_name, RESPONSES, Response { Found, Stored, Many, Page, Ring, Status });
+variants!(
+    error_name,
+    ERRORS,
+    RequestError {
+        Invalid,
+        Context,
+        TooManySiblings,
+        ReadQuorum,
+        WriteQuorum,
+        Overloaded,
+        StorageFailed,
+        NoPrimary,
+        ForwardLost,
+        Stopping,
+    }
+);
+variants!(
+    replica_answer_name,
+    REPLICA_ANSWERS,
+    ReplicaAnswer { Done, CatchingUp, Overloaded, StorageFailed, NotResponsible, Unreachable, Silent, NotAsked }
+);
+variants!(replica_error_name, REPLICA_ERRORS, ReplicaError { Overloaded, StorageFailed, NotResponsible });
+variants!(durability_name, DURABILITIES, Durability { Buffered, Synced });
+variants!(start_name, STARTS, StartKind { First, Clean, ProcessCrash, PossibleLoss });
+variants!(
+    peer_message_name,
+    PEER_MESSAGES,
+    PeerMessage { Read, ReadReply, Replicate, ReplicateReply, Repair, Scan, ScanReply, Forward, ForwardReply }
+);
+variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
+
+/// What a line of the fixtures is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Message {
+    Hello(Hello),
+    Welcome(Welcome),
+    Client(ClientMessage),
+    Node(NodeMessage),
+    Peer(PeerMessage),
+    /// Not the payload alone but the whole frame.
+    Frame(Hello),
+}
+
+impl Message {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Hello(hello) => format!("hello.{}", role_name(&hello.role)),
+            Self::Welcome(Welcome::Refused(refusal)) => format!("welcome.Refused.{}", refusal_name(refusal)),
+            Self::Welcome(welcome) => format!("welcome.{}", welcome_name(welcome)),
+            Self::Client(message) => format!("client.{}", request_name(&message.request)),
+            Self::Node(message) => format!("node.{}", answer_name(&message.result)),
+            Self::Peer(message) => peer_name(message),
+            Self::Frame(hello) => format!("frame.{}", role_name(&hello.role)),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello(message) => payload(message),
+            Self::Welcome(message) => payload(message),
+            Self::Client(message) => payload(message),
+            Self::Node(message) => payload(message),
+            Self::Peer(message) => payload(message),
+            Self::Frame(message) => framed(message),
+        }
+    }
+
+    pub(crate) fn decode(name: &str, bytes: &[u8]) -> Self {
+        match name.split('.').next() {
+            Some("hello") => Self::Hello(decode(name, bytes)),
+            Some("welcome") => Self::Welcome(decode(name, bytes)),
+            Some("client") => Self::Client(decode(name, bytes)),
+            Some("node") => Self::Node(decode(name, bytes)),
+            Some("peer") => Self::Peer(decode(name, bytes)),
+            Some("frame") => {
+                let mut decoder = frame::Decoder::new();
+                decoder.push(bytes);
+                let payload = decoder.next().expect("a sound frame").expect("a whole frame");
+                Self::Frame(decode(name, &payload))
+            }
+            _ => panic!("{name} is no kind of message"),
+        }
+    }
+}
+
+fn answer_name(answer: &Result<Response, RequestError>) -> String {
+    match answer {
+        Ok(response) => format!("Ok.{}", response_name(response)),
+        Err(RequestError::Context(error)) => format!("Err.Context.{}", context_error_name(error)),
+        Err(error) => format!("Err.{}", error_name(error)),
+    }
+}
+
+fn peer_name(message: &PeerMessage) -> String {
+    let replica_result =
+        |error: Option<&ReplicaError>| error.map_or("Ok".to_owned(), |e| format!("Err.{}", replica_error_name(e)));
+    let detail = match message {
+        PeerMessage::ReadReply { result, .. } => replica_result(result.as_ref().err()),
+        PeerMessage::ReplicateReply { result, .. } => replica_result(result.as_ref().err()),
+        PeerMessage::ScanReply { result, .. } => replica_result(result.as_ref().err()),
+        PeerMessage::Replicate { durability, .. } => durability_name(durability).to_owned(),
+        PeerMessage::Forward { request, .. } => request_name(request).to_owned(),
+        PeerMessage::ForwardReply { result, .. } => answer_name(result),
+        PeerMessage::Read { .. } | PeerMessage::Repair { .. } | PeerMessage::Scan { .. } => String::new(),
+    };
+    format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
+}
+
+fn framed<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    frame::encode(message, &mut buffer).expect("a sample fits a frame");
+    buffer
+}
+
+fn payload<T: Serialize>(message: &T) -> Vec<u8> {
+    framed(message).split_off(HEADER_BYTES)
+}
+
+fn decode<'de, T: Deserialize<'de>>(name: &str, payload: &'de [u8]) -> T {
+    frame::decode(payload).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+// The samples: for each variant one with everything in it, and where a field may be absent one called `bare` without.
+
+fn node(number: u32) -> NodeId {
+    NodeId::new(number).expect("not 0")
+}
+
+fn cluster(name: &str) -> ClusterName {
+    ClusterName::new(name).expect("valid")
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(&bucket(), &Key::new(name.to_owned()).expect("valid"))
+}
+
+fn bucket() -> BucketName {
+    BucketName::new("photos").expect("valid")
+}
+
+fn value(content: &'static [u8]) -> Value {
+    Value::new(Bytes::from_static(content)).expect("small")
+}
+
+fn token() -> ContextToken {
+    ContextToken::from_bytes(Bytes::from_static(b"\x01token")).expect("short")
+}
+
+fn dot(number: u32, counter: u64) -> Dot {
+    Dot::new(Actor::new(node(number), Incarnation::new(0x3fa9_c04b_7d21_e6f8)), counter)
+}
+
+fn container() -> Container<Value> {
+    let mut container = Container::empty();
+    container.add(dot(1, 7), value(b"one"));
+    container.add(dot(300, 70_000), value(b""));
+    container.record(dot(2, u64::MAX));
+    container
+}
+
+fn put_item() -> PutItem {
+    PutItem { key: key("a"), value: value(b"\x00\xff"), context: Some(token()) }
+}
+
+fn roles() -> Vec<Role> {
+    let (incarnation, ring) = (Incarnation::new(1), 0x0123_4567_89ab_cdef);
+    vec![Role::Client, Role::Peer { node: node(7), incarnation, ring }]
+}
+
+fn hello(role: Role) -> Hello {
+    Hello { protocol: PROTOCOL_VERSION, cluster: cluster("carts"), role }
+}
+
+fn welcomes() -> Vec<Welcome> {
+    let refusals = [
+        Refusal::Protocol { node: 1, yours: 2 },
+        Refusal::Cluster { node: cluster("carts"), yours: cluster("photos-2") },
+        Refusal::Ring { node: 1, yours: u64::MAX },
+        Refusal::Identity { claimed: "n7".to_owned() },
+        Refusal::Stopping,
+    ];
+    let accepted = Welcome::Accepted { protocol: 1, node: node(300), incarnation: Incarnation::new(u64::MAX) };
+    std::iter::once(accepted).chain(refusals.map(Welcome::Refused)).collect()
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    let durability = Some(Durability::Synced);
+    let partition = PartitionId::new(1023);
+    let bare_item = PutItem { context: None, ..put_item() };
+    vec![
+        ("", Request::Get { key: key("a"), r: Some(2) }),
+        ("bare", Request::Get { key: key("a"), r: None }),
+        ("", Request::Put { item: put_item(), w: Some(3), durability }),
+        ("buffered", Request::Put { item: put_item(), w: None, durability: Some(Durability::Buffered) }),
+        ("bare", Request::Put { item: bare_item.clone(), w: None, durability: None }),
+        ("", Request::Delete { key: key("a"), context: token(), w: Some(1), durability }),
+        ("bare", Request::Delete { key: key("a"), context: token(), w: None, durability: None }),
+        ("", Request::GetMany { keys: vec![key("a"), key("b")], r: Some(1) }),
+        ("bare", Request::GetMany { keys: vec![], r: None }),
+        ("", Request::PutMany { items: vec![put_item(), bare_item], w: Some(2), durability }),
+        ("bare", Request::PutMany { items: vec![], w: None, durability: None }),
+        ("", Request::Scan { bucket: bucket(), partition, after: Some(key("a")), limit: 1000, r: Some(2) }),
+        ("bare", Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: None }),
+        ("", Request::Ring),
+        ("", Request::Status),
+    ]
+}
+
+fn responses() -> Vec<(&'static str, Response)> {
+    let found = Response::Found { values: vec![value(b"one"), value(b"")], context: token() };
+    let item = ScanItem { key: key("a"), values: vec![value(b"one")], context: token() };
+    let many = vec![(0, Ok(found.clone())), (1023, Err(RequestError::Stopping { node: node(1) }))];
+    let mut responses = vec![
+        ("", found),
+        ("bare", Response::Found { values: vec![], context: token() }),
+        ("", Response::Stored { siblings: 1, context: Some(token()) }),
+        ("bare", Response::Stored { siblings: 70_000, context: None }),
+        ("", Response::Many(many)),
+        ("", Response::Page { items: vec![item], next: Some(key("a")) }),
+        ("bare", Response::Page { items: vec![], next: None }),
+        ("", Response::Ring(ring_description())),
+    ];
+    let starts = [StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
+    assert_eq!(starts.each_ref().map(start_name), STARTS);
+    responses.extend(starts.map(|start| (start_name(&start), Response::Status(Box::new(status(start))))));
+    responses
+}
+
+fn ring_description() -> RingDescription {
+    let member = |number, zone: Option<&str>| MemberDescription {
+        node: node(number),
+        address: format!("10.0.0.{number}:7401"),
+        zone: zone.map(|name| ZoneName::new(name).expect("valid")),
+        capacity: Capacity::new(100 * number).expect("not 0"),
+    };
+    RingDescription {
+        cluster: cluster("carts"),
+        replicas: 3,
+        partitions: PartitionCount::new(8).expect("valid"),
+        members: vec![member(1, Some("rack-1")), member(2, None)],
+        owners: vec![0, 1, 0, 1, 0, 1, 0, 1],
+    }
+}
+
+fn status(start: StartKind) -> NodeStatus {
+    let problem = Some("connection refused".to_owned());
+    NodeStatus {
+        node: node(1),
+        cluster: cluster("carts"),
+        release: "0.1.0".to_owned(),
+        incarnation: Incarnation::new(0x3fa9_c04b_7d21_e6f8),
+        start,
+        uptime_millis: 1,
+        shards: 2,
+        partitions: 3,
+        peers: vec![
+            PeerStatus { node: node(2), connected: true, problem: None },
+            PeerStatus { node: node(3), connected: false, problem },
+        ],
+        gets: 4,
+        puts: 5,
+        deletes: 6,
+        errors: 7,
+        repairs: 8,
+        in_flight: 9,
+        keys_about: 10,
+        disk_bytes: 11,
+        memory_bytes: 12,
+        cpu_micros: 13,
+    }
+}
+
+fn errors() -> Vec<RequestError> {
+    let answers: Vec<_> = (1..).map(node).zip(replica_answers()).collect();
+    let contexts = [
+        InvalidContext::Truncated { bytes: 3 },
+        InvalidContext::Format { format: 9 },
+        InvalidContext::Forged,
+        InvalidContext::TooLong { bytes: 65_537 },
+        InvalidContext::NotText,
+    ];
+    let mut errors = vec![
+        RequestError::Invalid { reason: "w = 4 is more than n = 3".to_owned() },
+        RequestError::TooManySiblings { siblings: 1024, bytes: 4096 },
+        RequestError::ReadQuorum { needed: 2, reached: 1, answers: answers.clone() },
+        RequestError::WriteQuorum { needed: 2, reached: 1, answers: answers.clone() },
+        RequestError::Overloaded { node: node(1), what: "requests in flight".to_owned() },
+        RequestError::StorageFailed { node: node(1), reason: "no space left".to_owned() },
+        RequestError::NoPrimary { node: node(4), answers },
+        RequestError::ForwardLost { node: node(4), primary: node(1) },
+        RequestError::Stopping { node: node(1) },
+    ];
+    errors.extend(contexts.map(RequestError::Context));
+    errors
+}
+
+fn replica_answers() -> [ReplicaAnswer; 8] {
+    let answers = [
+        ReplicaAnswer::Done,
+        ReplicaAnswer::CatchingUp,
+        ReplicaAnswer::Overloaded,
+        ReplicaAnswer::StorageFailed,
+        ReplicaAnswer::NotResponsible,
+        ReplicaAnswer::Unreachable,
+        ReplicaAnswer::Silent,
+        ReplicaAnswer::NotAsked,
+    ];
+    assert_eq!(answers.each_ref().map(replica_answer_name), REPLICA_ANSWERS);
+    answers
+}
+
+fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
+    let (exchange, timeout_millis) = (ExchangeId(0x1_0000_0001), 1500);
+    let (partition, container) = (PartitionId::new(5), container());
+    let replicate = |durability| {
+        let (key, dot, container) = (key("a"), dot(300, 70_000), container.clone());
+        PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability }
+    };
+    let scan = |after| PeerMessage::Scan { exchange, timeout_millis, bucket: bucket(), partition, after, limit: 1024 };
+    let forward = |request| PeerMessage::Forward { exchange, timeout_millis, request };
+    let mut questions = vec![
+        ("", PeerMessage::Read { exchange, timeout_millis, key: key("a") }),
+        ("", replicate(Durability::Buffered)),
+        ("", replicate(Durability::Synced)),
+        ("", PeerMessage::Repair { key: key("a"), container: container.clone() }),
+        ("bare", PeerMessage::Repair { key: key("a"), container: Container::empty() }),
+        ("", scan(Some(key("a")))),
+        ("bare", scan(None)),
+    ];
+    let writes =
+        requests().into_iter().filter(|(_, request)| matches!(request, Request::Put { .. } | Request::Delete { .. }));
+    questions.extend(writes.map(|(label, request)| (label, forward(request))));
+    questions
+}
+
+fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
+    let exchange = ExchangeId(u64::MAX);
+    let object = StoredObject { key: key("a"), container: container() };
+    let page = ReplicaPage { objects: vec![object], base: container().vector().clone(), last: false, complete: true };
+    let bare_page = ReplicaPage { objects: vec![], base: VersionVector::new(), last: true, complete: false };
+    let read = ReplicaRead { container: container(), complete: true };
+    let stored = Response::Stored { siblings: 1, context: Some(token()) };
+    let mut replies = vec![
+        ("", PeerMessage::ReadReply { exchange, result: Ok(read) }),
+        ("", PeerMessage::ReplicateReply { exchange, result: Ok(()) }),
+        ("", PeerMessage::ScanReply { exchange, result: Ok(page) }),
+        ("bare", PeerMessage::ScanReply { exchange, result: Ok(bare_page) }),
+        ("", PeerMessage::ForwardReply { exchange, result: Ok(stored) }),
+        ("", PeerMessage::ForwardReply { exchange, result: Err(RequestError::Stopping { node: node(1) }) }),
+    ];
+    for error in [ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible] {
+        replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
+        replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
+        replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));
+    }
+    replies
+}
+
+/// All samples by name, in the order of the fixtures.
+pub(crate) fn samples() -> BTreeMap<String, Message> {
+    let client = |request| Message::Client(ClientMessage { id: RequestId(1), timeout_millis: 10_000, request });
+    let node = |result| Message::Node(NodeMessage { id: RequestId(u64::MAX), result });
+    let mut labelled: Vec<(&str, Message)> = Vec::new();
+    labelled.extend(roles().into_iter().map(|role| ("", Message::Hello(hello(role)))));
+    labelled.extend(roles().into_iter().map(|role| ("", Message::Frame(hello(role)))));
+    labelled.extend(welcomes().into_iter().map(|welcome| ("", Message::Welcome(welcome))));
+    labelled.extend(requests().into_iter().map(|(label, request)| (label, client(request))));
+    labelled.extend(responses().into_iter().map(|(label, response)| (label, node(Ok(response)))));
+    labelled.extend(errors().into_iter().map(|error| ("", node(Err(error)))));
+    labelled.extend(peer_questions().into_iter().map(|(label, message)| (label, Message::Peer(message))));
+    labelled.extend(peer_replies().into_iter().map(|(label, message)| (label, Message::Peer(message))));
+    let mut samples = BTreeMap::new();
+    for (label, message) in labelled {
+        let name = format!("{}.{label}", message.name()).trim_end_matches('.').to_owned();
+        assert!(samples.insert(name.clone(), message).is_none(), "two samples are called {name}");
+    }
+    samples
+}
