@@ -253,7 +253,8 @@ mod tests {
 
     #[test]
     fn clocks_not_in_normal_form_are_refused() {
-        let refused = |base: &VersionVector, beyond: &[((u32, u64), Vec<(u64, u64)>)]| {
+        type Beyond = [((u32, u64), Vec<(u64, u64)>)];
+        let refused = |base: &VersionVector, beyond: &Beyond| {
             let bytes = rmp_serde::to_vec(&(base, beyond)).expect("encodes");
             rmp_serde::from_slice::<NodeClock>(&bytes).is_err()
         };
