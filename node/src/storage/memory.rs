@@ -185,8 +185,8 @@ impl MemoryStore {
         hash.digest()
     }
 
-    fn write(&mut self, turn: &mut [(OperationId, Operation)]) {
-        let changes: Vec<Change> = turn.iter_mut().flat_map(|(_, operation)| operation.take_changes()).collect();
+    fn write(&mut self, turn: &[(OperationId, Operation)]) {
+        let changes: Vec<Change> = turn.iter().flat_map(|(_, operation)| operation.changes()).cloned().collect();
         if changes.is_empty() {
             return;
         }
@@ -241,7 +241,7 @@ impl Storage for MemoryStore {
     fn flush(&mut self) {
         let mut turn = std::mem::take(&mut self.submitted);
         if self.poison.is_none() {
-            self.write(&mut turn);
+            self.write(&turn);
         }
         turn.drain(..).for_each(|(id, operation)| self.answer(id, operation));
         self.submitted = turn;

@@ -10,9 +10,9 @@
 //! 1. A [`Batch`] is atomic: after any crash all of it is there or nothing.
 //! 2. Writes take effect in the order of submission, and a crash keeps a prefix of that order; never a later write without an
 //!    earlier one of the same handle.
-//! 3. A read or scan sees every write submitted before it on the same handle, and it may see those submitted after it in the same
-//!    turn, because a turn writes before it reads. A scan is one consistent snapshot, of objects and of the [`Scan::beside`]
-//!    record alike.
+//! 3. A read or scan sees every write submitted before it on the same handle, and it may see some submitted after it: a
+//!    turn writes before it reads, and a read that has to wait for the disk may meet a later turn's writes. A scan is one
+//!    consistent snapshot, of objects and of the [`Scan::beside`] record alike.
 //! 4. A write completes when it is where its [`Durability`] says: `Buffered` survives the process, `Synced` the machine. With
 //!    rule 2, a completed `Synced` write says the same of all earlier writes of the handle; one without changes is a barrier.
 //! 5. After a write or sync that failed the store is poisoned: every later operation fails, nothing is guessed.
@@ -23,6 +23,8 @@
 
 pub mod memory;
 mod page;
+#[cfg(feature = "runtime")]
+pub mod rocks;
 
 use bytes::Bytes;
 use quorate_ring::wire::Durability;
@@ -159,11 +161,11 @@ pub enum StorageError {
 }
 
 impl Operation {
-    /// The changes of a write, which is left without them; nothing of any other operation.
-    fn take_changes(&mut self) -> Vec<Change> {
+    /// The changes of a write; nothing of any other operation.
+    fn changes(&self) -> &[Change] {
         match self {
-            Self::Write { batch, .. } => std::mem::take(&mut batch.changes),
-            Self::Read { .. } | Self::Scan(_) => Vec::new(),
+            Self::Write { batch, .. } => &batch.changes,
+            Self::Read { .. } | Self::Scan(_) => &[],
         }
     }
 }

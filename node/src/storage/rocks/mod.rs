@@ -1,0 +1,109 @@
+//! The RocksDB engine: one instance per node, one [`RocksStorage`] handle per shard.
+//!
+//! ```text
+//! shard thread                    write: one batch into the log and the memtables, no fsync
+//!   RocksStorage ---------------> read:  memtables and block cache
+//!        |  ^
+//!        |  +-- completions, wake --+--------------------+
+//!        v                          |                    |
+//!   synced writes ---------> syncer thread        reader threads <------- reads that would block, scans
+//!                            one fsync for all
+//! ```
+//!
+//! Every write goes through the write-ahead log and is handed to the operating system before the flush returns, so it survives
+//! the process. Nothing here runs while nothing is asked: all threads sleep until woken.
+
+mod engine;
+mod handle;
+mod open_error;
+mod options;
+mod readers;
+mod syncer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use handle::RocksStorage;
+pub use open_error::OpenError;
+pub use options::RocksOptions;
+
+use engine::Engine;
+use readers::Readers;
+use syncer::Syncer;
+
+use super::StorageError;
+
+/// Wakes a shard: called from the store's threads when a completion waits in the shard's handle.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// A node's store on disk.
+///
+/// Dropping it without [`RocksStore::shutdown`] syncs too, but cannot tell whether that worked. The directory stays locked until
+/// the handles are dropped as well.
+pub struct RocksStore {
+    engine: Arc<Engine>,
+    syncer: Arc<Syncer>,
+    readers: Arc<Readers>,
+}
+
+impl RocksStore {
+    /// Opens the store in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// That the directory cannot be used or is in use, that the disk is full, or that what is on it is damaged.
+    pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, OpenError> {
+        let engine = Arc::new(Engine::open(path, options)?);
+        let threads = |source| OpenError::Threads { source };
+        let syncer = Syncer::start(Arc::clone(&engine), options.sync_interval).map_err(threads)?;
+        let readers = Readers::start(&engine, options.reader_threads).map_err(threads)?;
+        Ok(Self { engine, syncer: Arc::new(syncer), readers: Arc::new(readers) })
+    }
+
+    /// A handle for one shard, which is woken by `wake` for completions that did not come within [`super::Storage::flush`].
+    pub fn handle(&self, wake: Wake) -> RocksStorage {
+        RocksStorage::new(Arc::clone(&self.engine), Arc::clone(&self.syncer), Arc::clone(&self.readers), wake)
+    }
+
+    /// Stops the store's threads and syncs: afterwards all that was written is on the disk. Handles that are still there fail
+    /// every further operation.
+    ///
+    /// # Errors
+    /// Why the store is poisoned, if it is: then what was not synced may be lost.
+    pub fn shutdown(self) -> Result<(), StorageError> {
+        self.stop();
+        self.engine.usable()?;
+        self.engine.poison("the store was shut down");
+        Ok(())
+    }
+
+    /// Why the store stopped serving, if it did.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.engine.poisoned()
+    }
+
+    /// How often the log was synced.
+    pub fn syncs(&self) -> u64 {
+        self.engine.syncs()
+    }
+
+    /// About how many objects there are. Overwritten and deleted ones count until compaction has met them.
+    pub fn keys_about(&self) -> u64 {
+        self.engine.keys_about()
+    }
+
+    /// Bytes that the store's files hold, log included.
+    pub fn disk_bytes(&self) -> u64 {
+        self.engine.disk_bytes()
+    }
+
+    fn stop(&self) {
+        self.readers.stop();
+        self.syncer.stop();
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,129 @@
+//! How RocksDB is tuned: for point reads and writes by keys that are hashes, on a node with little memory.
+
+use std::time::Duration;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    LogLevel, Options,
+};
+
+use crate::storage::Column;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Log bytes after which the oldest memtables are written out, so that opening a store replays no more than this.
+const LOG_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Memtable of the dot log and of the metadata. Both are overwritten or deleted soon, so most of one never reaches the disk.
+const SMALL_MEMTABLE_BYTES: usize = 8 * MIB;
+/// Two or three values of a kilobyte share a block; smaller ones would make the indexes large.
+const BLOCK_BYTES: usize = 8 * KIB;
+/// One lookup in a hundred of a key that is not there reads a block in vain.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Share of a memtable spent on a filter, which spares most lookups of absent keys the walk down its skip list.
+const MEMTABLE_BLOOM_SHARE: f64 = 0.02;
+
+/// What may differ between nodes. All have defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Bytes of the cache of blocks read. Default 32 MiB, which keeps an idle node small; give it what memory the machine can
+    /// spare. Filters and indexes are held outside of it, at about one and a half bytes per key.
+    pub cache_bytes: usize,
+    /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
+    /// 16 MiB. More makes fewer and larger files.
+    pub memtable_bytes: usize,
+    /// How long a buffered write may wait to be synced in the background, and so what a power loss may take. Default 100 ms.
+    pub sync_interval: Duration,
+    /// Threads that read what is not in memory. Default 2; about as many as the disk serves well at once.
+    pub reader_threads: usize,
+    /// Files held open. Default 512, which is within the usual limit of 1,024 per process.
+    pub open_files_max: u16,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 * MIB,
+            memtable_bytes: 16 * MIB,
+            sync_interval: Duration::from_millis(100),
+            reader_threads: 2,
+            open_files_max: 512,
+        }
+    }
+}
+
+/// The name of a column's family, which is on the disk.
+pub(super) const fn family_name(column: Column) -> &'static str {
+    match column {
+        Column::Objects => "objects",
+        Column::DotLog => "dot_log",
+        Column::Metadata => "metadata",
+    }
+}
+
+impl RocksOptions {
+    /// What holds for the whole database.
+    pub(super) fn of_database(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_max_open_files(i32::from(self.open_files_max));
+        options.set_max_background_jobs(2);
+        options.set_max_total_wal_size(LOG_BYTES_MAX);
+        // After a crash the log is good up to its first gap: a prefix of the writes, which is what the contract promises.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_paranoid_checks(true);
+        // Obsolete files are deleted by the background threads and never by the shard that happens to end an iterator.
+        options.set_avoid_unnecessary_blocking_io(true);
+        // A compaction hands its output to the disk as it goes, so that a sync of the log does not wait behind all of it.
+        options.set_bytes_per_sync(MIB as u64);
+        // No statistics: they would wake an idle node.
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options.set_skip_stats_update_on_db_open(true);
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(MIB);
+        options
+    }
+
+    /// The column families, which share one cache.
+    pub(super) fn families(&self) -> Vec<ColumnFamilyDescriptor> {
+        let cache = Cache::new_lru_cache(self.cache_bytes);
+        let columns = Column::ALL.into_iter().map(|column| {
+            let options = match column {
+                Column::Objects => of_objects(&cache, self.memtable_bytes),
+                Column::DotLog | Column::Metadata => of_family(&cache, SMALL_MEMTABLE_BYTES),
+            };
+            ColumnFamilyDescriptor::new(family_name(column), options)
+        });
+        let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, of_family(&cache, MIB));
+        columns.chain([unused]).collect()
+    }
+}
+
+fn of_objects(cache: &Cache, memtable_bytes: usize) -> Options {
+    let mut options = of_family(cache, memtable_bytes);
+    options.set_max_write_buffer_number(3);
+    // The first two levels are rewritten soon; compressing them would cost more than it saves.
+    let mut levels = [DBCompressionType::Lz4; 7];
+    levels[..2].fill(DBCompressionType::None);
+    options.set_compression_per_level(&levels);
+    options
+}
+
+fn of_family(cache: &Cache, memtable_bytes: usize) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    table.set_whole_key_filtering(true);
+    table.set_format_version(6);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(memtable_bytes);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
+    options.set_memtable_whole_key_filtering(true);
+    options
+}

@@ -1,0 +1,112 @@
+//! The threads for reads that would block a shard, and for scans.
+//!
+//! Their queue has no bound of its own: it holds at most what the shards have outstanding, which they bound.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+
+use super::engine::Engine;
+use super::handle::Outbox;
+use crate::storage::{OperationId, Scan};
+
+/// The reading threads and their queue.
+pub(super) struct Readers {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a reader does.
+pub(super) struct Job {
+    pub(super) id: OperationId,
+    pub(super) what: What,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// What a reader reads.
+pub(super) enum What {
+    Object(Bytes),
+    Page(Scan),
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<Jobs>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    stopping: bool,
+}
+
+impl Readers {
+    pub(super) fn start(engine: &Arc<Engine>, threads: usize) -> io::Result<Self> {
+        let readers = Self { queue: Arc::default(), threads: Mutex::default() };
+        for _ in 0..threads.max(1) {
+            let (queue, engine) = (Arc::clone(&readers.queue), Arc::clone(engine));
+            let thread = thread::Builder::new().name("store-read".to_owned()).spawn(move || queue.run(&engine));
+            match thread {
+                Ok(thread) => readers.threads().push(thread),
+                Err(error) => {
+                    readers.stop();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(readers)
+    }
+
+    /// Reads later, in a thread, and completes into the job's outbox.
+    pub(super) fn read(&self, engine: &Engine, job: Job) {
+        let mut jobs = self.queue.jobs();
+        if jobs.stopping {
+            drop(jobs);
+            return job.outbox.send_all([job.id], &Err(engine.poison("the store was shut down")));
+        }
+        jobs.waiting.push_back(job);
+        self.queue.changed.notify_one();
+    }
+
+    /// Ends the threads once the queue is empty. A second call does nothing.
+    pub(super) fn stop(&self) {
+        self.queue.jobs().stopping = true;
+        self.queue.changed.notify_all();
+        for thread in std::mem::take(&mut *self.threads()) {
+            // A panic of a reader was reported where it happened, and costs only its job.
+            let _ = thread.join();
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn run(&self, engine: &Engine) {
+        while let Some(Job { id, what, outbox }) = self.next_job() {
+            let outcome = engine.usable().and_then(|()| match &what {
+                What::Object(key) => engine.read(key),
+                What::Page(scan) => engine.scan(scan),
+            });
+            outbox.send_all([id], &outcome);
+        }
+    }
+
+    /// The next job, or nothing when the queue is empty and the threads are to end.
+    fn next_job(&self) -> Option<Job> {
+        let idle = |jobs: &mut Jobs| jobs.waiting.is_empty() && !jobs.stopping;
+        let mut jobs = self.changed.wait_while(self.jobs(), idle).unwrap_or_else(PoisonError::into_inner);
+        jobs.waiting.pop_front()
+    }
+
+    /// A panic elsewhere leaves the queue whole: jobs are only ever pushed and popped.
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

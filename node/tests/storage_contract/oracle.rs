@@ -1,0 +1,86 @@
+//! The same random operations bring the same answers from both engines, also across restarts and killed processes.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use quorate_node::storage::{Batch, Column, Operation, Scan, Storage};
+use quorate_ring::wire::Durability;
+
+use crate::engine::{Engine, MemoryEngine, key, turn, whole};
+use crate::rocks::RocksEngine;
+
+/// What happens to both engines.
+#[derive(Clone, Debug)]
+enum Step {
+    Turn(Vec<Operation>),
+    Restart,
+    ProcessCrash,
+}
+
+/// Few, so that they collide; some share a position, some a bucket.
+fn keys() -> impl Strategy<Value = Bytes> {
+    (0..6_u64, prop::sample::select(vec!["", "a", "b:1", "b:2", "c:"])).prop_map(|(position, rest)| key(position, rest))
+}
+
+fn values() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    let change = (prop::sample::select(Column::ALL.to_vec()), keys(), prop::option::weighted(0.7, values()));
+    vec(change, 0..8).prop_map(|changes| {
+        let mut batch = Batch::default();
+        for (column, key, value) in changes {
+            match value {
+                Some(value) => batch.put(column, key, value),
+                None => batch.delete(column, key),
+            }
+        }
+        batch
+    })
+}
+
+fn scans() -> impl Strategy<Value = Scan> {
+    let infix = prop::sample::select(vec!["", "", "b:", "b:1", "x"]).prop_map(Bytes::from);
+    (keys(), prop::option::of(keys()), infix, 0..12_usize, 0..200_usize, keys()).prop_map(
+        |(from, until, infix, limit, bytes_max, beside)| Scan { from, until, infix, limit, bytes_max, beside },
+    )
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let durability = prop_oneof![4 => Just(Durability::Buffered), 1 => Just(Durability::Synced)];
+    prop_oneof![
+        4 => (batches(), durability).prop_map(|(batch, durability)| Operation::Write { batch, durability }),
+        3 => keys().prop_map(|key| Operation::Read { key }),
+        2 => scans().prop_map(Operation::Scan),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => vec(operations(), 1..10).prop_map(Step::Turn),
+        1 => Just(Step::Restart),
+        1 => Just(Step::ProcessCrash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_engines_bring_the_same_answers(steps in vec(steps(), 1..40)) {
+        let (mut memory, mut rocks) = (MemoryEngine::empty(), RocksEngine::empty());
+        for step in steps {
+            match step {
+                Step::Turn(operations) => {
+                    prop_assert_eq!(turn(&mut memory, operations.clone()), turn(&mut rocks, operations));
+                }
+                Step::Restart => (memory, rocks) = (memory.restart(), rocks.restart()),
+                Step::ProcessCrash => (memory, rocks) = (memory.process_crash(), rocks.process_crash()),
+            }
+            let everything = vec![Operation::Scan(whole())];
+            prop_assert_eq!(turn(&mut memory, everything.clone()), turn(&mut rocks, everything));
+            prop_assert_eq!(memory.store().recover(), rocks.store().recover());
+        }
+    }
+}
