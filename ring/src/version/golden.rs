@@ -57,7 +57,10 @@ fn tokens_keep_their_bytes() {
         pinned(&token, &format!("c4{:02x}{golden}", golden.len() / 2));
     };
     pinned_token(key.seal(&object_key("a"), &vector(&[])), "01902e0afa3699e7dfdf6ca4958a0a8536d7");
-    pinned_token(key.seal(&object_key("a"), &vector(&[(1, 3), (2, 1)])), "0192929201010392920201013eb28c173b87ef7c6adfd44c3e258429");
+    pinned_token(
+        key.seal(&object_key("a"), &vector(&[(1, 3), (2, 1)])),
+        "0192929201010392920201013eb28c173b87ef7c6adfd44c3e258429",
+    );
 }
 
 #[test]
