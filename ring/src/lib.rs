@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock, draws a random number or keeps global state, so every other package, the simulator
 //! and other tools can build on it in seconds.
 
+pub mod claim;
 mod key;
 pub mod limits;
 mod node_id;

@@ -217,7 +217,7 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-fn check_members(n: u8, members: &[Member]) -> Result<(), InvalidRing> {
+pub(crate) fn check_members(n: u8, members: &[Member]) -> Result<(), InvalidRing> {
     if n == 0 || Quorum::N_MAX < n {
         return Err(InvalidRing::Replicas { n });
     }
