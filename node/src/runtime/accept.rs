@@ -1,0 +1,118 @@
+//! Taking connections: who is it, and may it speak to this node?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, Endpoint, Incoming};
+use quorate_client::transport::{
+    FrameReceiver, FrameSender, ReceiveError, client_server_name, node_server_name, peer_holds_name,
+};
+use quorate_ring::NodeId;
+use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+
+use super::link::{self, Streams};
+use super::session;
+use super::shared::Shared;
+
+/// How long a stranger has to say who it is, and how long a refusal may take to be read.
+const GREETING_TIME: Duration = Duration::from_secs(5);
+
+/// A stream whose other side has been welcomed.
+pub(super) struct Greeted {
+    pub(super) streams: Streams,
+    role: Role,
+}
+
+/// Takes connections until the endpoint is closed.
+pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(connection(shared.clone(), incoming));
+    }
+}
+
+async fn connection(shared: Arc<Shared>, incoming: Incoming) {
+    let remote = incoming.remote_address();
+    let connection = match incoming.await {
+        Ok(connection) => connection,
+        Err(error) => return tracing::debug!(%remote, %error, "a connection failed before it was made"),
+    };
+    match tokio::time::timeout(GREETING_TIME, greet(&shared, &connection)).await {
+        Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, .. } }))) => {
+            link::accepted(shared, node, connection, streams).await;
+        }
+        Ok(Ok(Some(Greeted { streams, role: Role::Client }))) => client(shared, connection, streams).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%remote, %error, "a connection ended before its greeting"),
+        Err(_) => tracing::debug!(%remote, "a connection said nothing and is closed"),
+    }
+}
+
+/// Serves a client's streams until its connection ends.
+async fn client(shared: Arc<Shared>, connection: Connection, first: Streams) {
+    tokio::spawn(session::serve(shared.clone(), first));
+    while let Ok(Ok(Some(greeted))) = stream(&shared, &connection).await.map(Ok::<_, ReceiveError>) {
+        match greeted.role {
+            Role::Client => drop(tokio::spawn(session::serve(shared.clone(), greeted.streams))),
+            Role::Peer { .. } => break,
+        }
+    }
+}
+
+async fn stream(shared: &Shared, connection: &Connection) -> Result<Option<Greeted>, ReceiveError> {
+    greet(shared, connection).await
+}
+
+/// Takes the next stream of a connection and its greeting; `None` if it was refused.
+pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<Option<Greeted>, ReceiveError> {
+    let (sender, receiver) = connection.accept_bi().await.map_err(ReceiveError::Connection)?;
+    let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
+    let Some(hello) = receiver.receive::<Hello>().await? else { return Ok(None) };
+    let welcome = match check(shared, connection, &hello) {
+        Ok(()) => {
+            let (node, incarnation) = (shared.node, shared.verdict.incarnation);
+            Welcome::Accepted { protocol: PROTOCOL_VERSION, node, incarnation }
+        }
+        Err(refusal) => Welcome::Refused(refusal),
+    };
+    // A failure shows again at the first read or write.
+    let _ = sender.send(&welcome).await;
+    if let Welcome::Refused(refusal) = welcome {
+        tracing::warn!(remote = %connection.remote_address(), %refusal, "refused a connection");
+        sender.finish();
+        let _ = tokio::time::timeout(GREETING_TIME, sender.delivered()).await;
+        return Ok(None);
+    }
+    receiver.accept_large_frames();
+    Ok(Some(Greeted { streams: Streams { sender, receiver }, role: hello.role }))
+}
+
+fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<(), Refusal> {
+    if hello.protocol != PROTOCOL_VERSION {
+        return Err(Refusal::Protocol { node: PROTOCOL_VERSION, yours: hello.protocol });
+    }
+    if hello.cluster != shared.cluster {
+        return Err(Refusal::Cluster { node: shared.cluster.clone(), yours: hello.cluster.clone() });
+    }
+    if shared.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    match &hello.role {
+        Role::Client => holds(connection, &client_server_name(&shared.cluster)),
+        Role::Peer { node, ring, .. } => check_peer(shared, connection, *node, *ring),
+    }
+}
+
+fn check_peer(shared: &Shared, connection: &Connection, node: NodeId, ring: u64) -> Result<(), Refusal> {
+    if node == shared.node || shared.ring.member(node).is_none() {
+        return Err(Refusal::Identity { claimed: format!("{node}, which is no peer of {}", shared.node) });
+    }
+    holds(connection, &node_server_name(&shared.cluster, node))?;
+    if ring != shared.ring.fingerprint() {
+        return Err(Refusal::Ring { node: shared.ring.fingerprint(), yours: ring });
+    }
+    Ok(())
+}
+
+fn holds(connection: &Connection, name: &str) -> Result<(), Refusal> {
+    if peer_holds_name(connection, name) { Ok(()) } else { Err(Refusal::Identity { claimed: name.to_owned() }) }
+}

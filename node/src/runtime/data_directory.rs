@@ -1,0 +1,219 @@
+//! A node's data directory: the store, whose it is, and the marker beside it that proves that nothing was lost.
+//!
+//! ```text
+//! <data>/store/    RocksDB, with the identity in it
+//! <data>/MARKER    see `crate::start`
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use quorate_ring::PartitionId;
+use quorate_ring::version::{Incarnation, NodeClock};
+use quorate_ring::wire::Durability;
+
+use crate::replica::layout::{self, Damaged};
+use crate::start::{self, Evidence, Expected, Forced, IDENTITY_KEY, Identity, MadeBy, Marker, NotOurs, Verdict};
+use crate::storage::rocks::{OpenError, RocksOptions, RocksStore};
+use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
+
+const MARKER: &str = "MARKER";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// RocksDB cannot open the store.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store is not this node's.
+    #[error("cannot use the data directory {directory}: {source}")]
+    NotOurs {
+        /// Which directory.
+        directory: PathBuf,
+        /// Whose it is.
+        source: NotOurs,
+    },
+    /// The store has data but says not whose it is.
+    #[error("the store in {directory} has data but no identity; it was not made by a node")]
+    Anonymous {
+        /// Which directory.
+        directory: PathBuf,
+    },
+    /// A stored clock is damaged.
+    #[error("the store in {directory} is damaged: {source}")]
+    Damaged {
+        /// Which directory.
+        directory: PathBuf,
+        /// What is wrong.
+        source: Damaged,
+    },
+    /// The store cannot be read or written.
+    #[error("the store in {directory} failed: {source}")]
+    Storage {
+        /// Which directory.
+        directory: PathBuf,
+        /// What it said.
+        source: StorageError,
+    },
+    /// A file beside the store cannot be read or written.
+    #[error("cannot use {file}: {source}")]
+    File {
+        /// Which file.
+        file: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system gave no random numbers.
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(String),
+}
+
+/// An open data directory.
+pub struct DataDirectory {
+    path: PathBuf,
+    expected: Expected,
+    /// The store, for handles and figures.
+    pub store: RocksStore,
+    /// How this start was judged.
+    pub verdict: Verdict,
+    /// The clocks of all partitions that have one.
+    pub clocks: BTreeMap<PartitionId, NodeClock>,
+}
+
+impl DataDirectory {
+    /// Opens a directory, which is made if it is not there, judges the start, and leaves this start's marker.
+    ///
+    /// # Errors
+    /// Why it cannot be used. It is then unchanged, save that it may have been made.
+    pub fn open(path: &Path, expected: Expected, options: &RocksOptions, forced: Forced) -> Result<Self, DataError> {
+        let file = |source| DataError::File { file: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(file)?;
+        let store = RocksStore::open(&path.join("store"), options)?;
+        let (identity, clocks) = recover(path, &store, &expected)?;
+        let verdict = start::judge(identity.as_ref(), &evidence(path)?, Incarnation::new(random()?), forced);
+        let directory = Self { path: path.to_owned(), expected, store, verdict, clocks };
+        directory.leave_marker(MadeBy::Start)?;
+        Ok(directory)
+    }
+
+    /// Ends a run after the last write of the last handle: syncs everything and leaves the marker that proves it.
+    ///
+    /// # Errors
+    /// That something could not be synced. The next start then takes a new incarnation.
+    pub fn close(self) -> Result<(), DataError> {
+        self.leave_marker(MadeBy::CleanStop)?;
+        let directory = self.path;
+        self.store.shutdown().map_err(|source| DataError::Storage { directory, source })
+    }
+
+    /// Makes a new marker file and has the store remember it, synced, with everything written before.
+    ///
+    /// A crash between the two leaves a marker that is not the one remembered: the next start takes that for a loss.
+    fn leave_marker(&self, made_by: MadeBy) -> Result<(), DataError> {
+        let (nonce, path) = (random()?, self.path.join(MARKER));
+        let place = write_marker(&self.path, &path, nonce).map_err(|source| DataError::File { file: path, source })?;
+        let identity = Identity {
+            cluster: self.expected.cluster.clone(),
+            node: self.expected.node,
+            partitions: self.expected.partitions,
+            ring: self.expected.ring,
+            incarnation: self.verdict.incarnation,
+            complete: self.verdict.complete,
+            marker: Marker { made_by, nonce, place, boot: boot() },
+        };
+        self.store_identity(&identity).map_err(|source| DataError::Storage { directory: self.path.clone(), source })
+    }
+
+    fn store_identity(&self, identity: &Identity) -> Result<(), StorageError> {
+        let (wake, woken) = mpsc::channel();
+        let mut handle = self.store.handle(Arc::new(move || {
+            let _ = wake.send(()); // The receiver is gone only when the write is done.
+        }));
+        let mut batch = Batch::default();
+        batch.put(Column::Metadata, Bytes::from_static(IDENTITY_KEY), start::encode(identity));
+        handle.submit(OperationId(0), Operation::Write { batch, durability: Durability::Synced });
+        handle.flush();
+        loop {
+            if let Some((_, result)) = handle.poll_completion() {
+                return result.map(|_| ());
+            }
+            // The store wakes us; the bound is for the case that it was faster than the first look.
+            let _ = woken.recv_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+fn recover(
+    path: &Path,
+    store: &RocksStore,
+    expected: &Expected,
+) -> Result<(Option<Identity>, BTreeMap<PartitionId, NodeClock>), DataError> {
+    let directory = || path.to_owned();
+    let entries = store.handle(Arc::new(|| {})).recover();
+    let entries = entries.map_err(|source| DataError::Storage { directory: directory(), source })?;
+    let (mut identity, mut clocks) = (None, BTreeMap::new());
+    for (key, value) in entries {
+        if key == IDENTITY_KEY {
+            let checked = start::check(&value, expected);
+            identity = Some(checked.map_err(|source| DataError::NotOurs { directory: directory(), source })?);
+        } else if let Some(partition) = layout::clock_partition(&key) {
+            let clock = layout::decode_clock(&value);
+            clocks.insert(partition, clock.map_err(|source| DataError::Damaged { directory: directory(), source })?);
+        }
+    }
+    if identity.is_none() && !clocks.is_empty() {
+        return Err(DataError::Anonymous { directory: directory() });
+    }
+    Ok((identity, clocks))
+}
+
+fn evidence(path: &Path) -> Result<Evidence, DataError> {
+    let file = path.join(MARKER);
+    let nonce = match fs::read_to_string(&file) {
+        Ok(text) => u64::from_str_radix(text.trim(), 16).ok(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(source) => return Err(DataError::File { file, source }),
+    };
+    let place = fs::metadata(&file).map(|metadata| place(&metadata)).unwrap_or_default();
+    Ok(Evidence { nonce, place, boot: boot() })
+}
+
+/// Writes a new file in place of the old marker and says where it lies.
+fn write_marker(directory: &Path, path: &Path, nonce: u64) -> std::io::Result<String> {
+    let new = directory.join("MARKER.new");
+    let mut file = fs::File::create(&new)?;
+    writeln!(file, "{nonce:016x}")?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    fs::File::open(directory)?.sync_all()?;
+    Ok(place(&fs::metadata(path)?))
+}
+
+/// Inode and time of birth. On a file system without times of birth the time of the last change of the inode stands in: nobody
+/// touches the file after it was made.
+fn place(metadata: &fs::Metadata) -> String {
+    let born = metadata.created().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let born = born.map_or_else(
+        || format!("changed {}.{:09}", metadata.ctime(), metadata.ctime_nsec()),
+        |born| format!("born {}.{:09}", born.as_secs(), born.subsec_nanos()),
+    );
+    format!("device {} inode {} {born}", metadata.dev(), metadata.ino())
+}
+
+/// This boot of the machine. Where it cannot be told every crash counts as the machine's.
+fn boot() -> String {
+    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+/// A random number of the operating system's.
+pub(super) fn random() -> Result<u64, DataError> {
+    getrandom::u64().map_err(|error| DataError::Random(error.to_string()))
+}

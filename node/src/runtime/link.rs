@@ -1,0 +1,129 @@
+//! Links: the one connection between this node and each peer, and what is said on it.
+//!
+//! The node with the lower number dials, so that two nodes do not end with two connections. A link has two streams: the foreground,
+//! for what clients wait for, and the background.
+//!
+//! ```text
+//! (lower)  Away ──dial──▶ Greeting ──welcome──▶ Up ──any stream or the connection ends──▶ Away (dial again, later and later)
+//! (higher) Away ──────────accepted────────────▶ Up ──────────────────────────────────────▶ Away
+//! ```
+//!
+//! A newer link to a peer replaces an older one: the peer may have come back before the loss of its last connection was noticed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, Endpoint};
+use quorate_client::transport::{
+    ConnectProblem, FrameReceiver, FrameSender, ReceiveError, SendError, node_server_name,
+};
+use quorate_ring::NodeId;
+use quorate_ring::wire::{PeerMessage, Welcome};
+
+use super::accept;
+use super::outbox::outbox;
+use super::shared::Shared;
+use super::turn::{Event, LinkStreams};
+
+/// How long dialing may take. A node that starts meanwhile answers the next dial sooner than the packets of this one are repeated.
+const DIAL_TIME: Duration = Duration::from_secs(1);
+/// The first pause between dials; each is twice the one before.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The two halves of a greeted stream.
+pub(super) struct Streams {
+    pub(super) sender: FrameSender,
+    pub(super) receiver: FrameReceiver,
+}
+
+/// Keeps a link to a peer with a higher number, for as long as the node runs.
+pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, address: String) {
+    let mut pause = PAUSE_MIN;
+    while !shared.is_stopping() {
+        match tokio::time::timeout(DIAL_TIME, dial(&shared, &endpoint, peer, &address)).await {
+            Ok(Ok((connection, foreground, background))) => {
+                pause = PAUSE_MIN;
+                run(&shared, peer, &connection, foreground, background).await;
+            }
+            Ok(Err(problem)) => shared.peers.disconnected(peer, problem),
+            Err(_) => shared.peers.disconnected(peer, format!("{address} does not answer")),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn dial(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    peer: NodeId,
+    address: &str,
+) -> Result<(Connection, Streams, Streams), String> {
+    let mut found = tokio::net::lookup_host(address).await.map_err(|error| format!("cannot resolve {address}: {error}"))?;
+    let remote = found.next().ok_or_else(|| format!("{address} has no address"))?;
+    let name = node_server_name(&shared.cluster, peer);
+    let config = shared.credentials.client_config();
+    let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;
+    let problem = |error| ConnectProblem::new(&error, &shared.credentials).to_string();
+    let connection = connecting.await.map_err(problem)?;
+    let foreground = open(shared, &connection).await?;
+    let background = open(shared, &connection).await?;
+    Ok((connection, foreground, background))
+}
+
+/// Opens a stream and exchanges greetings on it.
+async fn open(shared: &Shared, connection: &Connection) -> Result<Streams, String> {
+    let (sender, receiver) = connection.open_bi().await.map_err(|error| error.to_string())?;
+    let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
+    sender.send(&shared.hello()).await.map_err(|error| error.to_string())?;
+    match receiver.receive::<Welcome>().await {
+        Ok(Some(Welcome::Accepted { .. })) => {
+            receiver.accept_large_frames();
+            Ok(Streams { sender, receiver })
+        }
+        Ok(Some(Welcome::Refused(refusal))) => Err(format!("refused: {refusal}")),
+        Ok(None) => Err("the peer closed the stream".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Runs a link that a peer has dialed; its foreground stream is greeted.
+pub(super) async fn accepted(shared: Arc<Shared>, peer: NodeId, connection: Connection, foreground: Streams) {
+    match tokio::time::timeout(DIAL_TIME, accept::greet(&shared, &connection)).await {
+        Ok(Ok(Some(background))) => run(&shared, peer, &connection, foreground, background.streams).await,
+        _ => tracing::debug!(%peer, "a peer opened no background stream"),
+    }
+}
+
+/// Runs a link until it ends.
+async fn run(shared: &Arc<Shared>, peer: NodeId, connection: &Connection, foreground: Streams, background: Streams) {
+    let link = shared.next_link();
+    let (mut front, mut back) = (foreground, background);
+    front.sender.set_priority(1);
+    let (foreground, front_drain) = outbox();
+    let (background, back_drain) = outbox();
+    let streams = LinkStreams { foreground, background };
+    shared.send_all(|| Event::LinkUp { link, peer, streams: streams.clone() }).await;
+    drop(streams);
+    shared.peers.connected(peer);
+    let sent = |result: Result<(), SendError>| result.err().map(|error| error.to_string());
+    let received = |result: Result<(), ReceiveError>| result.err().map(|error| error.to_string());
+    let receive = |mut receiver: FrameReceiver| async move {
+        while let Some(message) = receiver.receive::<PeerMessage>().await? {
+            let shard = shared.slices.shard_of_message(&message);
+            shared.send(shard, Event::Peer { link, from: peer, message }).await;
+        }
+        Ok(())
+    };
+    let problem = tokio::select! {
+        result = front_drain.run(&mut front.sender) => sent(result),
+        result = back_drain.run(&mut back.sender) => sent(result),
+        result = receive(front.receiver) => received(result),
+        result = receive(back.receiver) => received(result),
+    };
+    connection.close(0_u32.into(), b"link ended");
+    shared.send_all(|| Event::LinkDown { link, peer }).await;
+    shared.peers.disconnected(peer, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
+}

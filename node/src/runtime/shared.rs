@@ -1,0 +1,156 @@
+//! What all connections of a running node share: who it is, its ring, and the way to its shards.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quorate_client::transport::Credentials;
+use quorate_ring::wire::{Hello, MemberDescription, PROTOCOL_VERSION, PeerStatus, RingDescription, Role, StartKind};
+use quorate_ring::{ClusterName, NodeId, Ring};
+use tokio::sync::mpsc::Sender;
+
+use super::clock::Clock;
+use super::turn::{Event, LinkId};
+use crate::SessionId;
+use crate::shard::split::Slices;
+use crate::start::Verdict;
+use crate::storage::rocks::RocksStore;
+
+/// One running node, as its connections see it.
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) cluster: ClusterName,
+    pub(super) verdict: Verdict,
+    pub(super) ring: Arc<Ring>,
+    pub(super) description: RingDescription,
+    pub(super) credentials: Credentials,
+    pub(super) slices: Slices,
+    pub(super) shards: Vec<Sender<Event>>,
+    pub(super) store: Arc<RocksStore>,
+    pub(super) clock: Clock,
+    pub(super) stopping: AtomicBool,
+    pub(super) peers: Peers,
+    session_next: AtomicU64,
+    link_next: AtomicU64,
+}
+
+/// The parts of [`Shared`] that differ from node to node.
+pub(super) struct Parts {
+    pub(super) node: NodeId,
+    pub(super) cluster: ClusterName,
+    pub(super) verdict: Verdict,
+    pub(super) ring: Arc<Ring>,
+    pub(super) members: Vec<MemberDescription>,
+    pub(super) credentials: Credentials,
+    pub(super) slices: Slices,
+    pub(super) shards: Vec<Sender<Event>>,
+    pub(super) store: Arc<RocksStore>,
+    pub(super) clock: Clock,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let description = RingDescription {
+            cluster: parts.cluster.clone(),
+            replicas: parts.ring.replicas(),
+            partitions: parts.ring.partitions(),
+            members: parts.members,
+            owners: parts.ring.owners().to_vec(),
+        };
+        let others = description.members.iter().map(|member| member.node).filter(|node| *node != parts.node);
+        let peers = Peers::new(others);
+        Self {
+            node: parts.node,
+            cluster: parts.cluster,
+            verdict: parts.verdict,
+            ring: parts.ring,
+            description,
+            credentials: parts.credentials,
+            slices: parts.slices,
+            shards: parts.shards,
+            store: parts.store,
+            clock: parts.clock,
+            stopping: AtomicBool::new(false),
+            peers,
+            session_next: AtomicU64::new(0),
+            link_next: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn next_session(&self) -> SessionId {
+        SessionId(self.session_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn next_link(&self) -> LinkId {
+        LinkId(self.link_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What this node says at the start of a stream that it opens to a peer.
+    pub(super) fn hello(&self) -> Hello {
+        let role = Role::Peer {
+            node: self.node,
+            incarnation: self.verdict.incarnation,
+            ring: self.ring.fingerprint(),
+            first_start: self.verdict.kind == StartKind::First,
+        };
+        Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
+    }
+
+    /// Hands an event to a shard; waits while the shard has too much to do.
+    pub(super) async fn send(&self, shard: u8, event: Event) {
+        // A shard that has ended takes nothing: the node is stopping.
+        let _ = self.shards[usize::from(shard)].send(event).await;
+    }
+
+    /// Hands an event to every shard.
+    pub(super) async fn send_all(&self, event: impl Fn() -> Event) {
+        for shard in &self.shards {
+            let _ = shard.send(event()).await;
+        }
+    }
+}
+
+/// What is known of the connections to peers, for the status and for logs that tell a change once.
+pub(super) struct Peers(Mutex<BTreeMap<NodeId, PeerStatus>>);
+
+impl Peers {
+    fn new(nodes: impl Iterator<Item = NodeId>) -> Self {
+        let unknown = |node| PeerStatus { node, connected: false, problem: None };
+        Self(Mutex::new(nodes.map(|node| (node, unknown(node))).collect()))
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<NodeId, PeerStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, as they are now.
+    pub(super) fn statuses(&self) -> Vec<PeerStatus> {
+        self.table().values().cloned().collect()
+    }
+
+    /// Notes that there is a connection.
+    pub(super) fn connected(&self, node: NodeId) {
+        if let Some(status) = self.table().get_mut(&node) {
+            *status = PeerStatus { node, connected: true, problem: None };
+        }
+        tracing::info!(peer = %node, "connected to peer");
+    }
+
+    /// Notes that there is none, and why.
+    pub(super) fn disconnected(&self, node: NodeId, problem: String) {
+        let Some(new) = self.change(node, problem) else { return };
+        tracing::warn!(peer = %node, problem = new, "no connection to peer");
+    }
+
+    fn change(&self, node: NodeId, problem: String) -> Option<String> {
+        let mut table = self.table();
+        let status = table.get_mut(&node)?;
+        let news = status.connected || status.problem.as_ref() != Some(&problem);
+        *status = PeerStatus { node, connected: false, problem: Some(problem.clone()) };
+        news.then_some(problem)
+    }
+}

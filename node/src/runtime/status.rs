@@ -1,0 +1,72 @@
+//! How the node is, for whoever asks.
+
+use std::fs;
+
+use quorate_ring::wire::NodeStatus;
+use tokio::sync::oneshot;
+
+use super::shared::Shared;
+use super::turn::{Event, Figures};
+
+/// The kernel counts a process's CPU time in hundredths of a second.
+const MICROS_PER_TICK: u64 = 10_000;
+
+/// Asks the shards, the store and the kernel.
+pub(super) async fn status(shared: &Shared) -> NodeStatus {
+    let mut status = NodeStatus {
+        node: shared.node,
+        cluster: shared.cluster.clone(),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        incarnation: shared.verdict.incarnation,
+        start: shared.verdict.kind,
+        uptime_millis: shared.clock.now().as_micros() / 1000,
+        shards: u16::try_from(shared.shards.len()).unwrap_or(u16::MAX),
+        partitions: u32::try_from(shared.ring.partitions_of(shared.node).count()).unwrap_or(u32::MAX),
+        peers: shared.peers.statuses(),
+        gets: 0,
+        puts: 0,
+        deletes: 0,
+        errors: 0,
+        repairs: 0,
+        in_flight: 0,
+        keys_about: shared.store.keys_about(),
+        disk_bytes: shared.store.disk_bytes(),
+        memory_bytes: memory_bytes().unwrap_or_default(),
+        cpu_micros: cpu_micros().unwrap_or_default(),
+    };
+    for shard in &shared.shards {
+        let (asker, answer) = oneshot::channel();
+        if shard.send(Event::Report(asker)).await.is_ok()
+            && let Ok(figures) = answer.await
+        {
+            add(&mut status, figures);
+        }
+    }
+    status
+}
+
+fn add(status: &mut NodeStatus, figures: Figures) {
+    status.gets += figures.counters.gets;
+    status.puts += figures.counters.puts;
+    status.deletes += figures.counters.deletes;
+    status.errors += figures.counters.errors;
+    status.repairs += figures.counters.repairs;
+    status.in_flight += figures.in_flight as u64;
+}
+
+/// Resident memory; `None` where the kernel does not say.
+fn memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// CPU time of all threads, in user and kernel mode; `None` where the kernel does not say.
+fn cpu_micros() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name in parentheses, which may hold spaces; times are the 14th and 15th field.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks * MICROS_PER_TICK)
+}

@@ -1,0 +1,232 @@
+//! A shard's turns: take what has come, run the core, have the store do the turn's operations as one batch, and send each peer and
+//! client one buffer. Batches form by themselves under load, and a lone request waits for nobody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_ring::NodeId;
+use quorate_ring::wire::{NodeMessage, PeerMessage, RequestError, RequestId, Response};
+use tokio::sync::mpsc::{Receiver, UnboundedSender};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep_until;
+
+use super::clock::Clock;
+use super::outbox::Outbox;
+use crate::shard::Counters;
+use crate::storage::Storage as _;
+use crate::storage::rocks::RocksStorage;
+use crate::{Input, Output, SessionId, Shard};
+
+/// Most events taken in one turn, so that a turn's batch and its time stay small.
+const EVENTS_MAX: usize = 256;
+/// How long a stopping shard finishes what it has begun.
+const STOP_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// What a shard's thread is told.
+pub(super) enum Event {
+    /// Something for the core.
+    Core(Input),
+    /// A message on a link to a peer. One of a link that is not the newest is dropped.
+    Peer { link: LinkId, from: NodeId, message: PeerMessage },
+    /// There is a new link to a peer; an older one is gone with it.
+    LinkUp { link: LinkId, peer: NodeId, streams: LinkStreams },
+    /// A link is gone.
+    LinkDown { link: LinkId, peer: NodeId },
+    /// A client's stream is open.
+    SessionUp { session: SessionId, outbox: Outbox },
+    /// A client's stream is gone.
+    SessionDown { session: SessionId },
+    /// Somebody asks for figures.
+    Report(oneshot::Sender<Figures>),
+    /// Finish what was begun, then end.
+    Stop,
+}
+
+/// One connection to a peer, numbered in the order in which they came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LinkId(pub(super) u64);
+
+/// The ways to a peer.
+#[derive(Clone)]
+pub(super) struct LinkStreams {
+    /// For what a client waits for.
+    pub(super) foreground: Outbox,
+    /// For pages and repairs, which may be large and wait.
+    pub(super) background: Outbox,
+}
+
+/// What a shard says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figures {
+    pub(super) counters: Counters,
+    pub(super) in_flight: usize,
+}
+
+/// Something that ends the whole node.
+#[derive(Clone, Debug)]
+pub(super) struct Fatal(pub(super) String);
+
+/// A shard and what it is connected to.
+pub(super) struct Turns {
+    pub(super) shard: Shard,
+    pub(super) storage: RocksStorage,
+    pub(super) events: Receiver<Event>,
+    /// The store wakes the shard with it.
+    pub(super) wake: Arc<Notify>,
+    pub(super) clock: Clock,
+    pub(super) fatal: UnboundedSender<Fatal>,
+    pub(super) links: BTreeMap<NodeId, (LinkId, LinkStreams)>,
+    pub(super) sessions: BTreeMap<SessionId, Outbox>,
+    /// Whose outboxes have something to flush.
+    pub(super) dirty_sessions: Vec<SessionId>,
+    pub(super) stopping: Option<tokio::time::Instant>,
+}
+
+impl Turns {
+    /// Runs turns until told to stop, and everything begun is done or has had its time.
+    pub(super) async fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        while !self.is_done() {
+            self.wait(&mut events).await;
+            for event in events.drain(..) {
+                self.handle(event);
+            }
+            self.core(Input::Time);
+            self.store();
+            self.flush();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopping.is_some_and(|end| self.shard.in_flight() == 0 || end <= tokio::time::Instant::now())
+    }
+
+    async fn wait(&mut self, events: &mut Vec<Event>) {
+        let deadline = self.shard.next_deadline().map(|time| self.clock.instant(time).into());
+        let wake_at = deadline.into_iter().chain(self.stopping).min();
+        let timer = async {
+            match wake_at {
+                Some(instant) => sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            count = self.events.recv_many(events, EVENTS_MAX) => {
+                // The network has let go of the shard: nothing more can come.
+                if count == 0 && self.stopping.is_none() {
+                    self.stopping = Some(tokio::time::Instant::now() + STOP_DELAY_MAX);
+                }
+            }
+            () = self.wake.notified() => {}
+            () = timer => {}
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Core(input) => self.core(input),
+            Event::Peer { link, from, message } => {
+                if self.links.get(&from).is_some_and(|(newest, _)| *newest == link) {
+                    self.core(Input::PeerMessage { from, message });
+                }
+            }
+            Event::LinkUp { link, peer, streams } => {
+                if self.links.get(&peer).is_some_and(|(newest, _)| link < *newest) {
+                    return;
+                }
+                self.core(Input::PeerDisconnected(peer));
+                self.links.insert(peer, (link, streams));
+                self.core(Input::PeerConnected(peer));
+            }
+            Event::LinkDown { link, peer } => self.drop_link(link, peer),
+            Event::SessionUp { session, outbox } => {
+                self.sessions.insert(session, outbox);
+            }
+            Event::SessionDown { session } => {
+                self.sessions.remove(&session);
+            }
+            Event::Report(asker) => {
+                // Whoever asked may have gone.
+                let _ = asker.send(Figures { counters: self.shard.counters(), in_flight: self.shard.in_flight() });
+            }
+            Event::Stop => self.stopping = Some(tokio::time::Instant::now() + STOP_DELAY_MAX),
+        }
+    }
+
+    fn drop_link(&mut self, link: LinkId, peer: NodeId) {
+        if self.links.get(&peer).is_some_and(|(newest, _)| *newest == link) {
+            self.links.remove(&peer);
+            self.core(Input::PeerDisconnected(peer));
+        }
+    }
+
+    fn core(&mut self, input: Input) {
+        self.shard.handle(self.clock.now(), input);
+        while let Some(output) = self.shard.poll_output() {
+            match output {
+                Output::SendPeer { to, message } => self.send(to, &message),
+                Output::Reply { session, id, result } => self.reply(session, id, result),
+                Output::Store { id, operation } => self.storage.submit(id, operation),
+                Output::StorageFailed { reason } => {
+                    // The receiver lives as long as the node.
+                    let _ = self.fatal.send(Fatal(reason));
+                }
+            }
+        }
+    }
+
+    /// Has the store do what was submitted, and the core hear of it, until nothing more is done at once.
+    fn store(&mut self) {
+        loop {
+            self.storage.flush();
+            let mut idle = true;
+            while let Some((id, result)) = self.storage.poll_completion() {
+                idle = false;
+                self.core(Input::Completed { id, result });
+            }
+            if idle {
+                break;
+            }
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: &PeerMessage) {
+        let Some((_, streams)) = self.links.get_mut(&to) else { return };
+        let background =
+            matches!(message, PeerMessage::Scan { .. } | PeerMessage::ScanReply { .. } | PeerMessage::Repair { .. });
+        let outbox = if background { &mut streams.background } else { &mut streams.foreground };
+        if let Err(error) = outbox.push(message) {
+            tracing::error!(peer = %to, %error, "a message fits no frame and is dropped");
+        }
+    }
+
+    fn reply(&mut self, session: SessionId, id: RequestId, result: Result<Response, RequestError>) {
+        let Some(outbox) = self.sessions.get_mut(&session) else { return };
+        if outbox.is_empty() {
+            self.dirty_sessions.push(session);
+        }
+        if let Err(error) = outbox.push(&NodeMessage { id, result }) {
+            let reason = format!("the answer is too large for one message: {error}");
+            let refusal = NodeMessage { id, result: Err(RequestError::Invalid { reason }) };
+            outbox.push(&refusal).expect("a short message fits a frame");
+        }
+    }
+
+    fn flush(&mut self) {
+        for session in self.dirty_sessions.drain(..) {
+            let fine = self.sessions.get_mut(&session).is_none_or(Outbox::flush);
+            if !fine {
+                // Dropping the outbox ends the stream; the client may connect again.
+                self.sessions.remove(&session);
+            }
+        }
+        let flush = |streams: &mut LinkStreams| streams.foreground.flush() & streams.background.flush();
+        let cut: Vec<_> =
+            self.links.iter_mut().filter(|(_, link)| !flush(&mut link.1)).map(|(peer, link)| (link.0, *peer)).collect();
+        for (link, peer) in cut {
+            self.drop_link(link, peer);
+        }
+    }
+}
