@@ -38,6 +38,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Q, which the order of its objects depends on.
     pub partitions: PartitionCount,
+    /// The fingerprint of the ring that its data was written under.
+    pub ring: u64,
     /// The incarnation that last wrote it.
     pub incarnation: Incarnation,
     /// Whether it has all that was ever acknowledged from it.
@@ -90,6 +92,8 @@ pub struct Expected {
     pub node: NodeId,
     /// With this many partitions.
     pub partitions: PartitionCount,
+    /// Under the ring of this fingerprint.
+    pub ring: u64,
 }
 
 /// How a start was judged.
@@ -132,6 +136,17 @@ pub enum NotOurs {
         /// What is configured.
         wanted: PartitionCount,
     },
+    /// Its data was written under another ring, whose owners this one does not have.
+    #[error(
+        "the store was written with other members, zones, capacities or n (ring {found:016x}, now {wanted:016x}); to change them, \
+         dump the data and load it into a new cluster"
+    )]
+    Ring {
+        /// What it has.
+        found: u64,
+        /// What is configured.
+        wanted: u64,
+    },
     /// It cannot be read.
     #[error("the store's identity cannot be read: {0}")]
     Damaged(#[from] Damaged),
@@ -151,6 +166,9 @@ pub fn check(stored: &[u8], expected: &Expected) -> Result<Identity, NotOurs> {
     }
     if identity.partitions != expected.partitions {
         return Err(NotOurs::Partitions { found: identity.partitions, wanted: expected.partitions });
+    }
+    if identity.ring != expected.ring {
+        return Err(NotOurs::Ring { found: identity.ring, wanted: expected.ring });
     }
     Ok(identity)
 }
@@ -201,6 +219,7 @@ mod tests {
             cluster: ClusterName::new("c").expect("valid"),
             node: NodeId::new(1).expect("not 0"),
             partitions: PartitionCount::default(),
+            ring: 3,
             incarnation: Incarnation::new(7),
             complete: true,
             marker: Marker { made_by, nonce: 5, place: "inode 3".to_owned(), boot: "b1".to_owned() },
@@ -251,12 +270,15 @@ mod tests {
             cluster: ClusterName::new("c").expect("valid"),
             node: identity(MadeBy::Start).node,
             partitions: PartitionCount::default(),
+            ring: 3,
         };
         assert!(check(&stored, &expected).is_ok());
         let node = Expected { node: NodeId::new(2).expect("not 0"), ..expected.clone() };
         assert!(matches!(check(&stored, &node), Err(NotOurs::Node { .. })));
         let cluster = Expected { cluster: ClusterName::new("d").expect("valid"), ..expected.clone() };
         assert!(matches!(check(&stored, &cluster), Err(NotOurs::Cluster { .. })));
+        let ring = Expected { ring: 4, ..expected.clone() };
+        assert!(matches!(check(&stored, &ring), Err(NotOurs::Ring { .. })));
         let partitions = Expected { partitions: PartitionCount::new(8).expect("valid"), ..expected };
         assert!(matches!(check(&stored, &partitions), Err(NotOurs::Partitions { .. })));
         assert!(matches!(check(&[0], &partitions), Err(NotOurs::Damaged(_))));

@@ -6,23 +6,23 @@ use crate::Time;
 
 /// The process's monotonic clock as the core's [`Time`].
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// Time 0 is now.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
     /// The time now.
-    pub fn now(self) -> Time {
+    pub(super) fn now(self) -> Time {
         Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// A core's time as the operating system's.
-    pub fn instant(self, time: Time) -> Instant {
+    pub(super) fn instant(self, time: Time) -> Instant {
         self.start + time.since(Time::default())
     }
 }

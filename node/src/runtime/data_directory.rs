@@ -81,7 +81,7 @@ pub struct DataDirectory {
     path: PathBuf,
     expected: Expected,
     /// The store, for handles and figures.
-    pub store: RocksStore,
+    pub store: Arc<RocksStore>,
     /// How this start was judged.
     pub verdict: Verdict,
     /// The clocks of all partitions that have one.
@@ -96,7 +96,7 @@ impl DataDirectory {
     pub fn open(path: &Path, expected: Expected, options: &RocksOptions, forced: Forced) -> Result<Self, DataError> {
         let file = |source| DataError::File { file: path.to_owned(), source };
         fs::create_dir_all(path).map_err(file)?;
-        let store = RocksStore::open(&path.join("store"), options)?;
+        let store = Arc::new(RocksStore::open(&path.join("store"), options)?);
         let (identity, clocks) = recover(path, &store, &expected)?;
         let verdict = start::judge(identity.as_ref(), &evidence(path)?, Incarnation::new(random()?), forced);
         let directory = Self { path: path.to_owned(), expected, store, verdict, clocks };

@@ -66,7 +66,7 @@ async fn dial(
     let name = node_server_name(&shared.cluster, peer);
     let config = shared.credentials.client_config();
     let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;
-    let problem = |error| ConnectProblem::new(&error, &shared.credentials).to_string();
+    let problem = |error| ConnectProblem::of_connection(&error, &shared.credentials, &name).to_string();
     let connection = connecting.await.map_err(problem)?;
     let foreground = open(shared, &connection).await?;
     let background = open(shared, &connection).await?;

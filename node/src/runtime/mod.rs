@@ -1,3 +1,274 @@
 //! Everything of a node that does I/O: its configuration, sockets, threads and storage.
+//!
+//! ```text
+//!                       ┌────────────── one thread: sockets, and shard 0 ──────────────┐
+//!  peers, clients ──UDP─┤ quinn ─▶ link / session ─events─▶ turns ─▶ Shard, RocksDB    │
+//!                       │   ▲──────────── outbox ◀───────────┘                        │
+//!                       └──────────────────────────────────────────────────────────────┘
+//!                         events ─▶ one more thread for each further shard
+//! ```
+//!
+//! [`run`] opens the data directory, judges the start, binds the socket, and runs until SIGTERM or SIGINT; then it finishes what
+//! clients wait for, syncs, and leaves the marker of a clean stop. Being killed at any point is safe.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
+mod accept;
+mod clock;
 pub mod config;
+pub mod data_directory;
+mod error;
+mod link;
+mod outbox;
+mod session;
+mod shared;
+mod status;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use quinn::Endpoint;
+use quorate_client::transport::{Credentials, quic};
+use quorate_ring::version::{Actor, ContextKey, NodeClock};
+use quorate_ring::wire::MemberDescription;
+use quorate_ring::{Member, PartitionId, Ring, claim};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+
+pub use self::config::NodeConfig;
+pub use self::error::RunError;
+use self::clock::Clock;
+use self::data_directory::{DataDirectory, random};
+use self::shared::{Parts, Shared};
+use self::turn::{Event, Fatal, Turns};
+use crate::shard::split::Slices;
+use crate::start::{Expected, Forced, Verdict};
+use crate::storage::rocks::{RocksOptions, RocksStore};
+use crate::{Shard, ShardConfig};
+
+/// Most events that wait for one shard; whoever has one more waits, and with it the stream it came on.
+const EVENTS_MAX: usize = 4096;
+/// How long answers may take to reach the network when the node ends.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
+/// A node that has begun to serve.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub listen: std::net::SocketAddr,
+    /// How its start was judged.
+    pub verdict: Verdict,
+}
+
+/// Runs a node until it is told to stop by SIGTERM or SIGINT. `on_ready` is called once it serves.
+///
+/// # Errors
+/// [`RunError`]: why it could not start, or what ended it.
+pub fn run(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| RunError::Thread { source })?;
+    runtime.block_on(serve(config, forced, on_ready))
+}
+
+async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|source| RunError::Thread { source })?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| RunError::Thread { source })?;
+    let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
+    let ring = Arc::new(ring(config)?);
+    let endpoint = quic::endpoint(config.listen, Some(credentials.server_config()))
+        .map_err(|source| RunError::Bind { address: config.listen, source })?;
+    let directory = open(config, &ring, forced)?;
+    let verdict = directory.verdict;
+    let (node, fatal) = Node::start(config, credentials, ring, directory, endpoint.clone())?;
+    let ready = Ready { listen: endpoint.local_addr().unwrap_or(config.listen), verdict };
+    tracing::info!(node = %config.node, listen = %ready.listen, start = ?verdict.kind, incarnation = %verdict.incarnation, "serving");
+    on_ready(&ready);
+    let mut fatal = fatal;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(Fatal(reason)) = fatal.recv() => Err(RunError::StorageFailed { reason }),
+    };
+    node.stop(endpoint, ended).await
+}
+
+fn ring(config: &NodeConfig) -> Result<Ring, RunError> {
+    let cluster = &config.cluster;
+    let members = cluster.members.iter().map(|member| Member {
+        node: member.node,
+        zone: member.zone.clone(),
+        capacity: member.capacity,
+    });
+    let plan = claim::plan(None, cluster.partitions, cluster.quorum.n(), members.collect());
+    plan.map(|plan| plan.ring).map_err(|error| RunError::Ring { reason: error.to_string() })
+}
+
+fn open(config: &NodeConfig, ring: &Ring, forced: Forced) -> Result<DataDirectory, RunError> {
+    let expected = Expected {
+        cluster: config.cluster.name.clone(),
+        node: config.node,
+        partitions: config.cluster.partitions,
+        ring: ring.fingerprint(),
+    };
+    let options = RocksOptions {
+        cache_bytes: config.cache_bytes.get(),
+        sync_interval: config.sync_interval,
+        ..RocksOptions::default()
+    };
+    Ok(DataDirectory::open(&config.data, expected, &options, forced)?)
+}
+
+/// A node that serves.
+struct Node {
+    shared: Arc<Shared>,
+    directory: DataDirectory,
+    first: tokio::task::JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+/// A shard's end of the channels between it and the rest of the node.
+struct ShardPlan {
+    config: ShardConfig,
+    ring: Arc<Ring>,
+    clocks: BTreeMap<PartitionId, NodeClock>,
+    store: Arc<RocksStore>,
+    clock: Clock,
+    fatal: UnboundedSender<Fatal>,
+}
+
+impl Node {
+    fn start(
+        config: &NodeConfig,
+        credentials: Credentials,
+        ring: Arc<Ring>,
+        mut directory: DataDirectory,
+        endpoint: Endpoint,
+    ) -> Result<(Self, UnboundedReceiver<Fatal>), RunError> {
+        let clock = Clock::start();
+        let (fatal, fatal_receiver) = unbounded_channel();
+        let count = u8::try_from(config.shards.get()).unwrap_or(u8::MAX);
+        let slices = Slices::new(ring.partitions(), count);
+        let mut clocks = vec![BTreeMap::new(); usize::from(count)];
+        for (partition, node_clock) in std::mem::take(&mut directory.clocks) {
+            clocks[usize::from(slices.shard_of(partition))].insert(partition, node_clock);
+        }
+        let (mut shards, mut turns) = (Vec::new(), Vec::new());
+        for (shard, clocks) in (0..count).zip(clocks) {
+            let plan = ShardPlan {
+                config: shard_config(config, directory.verdict, shard)?,
+                ring: ring.clone(),
+                clocks,
+                store: directory.store.clone(),
+                clock,
+                fatal: fatal.clone(),
+            };
+            let (sender, shard_turns) = plan.turns();
+            shards.push(sender);
+            turns.push(shard_turns);
+        }
+        let others = turns.split_off(1).into_iter().map(on_own_thread).collect::<Result<_, _>>()?;
+        let first = tokio::spawn(turns.remove(0).run());
+        let shared = Arc::new(Shared::new(Parts {
+            node: config.node,
+            cluster: config.cluster.name.clone(),
+            verdict: directory.verdict,
+            ring,
+            members: members(config),
+            credentials,
+            slices,
+            shards,
+            store: directory.store.clone(),
+            clock,
+        }));
+        tokio::spawn(accept::accept(shared.clone(), endpoint.clone()));
+        for member in config.cluster.members.iter().filter(|member| config.node < member.node) {
+            tokio::spawn(link::keep(shared.clone(), endpoint.clone(), member.node, member.address.clone()));
+        }
+        Ok((Self { shared, directory, first, others }, fatal_receiver))
+    }
+
+    /// Finishes what was begun, says goodbye, and leaves the directory so that the next start can prove that nothing was lost
+    /// (unless the store failed).
+    async fn stop(self, endpoint: Endpoint, ended: Result<(), RunError>) -> Result<(), RunError> {
+        tracing::info!("stopping");
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.send_all(|| Event::Stop).await;
+        // A shard that panicked has poisoned nothing on disk, but its end is not a clean one.
+        let mut clean = self.first.await.is_ok();
+        for thread in self.others {
+            clean &= tokio::task::spawn_blocking(move || thread.join()).await.is_ok_and(|joined| joined.is_ok());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        endpoint.close(0_u32.into(), b"stopping");
+        let _ = tokio::time::timeout(FAREWELL_TIME, endpoint.wait_idle()).await;
+        ended?;
+        if !clean {
+            return Err(RunError::Panicked);
+        }
+        self.directory.close()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl ShardPlan {
+    fn turns(self) -> (Sender<Event>, Turns) {
+        let wake = Arc::new(Notify::new());
+        let waker = wake.clone();
+        let storage = self.store.handle(Arc::new(move || waker.notify_one()));
+        let (sender, events) = channel(EVENTS_MAX);
+        let turns = Turns {
+            shard: Shard::new(self.config, self.ring, self.clocks),
+            storage,
+            events,
+            wake,
+            clock: self.clock,
+            fatal: self.fatal,
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            dirty_sessions: Vec::new(),
+            stopping: None,
+        };
+        (sender, turns)
+    }
+}
+
+fn shard_config(config: &NodeConfig, verdict: Verdict, shard: u8) -> Result<ShardConfig, RunError> {
+    Ok(ShardConfig {
+        actor: Actor { node: config.node, incarnation: verdict.incarnation },
+        quorum: config.cluster.quorum,
+        durability: config.cluster.durability,
+        context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
+        shard,
+        complete: verdict.complete,
+        seed: random()?,
+    })
+}
+
+fn members(config: &NodeConfig) -> Vec<MemberDescription> {
+    let mut members: Vec<_> = config
+        .cluster
+        .members
+        .iter()
+        .map(|member| MemberDescription {
+            node: member.node,
+            address: member.address.clone(),
+            zone: member.zone.clone(),
+            capacity: member.capacity,
+        })
+        .collect();
+    members.sort_by_key(|member| member.node);
+    members
+}
+
+/// Runs a shard on a thread of its own.
+fn on_own_thread(turns: Turns) -> Result<JoinHandle<()>, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|source| RunError::Thread { source })?;
+    let thread = std::thread::Builder::new().name("shard".to_owned());
+    thread.spawn(move || runtime.block_on(turns.run())).map_err(|source| RunError::Thread { source })
+}

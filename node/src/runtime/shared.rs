@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_client::transport::Credentials;
-use quorate_ring::wire::{Hello, MemberDescription, PROTOCOL_VERSION, PeerStatus, RingDescription, Role, StartKind};
+use quorate_ring::wire::{Hello, MemberDescription, PROTOCOL_VERSION, PeerStatus, RingDescription, Role};
 use quorate_ring::{ClusterName, NodeId, Ring};
 use tokio::sync::mpsc::Sender;
 
@@ -95,7 +95,6 @@ impl Shared {
             node: self.node,
             incarnation: self.verdict.incarnation,
             ring: self.ring.fingerprint(),
-            first_start: self.verdict.kind == StartKind::First,
         };
         Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
     }

@@ -222,9 +222,12 @@ impl Turns {
                 self.sessions.remove(&session);
             }
         }
-        let flush = |streams: &mut LinkStreams| streams.foreground.flush() & streams.background.flush();
-        let cut: Vec<_> =
-            self.links.iter_mut().filter(|(_, link)| !flush(&mut link.1)).map(|(peer, link)| (link.0, *peer)).collect();
+        let mut cut = Vec::new();
+        for (peer, (link, streams)) in &mut self.links {
+            if !(streams.foreground.flush() & streams.background.flush()) {
+                cut.push((*link, *peer));
+            }
+        }
         for (link, peer) in cut {
             self.drop_link(link, peer);
         }

@@ -69,7 +69,7 @@ impl RocksStore {
     ///
     /// # Errors
     /// Why the store is poisoned, if it is: then what was not synced may be lost.
-    pub fn shutdown(self) -> Result<(), StorageError> {
+    pub fn shutdown(&self) -> Result<(), StorageError> {
         self.stop();
         self.engine.usable()?;
         self.engine.poison("the store was shut down");
