@@ -2,6 +2,7 @@
 //! the time to plan, for clusters of 3 to 1,000 equal nodes.
 //!
 //! `cargo bench -p quorate-ring --bench placement`; with `-- table` only the table, with `-- lists` only the lists.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,8 +32,22 @@ fn print_table() {
     println!("n = 3, equal nodes; moved and least in % of all data; crowded in partitions; times in ms");
     println!(
         "{:>5} {:>6} | {:>7} {:>4} {:>7} | {:>7} {:>6} {:>6} {:>7} {:>4} {:>7} | {:>6} {:>6} {:>7} {:>4} {:>7}",
-        "nodes", "Q", "balance", "crwd", "time", "1/(S+1)", "join", "least", "balance", "crwd", "time", "leave", "least",
-        "balance", "crwd", "time"
+        "nodes",
+        "Q",
+        "balance",
+        "crwd",
+        "time",
+        "1/(S+1)",
+        "join",
+        "least",
+        "balance",
+        "crwd",
+        "time",
+        "leave",
+        "least",
+        "balance",
+        "crwd",
+        "time"
     );
     let (small, middle, large) = (1024, 16_384, 65_536);
     let sizes = [3, 4, 5, 6, 7, 10, 30, 100].map(|nodes| (nodes, small));

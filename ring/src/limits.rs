@@ -6,11 +6,14 @@ pub const BUCKET_BYTES_MAX: usize = 64;
 pub const KEY_BYTES_MAX: usize = 4 * 1024;
 /// Largest value in bytes (8 MiB). A larger one is refused by [`crate::Value`].
 pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most siblings that one message may carry; a decoder refuses more.
-pub const SIBLINGS_MAX: usize = 1024;
+/// Most siblings that a container in a message or on disk may carry; a decoder refuses more.
+pub const SIBLINGS_MAX: usize = 4096;
+/// A write that replaces nothing is refused when the key already has this many siblings. Replication and repair are not, so replicas
+/// still converge: on no more than this from each of the primaries, all writing at once without seeing the others.
+pub const SIBLINGS_WRITE_MAX: usize = 256;
 /// Most bytes that the siblings of one key may have together. A write that would take them above it, and does not replace any,
 /// is refused; replication and repair are not, so replicas still converge.
-pub const SIBLINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const SIBLINGS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most items of one `get_many` or `put_many` message; the client splits larger batches.
 pub const BATCH_ITEMS_MAX: usize = 1024;
 /// Most bytes of keys and values in one batch message; the client splits larger batches.
@@ -33,5 +36,7 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const TIMEOUT_MILLIS_MAX: u32 = 600_000;
 
 const _: () = assert!(VALUE_BYTES_MAX + BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a full batch fits a frame");
-const _: () = assert!(SIBLINGS_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX, "the largest key fits a frame");
+const _: () =
+    assert!(SIBLINGS_WRITE_MAX * crate::Quorum::N_MAX as usize <= SIBLINGS_MAX, "what may be written can be read");
+const _: () = assert!(3 * SIBLINGS_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX, "the largest key fits a frame");
 const _: () = assert!(BUCKET_BYTES_MAX <= u8::MAX as usize, "an object key stores the bucket's length in a byte");

@@ -3,6 +3,7 @@
 //!
 //! Both sides of every connection present a certificate signed by the cluster's CA (TLS 1.3, RFC 8446, carried by QUIC, RFC
 //! 9001). Nothing here knows about requests, rings or retries.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
 pub mod credentials;
 pub mod name;

@@ -24,7 +24,7 @@ mod slot;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_MAX};
+use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, NodeClock, VersionVector};
 use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
 use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
@@ -509,7 +509,7 @@ impl Replica {
 fn refuse_too_many(container: &Container<Value>, added: &Value) -> Result<(), WriteRefusal> {
     let siblings = container.siblings();
     let bytes: usize = container.values().map(|(_, value)| value.as_bytes().len()).sum();
-    if siblings != 0 && (SIBLINGS_MAX <= siblings || SIBLINGS_BYTES_MAX < bytes + added.as_bytes().len()) {
+    if siblings != 0 && (SIBLINGS_WRITE_MAX <= siblings || SIBLINGS_BYTES_MAX < bytes + added.as_bytes().len()) {
         return Err(WriteRefusal::TooManySiblings { siblings, bytes });
     }
     Ok(())

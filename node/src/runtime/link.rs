@@ -61,7 +61,8 @@ async fn dial(
     peer: NodeId,
     address: &str,
 ) -> Result<(Connection, Streams, Streams), String> {
-    let mut found = tokio::net::lookup_host(address).await.map_err(|error| format!("cannot resolve {address}: {error}"))?;
+    let mut found =
+        tokio::net::lookup_host(address).await.map_err(|error| format!("cannot resolve {address}: {error}"))?;
     let remote = found.next().ok_or_else(|| format!("{address} has no address"))?;
     let name = node_server_name(&shared.cluster, peer);
     let config = shared.credentials.client_config();

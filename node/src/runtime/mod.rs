@@ -39,10 +39,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
-pub use self::config::NodeConfig;
-pub use self::error::RunError;
 use self::clock::Clock;
+pub use self::config::NodeConfig;
 use self::data_directory::{DataDirectory, random};
+pub use self::error::RunError;
 use self::shared::{Parts, Shared};
 use self::turn::{Event, Fatal, Turns};
 use crate::shard::split::Slices;

@@ -91,11 +91,7 @@ impl Shared {
 
     /// What this node says at the start of a stream that it opens to a peer.
     pub(super) fn hello(&self) -> Hello {
-        let role = Role::Peer {
-            node: self.node,
-            incarnation: self.verdict.incarnation,
-            ring: self.ring.fingerprint(),
-        };
+        let role = Role::Peer { node: self.node, incarnation: self.verdict.incarnation, ring: self.ring.fingerprint() };
         Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
     }
 

@@ -1,4 +1,5 @@
 //! What only the engine on a disk can do: be locked, be damaged, fill its disk, sync in the background and share a sync.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it looks into the files of the store")]
 
 use std::collections::BTreeMap;
 use std::env;
