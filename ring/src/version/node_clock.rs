@@ -135,12 +135,12 @@ impl NodeClock {
 fn advance(mut base: u64, words: &mut Words) -> u64 {
     while let Some(mut word) = words.first_entry() {
         let index = *word.key();
-        let next = base.saturating_add(1);
-        if index == next / WORD_BITS {
-            let offset = next % WORD_BITS;
-            let run = u64::from((*word.get() >> offset).trailing_ones());
-            // In two steps, for the run may end at the highest counter there is.
-            base += run;
+        // Behind the highest counter there is nothing to follow: a base that another clock brought may already be there.
+        if let Some(next) = base.checked_add(1)
+            && index == next / WORD_BITS
+        {
+            // Up to the run's end and not one further, for that may be the highest counter.
+            base += u64::from((*word.get() >> (next % WORD_BITS)).trailing_ones());
         }
         *word.get_mut() &= !mask_to(index, base);
         if *word.get() != 0 {
@@ -249,6 +249,17 @@ mod tests {
         assert!(clock.add(dot(1, u64::MAX)) && clock.add(dot(1, u64::MAX - 1)));
         assert_eq!((clock.base(), clock.has_gaps()), (&vector(&[(1, u64::MAX)]), false));
         assert!(!clock.add(dot(1, u64::MAX)));
+    }
+
+    #[test]
+    fn highest_counter_beyond_a_gap_joins_a_base_that_is_there_already() {
+        let whole = NodeClock { base: vector(&[(1, u64::MAX)]), ..NodeClock::default() };
+        let mut gapped = NodeClock::new();
+        assert!(gapped.add(dot(1, u64::MAX)) && gapped.add(dot(1, 64)));
+        let mut joined = whole.clone();
+        joined.join(&gapped);
+        gapped.join(&whole);
+        assert_eq!((&joined, &gapped), (&whole, &whole));
     }
 
     #[test]
