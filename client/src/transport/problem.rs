@@ -1,10 +1,11 @@
-//! What it means when a connection cannot be opened or ends, in words that tell what to do.
+//! What it means when a connection cannot be opened or ends: from QUIC's and TLS's errors to [`ConnectProblem`].
 
 use quinn::{ConnectError, ConnectionError, TransportErrorCode};
-use quorate_ring::wire::Refusal;
 
 use super::Credentials;
 use super::stream::{ReceiveError, SendError};
+
+pub use crate::problem::ConnectProblem;
 
 /// Alerts of TLS (RFC 8446, section 6.2) that tell what was wrong with a certificate.
 mod alert {
@@ -16,63 +17,7 @@ mod alert {
     pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 }
 
-/// Why there is no connection to a node.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectProblem {
-    /// The address cannot be used.
-    #[error("{address:?} is no usable address: {reason}; give it as host:port")]
-    Address {
-        /// What was given.
-        address: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Nobody answers there.
-    #[error("nothing answers there; check that the node runs and that UDP reaches it")]
-    Silent,
-    /// The node's certificate is of another CA.
-    #[error("the node's certificate is not signed by this CA ({authority})")]
-    UnknownAuthority {
-        /// Where our CA's certificate came from.
-        authority: String,
-    },
-    /// The node's certificate is of this CA, but for another name.
-    #[error("the node's certificate is not for {wanted}: the node belongs to another cluster, or is another node")]
-    OtherName {
-        /// The name that was wanted.
-        wanted: String,
-    },
-    /// The node's certificate is not valid now.
-    #[error("the node's certificate has expired or is not valid yet; renew it, or correct the clock")]
-    Expired,
-    /// The node does not accept our certificate.
-    #[error("the node refused this side's certificate ({reason}); it must be valid now and signed by the node's CA")]
-    OwnCertificateRefused {
-        /// In what way.
-        reason: String,
-    },
-    /// Something answers, but no Quorate of this protocol.
-    #[error(
-        "what answers there does not speak this protocol; check the address, and run the same release on both sides"
-    )]
-    OtherProtocol,
-    /// The node refused the stream.
-    #[error("refused: {0}")]
-    Refused(#[from] Refusal),
-    /// There was a connection, and it was lost.
-    #[error("the connection was lost: {reason}")]
-    Lost {
-        /// How.
-        reason: String,
-    },
-}
-
 impl ConnectProblem {
-    /// Whether it may go away without anybody acting.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Silent | Self::Lost { .. } | Self::Refused(Refusal::Stopping))
-    }
-
     /// What an attempt to start connecting failed with.
     pub fn of_connect(error: &ConnectError, address: &str) -> Self {
         match error {

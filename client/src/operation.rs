@@ -1,0 +1,317 @@
+//! One request from its start to its end: whom to ask next, how long to wait, what is safe to try again.
+//!
+//! It sends nothing itself. A driver (the transport's, or a simulated client) asks [`Operation::next_step`] and does what it says.
+
+use std::time::Duration;
+
+use quorate_ring::NodeId;
+use quorate_ring::limits::TIMEOUT_MILLIS_MAX;
+use quorate_ring::wire::{Request, RequestError, Response};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use crate::error::{Error, Said, Tried};
+use crate::routing::{Router, Target};
+use crate::{ConnectProblem, Time};
+
+/// Most attempts of one request; then it ends with what was said. Because of the pauses the deadline nearly always comes first.
+pub const ATTEMPTS_MAX: u32 = 256;
+/// A silent node costs a read at most this before another is asked as well.
+const SLICE_MAX: Duration = Duration::from_millis(500);
+/// And at most this part of the time the caller gave.
+const SLICE_PART: u32 = 3;
+/// The first pause before nodes are asked again; doubled each time.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A node is given this much less time than the caller has left (but no less than 7/8 of it), so that its own account of a failure,
+/// which names the silent replicas, arrives in time.
+const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
+
+/// Names one attempt of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(u32);
+
+/// What the driver should do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send the request, then ask for the next step at once.
+    Send {
+        /// Names this attempt, for what comes of it.
+        attempt: AttemptId,
+        /// Whom to send it to.
+        to: NodeId,
+        /// What to send as the message's timeout.
+        timeout_millis: u32,
+        /// If there is no connection to the node after this time, report the attempt as not sent.
+        connect_within: Duration,
+    },
+    /// Nothing until an attempt ends or this time has come.
+    WaitUntil(Time),
+    /// The request is over. Nothing may be asked of the operation any more.
+    Done(Result<Response, Error>),
+}
+
+/// How an attempt was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Surely not a byte of it reached the node.
+    NotSent(ConnectProblem),
+    /// It may have reached the node.
+    Unknown(ConnectProblem),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    attempt: AttemptId,
+    node: NodeId,
+    /// When another node may be asked as well. A write never asks a second one while the first may still act.
+    slice_ends: Time,
+}
+
+/// The state machine of one request.
+///
+/// ```text
+///             next_step: Send             reply, or a failure that must not be repeated
+///   choosing ────────────────▶ waiting ────────────────────────────────────────────────▶ done
+///    ▲    ▲                      │  │                                                     ▲
+///    │    └──────────────────────┘  │ transient failure, nobody else to ask,              │
+///    │      transient failure       │ or the node asks for less                           │
+///    │      (reads: or the slice    ▼                                                     │
+///    └──────── its end ────────── pausing            the deadline, from every state ──────┘
+///              has passed)
+/// ```
+///
+/// - A **read** may be asked of several nodes: after any failure that can pass, and when a node stays silent for its slice (a third
+///   of the caller's time, at most half a second). The silent node's late answer is still taken.
+/// - A **write** is tried again only if the node said that nothing changed, or if it was surely not sent. Else it ends as
+///   [`Error::OutcomeUnknown`]: doing it twice could bring back what another client has replaced in between.
+/// - **Pauses** grow and are drawn from the seeded generator, so that clients which were refused together do not come back together.
+///
+/// No timer has to be cancelled: `next_step` looks at the time it is given.
+#[derive(Debug)]
+pub struct Operation {
+    request: Request,
+    target: Target,
+    begun: Time,
+    deadline: Time,
+    slice: Duration,
+    seed: u64,
+    /// Not yet asked in this round, the best one last.
+    candidates: Vec<NodeId>,
+    /// Whether there was a pause, or nothing yet, since a node was asked last: then a new round may begin.
+    rested: bool,
+    attempts: u32,
+    pauses: u32,
+    pause_ends: Time,
+    jitter: Option<ChaCha8Rng>,
+    outstanding: Vec<Outstanding>,
+    tried: Vec<Tried>,
+    last_error: Option<(NodeId, RequestError)>,
+    result: Option<Result<Response, Error>>,
+}
+
+impl Operation {
+    /// A request that must be over by `deadline`. The seed spreads load over the primaries and draws the pauses: give each operation
+    /// another one.
+    pub fn new(request: Request, target: Target, deadline: Time, now: Time, seed: u64) -> Self {
+        let slice = (deadline.since(now) / SLICE_PART).min(SLICE_MAX);
+        Self {
+            request,
+            target,
+            begun: now,
+            deadline,
+            slice,
+            seed,
+            candidates: Vec::new(),
+            rested: true,
+            attempts: 0,
+            pauses: 0,
+            pause_ends: now,
+            jitter: None,
+            outstanding: Vec::new(),
+            tried: Vec::new(),
+            last_error: None,
+            result: None,
+        }
+    }
+
+    /// What to send when a step says so.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// By when it is over.
+    pub fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// What to do now. Call it after each `handle_*`, after each [`Step::Send`], and when the time of [`Step::WaitUntil`] has come.
+    pub fn next_step(&mut self, router: &Router, now: Time) -> Step {
+        if let Some(result) = self.result.take() {
+            return Step::Done(result);
+        }
+        if self.deadline <= now {
+            return Step::Done(Err(self.failure()));
+        }
+        if let Some(time) = self.busy_until(now) {
+            return Step::WaitUntil(time.min(self.deadline));
+        }
+        if ATTEMPTS_MAX <= self.attempts {
+            let waiting = !self.outstanding.is_empty();
+            return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure())) };
+        }
+        match self.choose(router, now) {
+            Some(node) => self.send(node, now),
+            None => Step::WaitUntil(self.pause_ends.min(self.deadline)),
+        }
+    }
+
+    /// An attempt was answered.
+    pub fn handle_reply(&mut self, now: Time, attempt: AttemptId, result: Result<Response, RequestError>) {
+        let asked = self.take_outstanding(attempt);
+        match (asked, result) {
+            (Some(_), Ok(response)) => self.finish(Ok(response)),
+            (Some(asked), Err(error)) => self.handle_error(now, asked.node, error),
+            (None, _) => {} // Answered before, or given up.
+        }
+    }
+
+    /// An attempt was lost. A write of unknown fate ends here.
+    pub fn handle_lost(&mut self, attempt: AttemptId, fate: Fate) {
+        let Some(Outstanding { node, .. }) = self.take_outstanding(attempt) else {
+            return;
+        };
+        let said = match fate {
+            Fate::NotSent(problem) => Said::NotSent(problem),
+            Fate::Unknown(problem) => Said::Lost(problem),
+        };
+        if matches!(said, Said::Lost(_)) && !is_read(&self.request) {
+            return self.finish(Err(Error::OutcomeUnknown { node, said }));
+        }
+        self.note(node, said);
+    }
+
+    /// Until when nothing is to be done but to wait for the attempts under way or the end of a pause.
+    fn busy_until(&self, now: Time) -> Option<Time> {
+        if !self.outstanding.is_empty() && !is_read(&self.request) {
+            return Some(self.deadline);
+        }
+        let slice_ends = self.outstanding.iter().map(|asked| asked.slice_ends).max();
+        let busy = slice_ends.unwrap_or(self.pause_ends).max(self.pause_ends);
+        (now < busy).then_some(busy)
+    }
+
+    /// The next node to ask, or `None` at the end of a round, which begins a pause.
+    fn choose(&mut self, router: &Router, now: Time) -> Option<NodeId> {
+        if self.candidates.is_empty() {
+            if !self.rested {
+                self.pause(now);
+                return None;
+            }
+            self.candidates = router.candidates(self.target, self.seed, now);
+            self.candidates.reverse();
+        }
+        while let Some(node) = self.candidates.pop() {
+            if self.outstanding.iter().all(|asked| asked.node != node) {
+                self.rested = false;
+                return Some(node);
+            }
+        }
+        self.pause(now);
+        None
+    }
+
+    fn send(&mut self, node: NodeId, now: Time) -> Step {
+        let attempt = AttemptId(self.attempts);
+        self.attempts += 1;
+        self.outstanding.push(Outstanding { attempt, node, slice_ends: now + self.slice });
+        let left = self.deadline.since(now);
+        let margin = (left / 8).min(ANSWER_MARGIN_MAX);
+        let timeout_millis =
+            u32::try_from((left - margin).as_millis()).unwrap_or(u32::MAX).clamp(1, TIMEOUT_MILLIS_MAX);
+        Step::Send { attempt, to: node, timeout_millis, connect_within: self.slice.min(left) }
+    }
+
+    fn take_outstanding(&mut self, attempt: AttemptId) -> Option<Outstanding> {
+        let index = self.outstanding.iter().position(|asked| asked.attempt == attempt)?;
+        Some(self.outstanding.swap_remove(index))
+    }
+
+    fn handle_error(&mut self, now: Time, node: NodeId, error: RequestError) {
+        if !is_read(&self.request) && !error.nothing_changed() {
+            return self.finish(Err(Error::OutcomeUnknown { node, said: Said::Refused(error) }));
+        }
+        if !error.is_transient() {
+            return self.finish(Err(Error::Node { node, error }));
+        }
+        // These would be no better a moment later, or elsewhere; the others are this node's own trouble.
+        if matches!(
+            error,
+            RequestError::Overloaded { .. } | RequestError::ReadQuorum { .. } | RequestError::WriteQuorum { .. }
+        ) {
+            self.pause(now);
+        }
+        self.last_error = Some((node, error.clone()));
+        self.note(node, Said::Refused(error));
+    }
+
+    fn pause(&mut self, now: Time) {
+        let longest = PAUSE_FIRST.saturating_mul(1 << self.pauses.min(16)).min(PAUSE_MAX);
+        self.pauses += 1;
+        self.rested = true;
+        let seed = self.seed;
+        let jitter = self.jitter.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(seed));
+        let micros = u64::try_from(longest.as_micros()).expect("at most a second");
+        self.pause_ends = now + Duration::from_micros(jitter.random_range(micros / 2..=micros));
+    }
+
+    fn note(&mut self, node: NodeId, said: Said) {
+        let whom = node.to_string();
+        // A node asked in every round is listed once, with what it said last.
+        match self.tried.iter_mut().find(|tried| tried.whom == whom) {
+            Some(tried) => tried.said = said,
+            None => self.tried.push(Tried { whom, said }),
+        }
+    }
+
+    fn finish(&mut self, result: Result<Response, Error>) {
+        self.outstanding.clear();
+        self.result.get_or_insert(result);
+    }
+
+    /// Why the request failed, now that nothing more will be tried.
+    fn failure(&mut self) -> Error {
+        let silent = std::mem::take(&mut self.outstanding);
+        if let (Some(asked), false) = (silent.first(), is_read(&self.request)) {
+            return Error::OutcomeUnknown { node: asked.node, said: Said::Silent };
+        }
+        if let (Some((node, error)), true) = (self.last_error.take(), silent.is_empty()) {
+            return Error::Node { node, error };
+        }
+        for asked in &silent {
+            self.note(asked.node, Said::Silent);
+        }
+        let tried = std::mem::take(&mut self.tried);
+        if tried.iter().all(|tried| matches!(tried.said, Said::NotSent(_))) {
+            return Error::Unreachable { tried };
+        }
+        Error::Timeout { after: self.deadline.since(self.begun), tried }
+    }
+
+    /// The nodes that were silent for their slice: they may be gone without anybody having noticed yet.
+    pub fn silent(&self, now: Time) -> impl Iterator<Item = NodeId> + '_ {
+        self.outstanding.iter().filter(move |asked| asked.slice_ends <= now).map(|asked| asked.node)
+    }
+}
+
+/// Whether a request changes nothing, so that asking twice does no harm.
+pub fn is_read(request: &Request) -> bool {
+    match request {
+        Request::Get { .. } | Request::GetMany { .. } | Request::Scan { .. } | Request::Ring | Request::Status => true,
+        Request::Put { .. } | Request::Delete { .. } | Request::PutMany { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

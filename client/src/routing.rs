@@ -1,0 +1,276 @@
+//! Which nodes to ask for a key, best first: its primaries, so that a request takes one hop less (the Dynamo paper, section 6.4,
+//! client-driven coordination).
+//!
+//! Only the order is decided here. Asking, and trying the next one, is [`crate::operation`]'s business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate_ring::wire::{Request, RingDescription};
+use quorate_ring::{InvalidRing, Member, NodeId, ObjectKey, PartitionId, Position, Ring};
+
+use crate::Time;
+
+/// Nodes beside the primaries that one round of attempts may try. Any node can forward, so a few are enough when all primaries are
+/// cut off from this client but not from the rest of the cluster.
+const OTHERS_MAX: usize = 3;
+/// How long a node stays at the end of the list after the first failure to reach it; doubled with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest that it stays there without a new failure.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What a request is about, and so who is best asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The key at this position: its primaries.
+    Position(Position),
+    /// A partition: its primaries.
+    Partition(PartitionId),
+    /// This node and no other.
+    Node(NodeId),
+    /// Any node.
+    Any,
+}
+
+impl Target {
+    /// What a request is about. A batch is about its first item; a status is anybody's.
+    pub fn of(request: &Request) -> Self {
+        let first = match request {
+            Request::Get { key, .. } | Request::Delete { key, .. } => Some(key),
+            Request::Put { item, .. } => Some(&item.key),
+            Request::GetMany { keys, .. } => keys.first(),
+            Request::PutMany { items, .. } => items.first().map(|item| &item.key),
+            Request::Scan { partition, .. } => return Self::Partition(*partition),
+            Request::Ring | Request::Status => None,
+        };
+        first.map_or(Self::Any, Self::from)
+    }
+}
+
+impl From<&ObjectKey> for Target {
+    fn from(key: &ObjectKey) -> Self {
+        Self::Position(Position::of(key))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unreachable {
+    failures: u32,
+    until: Time,
+}
+
+/// The ring, and which of its nodes could lately not be reached.
+#[derive(Clone, Debug)]
+pub struct Router {
+    description: RingDescription,
+    ring: Ring,
+    unreachable: BTreeMap<NodeId, Unreachable>,
+}
+
+impl Router {
+    /// Routes by this ring.
+    ///
+    /// # Errors
+    /// [`InvalidRing`] if the description is not of a possible ring.
+    pub fn new(description: RingDescription) -> Result<Self, InvalidRing> {
+        let ring = ring_of(&description)?;
+        Ok(Self { description, ring, unreachable: BTreeMap::new() })
+    }
+
+    /// Routes by another ring from now on and returns whether it is another. What is known of nodes that stay is kept.
+    ///
+    /// # Errors
+    /// [`InvalidRing`]; the old ring then stays.
+    pub fn replace(&mut self, description: RingDescription) -> Result<bool, InvalidRing> {
+        if description == self.description {
+            return Ok(false);
+        }
+        self.ring = ring_of(&description)?;
+        self.description = description;
+        self.unreachable.retain(|node, _| self.ring.member(*node).is_some());
+        Ok(true)
+    }
+
+    /// The ring as the cluster told it.
+    pub fn description(&self) -> &RingDescription {
+        &self.description
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Where a node listens, as `host:port`.
+    pub fn address(&self, node: NodeId) -> Option<&str> {
+        let members = &self.description.members;
+        let index = members.binary_search_by_key(&node, |member| member.node).ok()?;
+        Some(&members[index].address)
+    }
+
+    /// Whom to ask, best first, each once: the primaries, starting with another one for each `spread` so that load is spread, then a
+    /// few others. Nodes that could lately not be reached come last.
+    pub fn candidates(&self, target: Target, spread: u64, now: Time) -> Vec<NodeId> {
+        let mut candidates = match target {
+            Target::Node(node) => return vec![node],
+            Target::Any => Vec::with_capacity(OTHERS_MAX),
+            Target::Position(position) => self.primaries(self.ring.partition_of(position), spread),
+            Target::Partition(partition) if partition.index() < self.ring.owners().len() => {
+                self.primaries(partition, spread)
+            }
+            Target::Partition(_) => Vec::new(),
+        };
+        self.append_others(&mut candidates, spread, now);
+        if !self.unreachable.is_empty() {
+            candidates.sort_by_key(|node| self.is_unreachable(*node, now)); // Stable: the order is otherwise kept.
+        }
+        candidates
+    }
+
+    fn primaries(&self, partition: PartitionId, spread: u64) -> Vec<NodeId> {
+        let n = usize::from(self.ring.replicas());
+        let mut primaries = Vec::with_capacity(n + OTHERS_MAX);
+        primaries.extend(self.ring.primaries(partition));
+        primaries.rotate_left(modulo(spread, n));
+        primaries
+    }
+
+    /// Prefers others that can be reached, without looking at all of a large cluster when most can.
+    fn append_others(&self, candidates: &mut Vec<NodeId>, spread: u64, now: Time) {
+        let members = self.ring.members();
+        let primaries = candidates.len();
+        let (before, after) = members.split_at(modulo(spread, members.len()));
+        for reachable in [true, false] {
+            for member in after.iter().chain(before) {
+                if candidates.len() == primaries + OTHERS_MAX {
+                    return;
+                }
+                if self.is_unreachable(member.node, now) != reachable && !candidates.contains(&member.node) {
+                    candidates.push(member.node);
+                }
+            }
+        }
+    }
+
+    /// Whether a node could lately not be reached.
+    pub fn is_unreachable(&self, node: NodeId, now: Time) -> bool {
+        self.unreachable.get(&node).is_some_and(|unreachable| now < unreachable.until)
+    }
+
+    /// Notes that a node could not be reached, or was silent: it comes last for a while, longer each time in a row. Many requests
+    /// that meet the same failure count as one.
+    pub fn note_unreachable(&mut self, node: NodeId, now: Time) {
+        if self.ring.member(node).is_none() {
+            return; // Else the table could outgrow the ring.
+        }
+        let entry = self.unreachable.entry(node).or_insert(Unreachable { failures: 0, until: now });
+        if now < entry.until {
+            return;
+        }
+        let wait = BACKOFF_FIRST.saturating_mul(1 << entry.failures.min(16)).min(BACKOFF_MAX);
+        *entry = Unreachable { failures: entry.failures + 1, until: now + wait };
+    }
+
+    /// Notes that a node was reached.
+    pub fn note_reachable(&mut self, node: NodeId) {
+        self.unreachable.remove(&node);
+    }
+
+    /// Whether anything is noted against a node, so that callers need not write what is already so.
+    pub fn is_noted(&self, node: NodeId) -> bool {
+        self.unreachable.contains_key(&node)
+    }
+}
+
+fn modulo(number: u64, count: usize) -> usize {
+    let count = u64::try_from(count).expect("a count of nodes is small");
+    usize::try_from(number % count).expect("less than a count of nodes")
+}
+
+fn ring_of(description: &RingDescription) -> Result<Ring, InvalidRing> {
+    let RingDescription { partitions, replicas, members, owners, .. } = description;
+    let member = |member: &quorate_ring::wire::MemberDescription| Member {
+        node: member.node,
+        zone: member.zone.clone(),
+        capacity: member.capacity,
+    };
+    Ring::new(*partitions, *replicas, members.iter().map(member).collect(), owners.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::{description, node};
+
+    #[test]
+    fn every_primary_comes_first_for_some_spread() {
+        let router = Router::new(description(5, 3)).expect("possible");
+        let target = Target::Partition(PartitionId::new(1));
+        let primaries: Vec<_> = router.ring().primaries(PartitionId::new(1)).collect();
+        let firsts: Vec<_> = (0..3).map(|spread| router.candidates(target, spread, Time::default())[0]).collect();
+        assert_eq!(firsts, primaries);
+    }
+
+    #[test]
+    fn unreachable_node_comes_last_until_its_time_is_over() {
+        let mut router = Router::new(description(5, 3)).expect("possible");
+        let target = Target::Partition(PartitionId::new(0));
+        let first = router.candidates(target, 0, Time::default())[0];
+        router.note_unreachable(first, Time::default());
+        let candidates = router.candidates(target, 0, Time::default());
+        assert_eq!((candidates.len(), candidates.last()), (5, Some(&first)));
+        assert_eq!(router.candidates(target, 0, Time::default() + BACKOFF_FIRST)[0], first);
+        let later = Time::default() + BACKOFF_FIRST;
+        router.note_unreachable(first, later);
+        assert_ne!(router.candidates(target, 0, later + BACKOFF_FIRST)[0], first, "longer the second time");
+        router.note_reachable(first);
+        assert_eq!(router.candidates(target, 0, Time::default())[0], first);
+    }
+
+    #[test]
+    fn others_that_can_be_reached_are_preferred() {
+        let mut router = Router::new(description(30, 3)).expect("possible");
+        for number in 1..30 {
+            router.note_unreachable(node(number), Time::default());
+        }
+        let candidates = router.candidates(Target::Partition(PartitionId::new(0)), 0, Time::default());
+        assert_eq!(candidates[0], node(30));
+    }
+
+    #[test]
+    fn impossible_rings_and_partitions_are_no_panic() {
+        let mut impossible = description(5, 3);
+        impossible.owners[0] = 9;
+        assert!(Router::new(impossible.clone()).is_err());
+        let mut router = Router::new(description(5, 3)).expect("possible");
+        assert!(router.replace(impossible).is_err());
+        assert!(!router.replace(description(5, 3)).expect("possible"));
+        assert!(!router.candidates(Target::Partition(PartitionId::new(60_000)), 0, Time::default()).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn candidates_are_distinct_members_and_hold_all_primaries(
+            nodes in 3u32..12, point: u64, spread: u64, down in proptest::collection::vec(1u32..12, 0..12),
+        ) {
+            let mut router = Router::new(description(nodes, 3)).expect("possible");
+            for number in down {
+                router.note_unreachable(node(number), Time::default());
+            }
+            let position = Position::new(point);
+            let candidates = router.candidates(Target::Position(position), spread, Time::default());
+            let mut distinct = candidates.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), candidates.len());
+            prop_assert!(candidates.iter().all(|node| router.ring().member(*node).is_some()));
+            for primary in router.ring().primaries(router.ring().partition_of(position)) {
+                prop_assert!(candidates.contains(&primary));
+            }
+            let unreachable: Vec<bool> = candidates.iter().map(|node| router.is_unreachable(*node, Time::default())).collect();
+            prop_assert!(unreachable.is_sorted());
+        }
+    }
+}
