@@ -1,0 +1,63 @@
+# What a newcomer, a developer and CI type. `make` alone says what there is.
+#
+# Builds go to a directory outside the clone, so that every clone on a machine shares one build of RocksDB (some 25 minutes of CPU
+# the first time). Set CARGO_TARGET_DIR to have them elsewhere.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/quorate/target
+# The one profile that the demo, the tests of processes and the benches share.
+CARGO_BUILD := cargo build --release --locked
+QUORATE := $(CARGO_TARGET_DIR)/release/quorate
+PURE := -p quorate-ring -p quorate-simulation
+
+.PHONY: help demo build test test-pure test-real check purity laws fuzz bench bench-ring install-needs
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: build ## Build, and show three real nodes surviving what they should: a guided tour of half a minute
+	@$(QUORATE) demo
+
+build: install-needs ## Build the `quorate` binary
+	@$(CARGO_BUILD) -p quorate-node
+
+test: install-needs test-pure test-real ## Build and pass every test
+
+test-pure: ## Only the pure crates and the simulator: no RocksDB, no sockets, no C++
+	cargo test --locked $(PURE)
+	cargo test --locked -p quorate-client --no-default-features
+	cargo test --locked -p quorate-node --no-default-features
+
+test-real: build ## Only what needs RocksDB and QUIC: engines, processes, examples
+	cargo build --release --locked --examples -p quorate-client
+	cargo test --release --locked -p quorate-client -p quorate-node -p quorate-tests
+
+check: install-needs purity ## Formatting, lints, documentation
+	cargo fmt --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+purity: ## Show that the core does no I/O: it compiles without any crate that could, and its lints ban the rest
+	cargo check --locked -p quorate-node --no-default-features
+	cargo clippy --locked -p quorate-ring -p quorate-simulation --all-targets -- -D warnings
+	cargo clippy --locked -p quorate-node --no-default-features --all-targets -- -D warnings
+	cargo clippy --locked -p quorate-client --no-default-features --all-targets -- -D warnings
+	@! cargo tree --locked -p quorate-node --no-default-features -e normal | grep -E ' (tokio|quinn|rocksdb|mio|socket2|getrandom) v' \
+	  || { echo 'error: the core depends on a crate that does I/O (above)'; exit 1; }
+
+laws: ## The laws of versions over 100,000 generated cases each
+	PROPTEST_CASES=100000 cargo test --locked -p quorate-ring --test version_laws
+
+fuzz: ## Two minutes of each fuzz target (needs `cargo install cargo-fuzz`)
+	cd ring/fuzz && for target in $$(cargo fuzz list); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=120; done
+
+bench: build ## A real cluster of three under load: rates, CPU per operation, percentiles, memory
+	cargo bench --locked -p quorate-tests
+
+bench-ring: ## Placement: balance, movement and speed for 3 to 1,000 nodes
+	cargo bench --locked -p quorate-ring
+
+install-needs:
+	@scripts/install-needs
