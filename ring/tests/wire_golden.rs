@@ -9,6 +9,8 @@
 //!
 //! writes the file anew; `git diff` must then show added lines only.
 
+#![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
+
 mod wire_samples;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,11 +9,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Request, RequestError, Response, RingDescription};
-use crate::limits::{BATCH_ITEMS_MAX, SCAN_ITEMS_MAX, SIBLINGS_MAX};
-
-/// Most siblings of one key that a message may tell. More than [`SIBLINGS_MAX`], from which on writes are refused: the sides of a
-/// split count for themselves, and what they wrote must still be readable when they meet.
-pub(super) const SIBLINGS_DECODED_MAX: usize = 16 * SIBLINGS_MAX;
+use crate::limits::{BATCH_ITEMS_MAX, SCAN_ITEMS_MAX};
 
 /// Most partitions that any ring can have, as many as a [`PartitionId`](crate::PartitionId) can tell apart.
 pub(super) const PARTITIONS_MAX: usize = 1 << u16::BITS;

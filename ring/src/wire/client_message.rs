@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::RequestError;
-use super::bounded::{PARTITIONS_MAX, SIBLINGS_DECODED_MAX, at_most, batch_answers, consistent_ring, page_limit};
-use crate::limits::{BATCH_ITEMS_MAX, NODES_MAX, SCAN_ITEMS_MAX};
+use super::bounded::{PARTITIONS_MAX, at_most, batch_answers, consistent_ring, page_limit};
+use crate::limits::{BATCH_ITEMS_MAX, NODES_MAX, SCAN_ITEMS_MAX, SIBLINGS_MAX};
 use crate::version::{ContextToken, Incarnation};
 use crate::{BucketName, Capacity, ClusterName, NodeId, ObjectKey, PartitionCount, PartitionId, Value, ZoneName};
 
@@ -139,7 +139,7 @@ pub enum Response {
     #[serde(rename = "f")]
     Found {
         /// The siblings, in the order of their dots; empty if there is nothing.
-        #[serde(deserialize_with = "at_most::<SIBLINGS_DECODED_MAX, _, _>")]
+        #[serde(deserialize_with = "at_most::<SIBLINGS_MAX, _, _>")]
         values: Vec<Value>,
         /// Covers exactly these values; pass it to the write that replaces them.
         context: ContextToken,
@@ -179,7 +179,7 @@ pub struct ScanItem {
     /// The key.
     pub key: ObjectKey,
     /// Its siblings; at least one.
-    #[serde(deserialize_with = "at_most::<SIBLINGS_DECODED_MAX, _, _>")]
+    #[serde(deserialize_with = "at_most::<SIBLINGS_MAX, _, _>")]
     pub values: Vec<Value>,
     /// Covers exactly these values.
     pub context: ContextToken,
