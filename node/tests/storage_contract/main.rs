@@ -4,6 +4,8 @@
 //! Without the feature `runtime` only the in-memory engine is there to be tested.
 
 mod contract;
+#[cfg(feature = "runtime")]
+mod disk;
 mod engine;
 mod memory;
 #[cfg(feature = "runtime")]
@@ -53,4 +55,4 @@ macro_rules! contract_holds {
 
 contract_holds!(memory_engine, crate::engine::MemoryEngine);
 #[cfg(feature = "runtime")]
-contract_holds!(rocks_engine, crate::rocks::RocksEngine);
+contract_holds!(rocks_engine, crate::disk::RocksEngine);

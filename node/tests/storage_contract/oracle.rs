@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use quorate_node::storage::{Batch, Column, Operation, Scan, Storage};
 use quorate_ring::wire::Durability;
 
+use crate::disk::RocksEngine;
 use crate::engine::{Engine, MemoryEngine, key, turn, whole};
-use crate::rocks::RocksEngine;
 
 /// What happens to both engines.
 #[derive(Clone, Debug)]

@@ -1,162 +1,20 @@
 //! What only the engine on a disk can do: be locked, be damaged, fill its disk, sync in the background and share a sync.
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it looks into the files of the store")]
+#![expect(clippy::disallowed_methods, reason = "it looks into the files of the store")]
 
-use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
-use std::fs::{self, DirEntry, File};
-use std::path::{Path, PathBuf};
+use std::fs;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quorate_node::storage::rocks::{OpenError, RocksOptions, RocksStorage, RocksStore};
+use quorate_node::storage::rocks::{OpenError, RocksOptions, RocksStore};
 use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Storage, StorageError};
 use quorate_ring::wire::Durability;
-use tempfile::TempDir;
 
 use crate::contract::a_poisoned_store_serves_nothing;
-use crate::engine::{Engine, key, number, outcomes, read, turn, write};
-
-/// Longest wait for something that another thread does.
-const WAIT_MAX: Duration = Duration::from_secs(20);
-/// At how many lengths the log is cut off to find what a power loss may leave.
-const CUTS: u64 = 64;
-
-/// RocksDB in a directory of its own.
-pub(crate) struct RocksEngine {
-    handle: RocksStorage,
-    store: RocksStore,
-    wakes: Wakes,
-    /// Bytes of the log that no power loss can take.
-    synced_bytes: u64,
-    // Dropped last: the directory goes when nothing uses it any more.
-    directory: TempDir,
-}
-
-impl RocksEngine {
-    fn open(directory: TempDir) -> Self {
-        let store = RocksStore::open(directory.path(), &unhurried()).expect("it opens");
-        let wakes = Wakes::default();
-        Self { handle: store.handle(wakes.waker()), store, wakes, synced_bytes: 0, directory }
-    }
-
-    /// What is on the disk at one moment, with the log cut to a length.
-    fn copy(&self, log_bytes: Option<u64>) -> TempDir {
-        let copy = (0..1000).find_map(|_| copy_of_one_moment(self.directory.path()));
-        let copy = copy.expect("the background threads come to rest");
-        if let Some(bytes) = log_bytes {
-            let log = File::options().write(true).open(newest_log(copy.path())).expect("the log's copy");
-            log.set_len(bytes).expect("the log is cut");
-        }
-        copy
-    }
-}
-
-impl Engine for RocksEngine {
-    type Store = RocksStorage;
-
-    fn empty() -> Self {
-        Self::open(tempfile::tempdir().expect("a temporary directory"))
-    }
-
-    fn store(&mut self) -> &mut RocksStorage {
-        &mut self.handle
-    }
-
-    fn wait(&mut self) {
-        self.wakes.wait();
-    }
-
-    fn note_all_synced(&mut self) {
-        self.synced_bytes = log_bytes(self.directory.path());
-    }
-
-    /// A kill leaves what was handed to the operating system: what a copy of the files shows.
-    fn process_crash(self) -> Self {
-        Self::open(self.copy(None))
-    }
-
-    /// A power loss leaves the log up to anywhere behind its last sync.
-    fn power_losses(self) -> Vec<Self> {
-        let (low, high) = (self.synced_bytes, log_bytes(self.directory.path()));
-        let lengths = (0..=CUTS).map(|cut| low + (high - low) * cut / CUTS);
-        lengths.map(|length| Self::open(self.copy(Some(length)))).collect()
-    }
-
-    fn restart(self) -> Self {
-        let Self { handle, store, directory, .. } = self;
-        store.shutdown().expect("the last sync works");
-        drop(handle);
-        let mut restarted = Self::open(directory);
-        restarted.note_all_synced();
-        restarted
-    }
-}
-
-/// Counts the wakes of a handle, and waits for them.
-#[derive(Clone, Default)]
-struct Wakes(Arc<(Mutex<usize>, Condvar)>);
-
-impl Wakes {
-    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let Self(shared) = self.clone();
-        Arc::new(move || {
-            *shared.0.lock().expect("no test panics with it") += 1;
-            shared.1.notify_all();
-        })
-    }
-
-    /// Waits for a wake since the last call.
-    fn wait(&self) {
-        let wakes = self.0.0.lock().expect("no test panics with it");
-        let none = |wakes: &mut usize| *wakes == 0;
-        let (mut wakes, _) = self.0.1.wait_timeout_while(wakes, WAIT_MAX, none).expect("no test panics with it");
-        assert_ne!(*wakes, 0, "nobody woke the shard");
-        *wakes -= 1;
-    }
-
-    fn count(&self) -> usize {
-        *self.0.0.lock().expect("no test panics with it")
-    }
-}
-
-/// Options of a store that does not sync until it is asked to.
-fn unhurried() -> RocksOptions {
-    RocksOptions { sync_interval: Duration::from_secs(3600), ..RocksOptions::default() }
-}
-
-/// A copy of the directory, unless files came or went meanwhile: no crash leaves what two moments had.
-fn copy_of_one_moment(directory: &Path) -> Option<TempDir> {
-    let copy = tempfile::tempdir().expect("a directory for the copy");
-    let before = names_and_bytes(directory)?;
-    for name in before.keys() {
-        fs::copy(directory.join(name), copy.path().join(name)).ok()?;
-    }
-    (names_and_bytes(directory)? == before).then_some(copy)
-}
-
-fn names_and_bytes(directory: &Path) -> Option<BTreeMap<OsString, u64>> {
-    let file = |file: DirEntry| Some((file.file_name(), file.metadata().ok()?.len()));
-    fs::read_dir(directory).ok()?.map(|found| file(found.ok()?)).collect()
-}
-
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
-    let files = fs::read_dir(directory).expect("the store's directory");
-    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file of the store").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
-    paths.sort();
-    paths
-}
-
-fn newest_log(directory: &Path) -> PathBuf {
-    files(directory, "log").pop().expect("a store has a log")
-}
-
-fn log_bytes(directory: &Path) -> u64 {
-    fs::metadata(newest_log(directory)).expect("the log is there").len()
-}
+use crate::disk::{RocksEngine, WAIT_MAX, Wakes, files, unhurried};
+use crate::engine::{Engine, key, number, outcomes, read, submit, turn, write};
 
 fn one_object(value: usize) -> Batch {
     let mut batch = Batch::default();
@@ -335,9 +193,10 @@ fn the_estimates_grow_with_what_is_stored() {
         batch.put(Column::Objects, key(position, "k"), Bytes::from(vec![7; 1024]));
         Operation::Write { batch, durability: Durability::Buffered }
     });
-    crate::engine::submit(&mut engine, operations.collect());
+    submit(&mut engine, operations.collect());
     engine.store().flush();
     assert!(outcomes(&mut engine, 100).iter().all(Result::is_ok));
     assert_eq!(engine.store.keys_about(), 100);
     assert!(empty_bytes + 100 * 1024 <= engine.store.disk_bytes());
+    assert_eq!(engine.restart().store.keys_about(), 100);
 }
