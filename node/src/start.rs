@@ -15,7 +15,11 @@
 //!  anything else                                      ─▶ PossibleLoss  new actor; reads do not count on it
 //! ```
 //!
-//! What it cannot see is a whole disk set back below the file system (a snapshot of a virtual machine); the operator of such a node
+//! An empty store proves nothing: it may be that of a new cluster, or have been emptied. The peers know: each tells the others which
+//! incarnations of them it has met ([`quorate_ring::wire::PeerMessage::Known`]), and a node that is told of one that its store does
+//! not remember knows that its store is not what it was.
+//!
+//! What neither can see is a whole disk set back below the file system (a snapshot of a virtual machine); the operator of such a node
 //! starts it with `--new-incarnation`.
 
 use bytes::Bytes;
@@ -25,6 +29,10 @@ use quorate_ring::{ClusterName, NodeId, PartitionCount};
 use serde::{Deserialize, Serialize};
 
 use crate::replica::layout::{self, Damaged};
+
+/// Most earlier incarnations that a store remembers. Far more than the [`quorate_ring::limits::KNOWN_INCARNATIONS_MAX`] that peers
+/// do, so that a peer that was long away names none that was forgotten.
+pub const ANCESTORS_MAX: usize = 1024;
 
 /// Where the identity is stored in [`crate::storage::Column::Metadata`].
 pub const IDENTITY_KEY: &[u8] = b"identity";
@@ -42,6 +50,8 @@ pub struct Identity {
     pub ring: u64,
     /// The incarnation that last wrote it.
     pub incarnation: Incarnation,
+    /// The incarnations before it, oldest first; at most [`ANCESTORS_MAX`].
+    pub ancestors: Vec<Incarnation>,
     /// Whether it has all that was ever acknowledged from it.
     pub complete: bool,
     /// The marker that was made last.
@@ -97,12 +107,14 @@ pub struct Expected {
 }
 
 /// How a start was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Of which kind it is.
     pub kind: StartKind,
     /// The incarnation that begins or goes on.
     pub incarnation: Incarnation,
+    /// The incarnations before it that the store remembers, oldest first.
+    pub ancestors: Vec<Incarnation>,
     /// Whether the store has all that was ever acknowledged from it.
     pub complete: bool,
 }
@@ -177,21 +189,26 @@ pub fn check(stored: &[u8], expected: &Expected) -> Result<Identity, NotOurs> {
 /// operator knows that the store was set back.
 pub fn judge(stored: Option<&Identity>, evidence: &Evidence, fresh: Incarnation, forced: Forced) -> Verdict {
     let Some(identity) = stored else {
-        return Verdict { kind: StartKind::First, incarnation: fresh, complete: true };
+        return Verdict { kind: StartKind::First, incarnation: fresh, ancestors: Vec::new(), complete: true };
     };
+    let (kind, complete) = compare(identity, evidence, forced);
+    let mut ancestors = identity.ancestors.clone();
+    if kind == StartKind::Clean {
+        return Verdict { kind, incarnation: identity.incarnation, ancestors, complete };
+    }
+    ancestors.push(identity.incarnation);
+    ancestors.drain(..ancestors.len().saturating_sub(ANCESTORS_MAX));
+    Verdict { kind, incarnation: fresh, ancestors, complete }
+}
+
+fn compare(identity: &Identity, evidence: &Evidence, forced: Forced) -> (StartKind, bool) {
     let marker = &identity.marker;
     let same_marker = evidence.nonce == Some(marker.nonce) && evidence.place == marker.place;
     match marker.made_by {
-        _ if !same_marker || forced == Forced::NewIncarnation => {
-            Verdict { kind: StartKind::PossibleLoss, incarnation: fresh, complete: false }
-        }
-        MadeBy::CleanStop => {
-            Verdict { kind: StartKind::Clean, incarnation: identity.incarnation, complete: identity.complete }
-        }
-        MadeBy::Start if evidence.boot == marker.boot => {
-            Verdict { kind: StartKind::ProcessCrash, incarnation: fresh, complete: identity.complete }
-        }
-        MadeBy::Start => Verdict { kind: StartKind::PossibleLoss, incarnation: fresh, complete: false },
+        _ if !same_marker || forced == Forced::NewIncarnation => (StartKind::PossibleLoss, false),
+        MadeBy::CleanStop => (StartKind::Clean, identity.complete),
+        MadeBy::Start if evidence.boot == marker.boot => (StartKind::ProcessCrash, identity.complete),
+        MadeBy::Start => (StartKind::PossibleLoss, false),
     }
 }
 
@@ -221,6 +238,7 @@ mod tests {
             partitions: PartitionCount::default(),
             ring: 3,
             incarnation: Incarnation::new(7),
+            ancestors: vec![Incarnation::new(3)],
             complete: true,
             marker: Marker { made_by, nonce: 5, place: "inode 3".to_owned(), boot: "b1".to_owned() },
         }
@@ -254,6 +272,16 @@ mod tests {
         }
         let forced = judge(Some(&clean), &evidence(), Incarnation::new(9), Forced::NewIncarnation);
         assert_eq!((forced.kind, forced.complete), (StartKind::PossibleLoss, false));
+    }
+
+    #[test]
+    fn the_store_remembers_its_earlier_incarnations() {
+        let numbers = |made_by| {
+            let verdict = judge(Some(&identity(made_by)), &evidence(), Incarnation::new(9), Forced::No);
+            verdict.ancestors.iter().map(|incarnation| incarnation.number()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(MadeBy::CleanStop), [3]);
+        assert_eq!(numbers(MadeBy::Start), [3, 7]);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub const SCAN_BYTES_MAX: usize = 1024 * 1024;
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest context token in bytes: some three thousand actors. A longer one is refused.
 pub const CONTEXT_BYTES_MAX: usize = 64 * 1024;
+/// Most incarnations of a peer that a node remembers and tells it of; the oldest are forgotten.
+pub const KNOWN_INCARNATIONS_MAX: usize = 64;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
 /// Longest name of a cluster or a zone in bytes.

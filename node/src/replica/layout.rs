@@ -5,6 +5,7 @@
 //! | objects | position (8 bytes), object key | format, stripped container |
 //! | dot log | partition (2), node (4), incarnation (8), counter (8) | object key |
 //! | metadata | `c`, partition (2) | format, node clock |
+//! | metadata | `p`, node (4) | format, incarnations met of a peer |
 //! | metadata | `identity` | see [`crate::start`] |
 //!
 //! Numbers are big-endian, so that a partition is one contiguous range and the log of an actor is in the order of its events.
@@ -12,7 +13,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_ring::version::{Container, Dot, NodeClock};
-use quorate_ring::{ObjectKey, PartitionCount, PartitionId, Position, Value};
+use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 const FORMAT: u8 = 1;
 const POSITION_BYTES: usize = 8;
 const CLOCK_PREFIX: u8 = b'c';
+const PEER_PREFIX: u8 = b'p';
 
 /// Bytes in the store that are not what this build writes: damage, or a newer release's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +98,20 @@ pub fn clock(partition: PartitionId) -> Bytes {
 pub fn clock_partition(place: &[u8]) -> Option<PartitionId> {
     match place {
         [CLOCK_PREFIX, high, low] => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
+        _ => None,
+    }
+}
+
+/// Where the incarnations met of a peer are stored.
+pub fn peer(node: NodeId) -> Bytes {
+    let [a, b, c, d] = node.number().to_be_bytes();
+    Bytes::copy_from_slice(&[PEER_PREFIX, a, b, c, d])
+}
+
+/// Whose incarnations are stored in a place, if it is a peer's.
+pub fn peer_node(place: &[u8]) -> Option<NodeId> {
+    match place {
+        [PEER_PREFIX, a, b, c, d] => NodeId::new(u32::from_be_bytes([*a, *b, *c, *d])),
         _ => None,
     }
 }

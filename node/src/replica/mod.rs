@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
-use quorate_ring::version::{Actor, Container, Dot, NodeClock, VersionVector};
+use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
 use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
 use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
 
@@ -179,10 +179,38 @@ pub struct Replica {
     poisoned: Option<String>,
 }
 
+/// What a store remembers at a start, beside the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The clocks of all partitions that have one. A shard is given those of its partitions.
+    pub clocks: BTreeMap<PartitionId, NodeClock>,
+    /// Which incarnations of each peer this node has met. The first shard is given them.
+    pub known: BTreeMap<NodeId, Vec<Incarnation>>,
+}
+
+impl Recovered {
+    /// Reads the entries of [`Column::Metadata`]. Those of other kinds are left out.
+    ///
+    /// # Errors
+    /// That one is damaged.
+    pub fn read(entries: &[(Bytes, Bytes)]) -> Result<Self, Damaged> {
+        let mut recovered = Self::default();
+        for (place, value) in entries {
+            if let Some(partition) = layout::clock_partition(place) {
+                recovered.clocks.insert(partition, layout::decode_clock(value)?);
+            } else if let Some(node) = layout::peer_node(place) {
+                recovered.known.insert(node, layout::decode("peer's incarnations", value)?);
+            }
+        }
+        Ok(recovered)
+    }
+}
+
 /// What a storage operation on its way was for.
 enum Submitted {
     Key(ObjectKey),
     Scan(Asker),
+    Peer,
 }
 
 impl Replica {
@@ -292,7 +320,21 @@ impl Replica {
         match submitted {
             Submitted::Key(key) => self.key_completed(now, key, result),
             Submitted::Scan(asker) => self.scan_completed(asker, result),
+            // A failure has poisoned the store, which is told above.
+            Submitted::Peer => {}
         }
+    }
+
+    /// Remembers which incarnations of a peer were met.
+    pub fn remember_peer(&mut self, peer: NodeId, incarnations: &[Incarnation]) {
+        let mut batch = Batch::default();
+        batch.put(Column::Metadata, layout::peer(peer), layout::encode(&incarnations));
+        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Peer);
+    }
+
+    /// From now on reads do not count on this replica. `false` if they did not before.
+    pub fn mark_incomplete(&mut self) -> bool {
+        std::mem::replace(&mut self.complete, false)
     }
 
     fn submit(&mut self, operation: Operation, submitted: Submitted) {

@@ -37,8 +37,8 @@ async fn connection(shared: Arc<Shared>, incoming: Incoming) {
         Err(error) => return tracing::debug!(%remote, %error, "a connection failed before it was made"),
     };
     match tokio::time::timeout(GREETING_TIME, greet(&shared, &connection)).await {
-        Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, .. } }))) => {
-            link::accepted(shared, node, connection, streams).await;
+        Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, incarnation, .. } }))) => {
+            link::accepted(shared, (node, incarnation), connection, streams).await;
         }
         Ok(Ok(Some(Greeted { streams, role: Role::Client }))) => client(shared, connection, streams).await,
         Ok(Ok(None)) => {}

@@ -5,7 +5,6 @@
 //! <data>/MARKER    see `crate::start`
 //! ```
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,11 +14,11 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use quorate_ring::PartitionId;
-use quorate_ring::version::{Incarnation, NodeClock};
+use quorate_ring::version::Incarnation;
 use quorate_ring::wire::Durability;
 
-use crate::replica::layout::{self, Damaged};
+use crate::replica::Recovered;
+use crate::replica::layout::Damaged;
 use crate::start::{self, Evidence, Expected, Forced, IDENTITY_KEY, Identity, MadeBy, Marker, NotOurs, Verdict};
 use crate::storage::rocks::{OpenError, RocksOptions, RocksStore};
 use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
@@ -84,8 +83,8 @@ pub struct DataDirectory {
     pub store: Arc<RocksStore>,
     /// How this start was judged.
     pub verdict: Verdict,
-    /// The clocks of all partitions that have one.
-    pub clocks: BTreeMap<PartitionId, NodeClock>,
+    /// What the store remembers beside its objects.
+    pub recovered: Recovered,
 }
 
 impl DataDirectory {
@@ -97,9 +96,9 @@ impl DataDirectory {
         let file = |source| DataError::File { file: path.to_owned(), source };
         fs::create_dir_all(path).map_err(file)?;
         let store = Arc::new(RocksStore::open(&path.join("store"), options)?);
-        let (identity, clocks) = recover(path, &store, &expected)?;
+        let (identity, recovered) = recover(path, &store, &expected)?;
         let verdict = start::judge(identity.as_ref(), &evidence(path)?, Incarnation::new(random()?), forced);
-        let directory = Self { path: path.to_owned(), expected, store, verdict, clocks };
+        let directory = Self { path: path.to_owned(), expected, store, verdict, recovered };
         directory.leave_marker(MadeBy::Start)?;
         Ok(directory)
     }
@@ -114,6 +113,15 @@ impl DataDirectory {
         self.store.shutdown().map_err(|source| DataError::Storage { directory, source })
     }
 
+    /// Remembers that the store does not have all that was ever acknowledged from it.
+    ///
+    /// # Errors
+    /// That this could not be stored.
+    pub fn remember_loss(&mut self) -> Result<(), DataError> {
+        self.verdict.complete = false;
+        self.leave_marker(MadeBy::Start)
+    }
+
     /// Makes a new marker file and has the store remember it, synced, with everything written before.
     ///
     /// A crash between the two leaves a marker that is not the one remembered: the next start takes that for a loss.
@@ -126,6 +134,7 @@ impl DataDirectory {
             partitions: self.expected.partitions,
             ring: self.expected.ring,
             incarnation: self.verdict.incarnation,
+            ancestors: self.verdict.ancestors.clone(),
             complete: self.verdict.complete,
             marker: Marker { made_by, nonce, place, boot: boot() },
         };
@@ -151,28 +160,17 @@ impl DataDirectory {
     }
 }
 
-fn recover(
-    path: &Path,
-    store: &RocksStore,
-    expected: &Expected,
-) -> Result<(Option<Identity>, BTreeMap<PartitionId, NodeClock>), DataError> {
+fn recover(path: &Path, store: &RocksStore, expected: &Expected) -> Result<(Option<Identity>, Recovered), DataError> {
     let directory = || path.to_owned();
     let entries = store.handle(Arc::new(|| {})).recover();
     let entries = entries.map_err(|source| DataError::Storage { directory: directory(), source })?;
-    let (mut identity, mut clocks) = (None, BTreeMap::new());
-    for (key, value) in entries {
-        if key == IDENTITY_KEY {
-            let checked = start::check(&value, expected);
-            identity = Some(checked.map_err(|source| DataError::NotOurs { directory: directory(), source })?);
-        } else if let Some(partition) = layout::clock_partition(&key) {
-            let clock = layout::decode_clock(&value);
-            clocks.insert(partition, clock.map_err(|source| DataError::Damaged { directory: directory(), source })?);
-        }
-    }
-    if identity.is_none() && !clocks.is_empty() {
+    let identity = entries.iter().find(|(key, _)| key == IDENTITY_KEY).map(|(_, value)| start::check(value, expected));
+    let identity = identity.transpose().map_err(|source| DataError::NotOurs { directory: directory(), source })?;
+    if identity.is_none() && !entries.is_empty() {
         return Err(DataError::Anonymous { directory: directory() });
     }
-    Ok((identity, clocks))
+    let recovered = Recovered::read(&entries);
+    Ok((identity, recovered.map_err(|source| DataError::Damaged { directory: directory(), source })?))
 }
 
 fn evidence(path: &Path) -> Result<Evidence, DataError> {

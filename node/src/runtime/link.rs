@@ -18,6 +18,7 @@ use quorate_client::transport::{
     ConnectProblem, FrameReceiver, FrameSender, ReceiveError, SendError, node_server_name,
 };
 use quorate_ring::NodeId;
+use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{PeerMessage, Welcome};
 
 use super::accept;
@@ -38,14 +39,22 @@ pub(super) struct Streams {
     pub(super) receiver: FrameReceiver,
 }
 
+/// What a dial that was welcomed brings.
+struct Dialed {
+    connection: Connection,
+    incarnation: Incarnation,
+    foreground: Streams,
+    background: Streams,
+}
+
 /// Keeps a link to a peer with a higher number, for as long as the node runs.
 pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, address: String) {
     let mut pause = PAUSE_MIN;
     while !shared.is_stopping() {
         match tokio::time::timeout(DIAL_TIME, dial(&shared, &endpoint, peer, &address)).await {
-            Ok(Ok((connection, foreground, background))) => {
+            Ok(Ok(Dialed { connection, incarnation, foreground, background })) => {
                 pause = PAUSE_MIN;
-                run(&shared, peer, &connection, foreground, background).await;
+                run(&shared, (peer, incarnation), &connection, foreground, background).await;
             }
             Ok(Err(problem)) => shared.peers.disconnected(peer, problem),
             Err(_) => shared.peers.disconnected(peer, format!("{address} does not answer")),
@@ -55,12 +64,7 @@ pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, 
     }
 }
 
-async fn dial(
-    shared: &Shared,
-    endpoint: &Endpoint,
-    peer: NodeId,
-    address: &str,
-) -> Result<(Connection, Streams, Streams), String> {
+async fn dial(shared: &Shared, endpoint: &Endpoint, peer: NodeId, address: &str) -> Result<Dialed, String> {
     let mut found =
         tokio::net::lookup_host(address).await.map_err(|error| format!("cannot resolve {address}: {error}"))?;
     let remote = found.next().ok_or_else(|| format!("{address} has no address"))?;
@@ -69,20 +73,20 @@ async fn dial(
     let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;
     let problem = |error| ConnectProblem::of_connection(&error, &shared.credentials, &name).to_string();
     let connection = connecting.await.map_err(problem)?;
-    let foreground = open(shared, &connection).await?;
-    let background = open(shared, &connection).await?;
-    Ok((connection, foreground, background))
+    let (foreground, incarnation) = open(shared, &connection).await?;
+    let (background, _) = open(shared, &connection).await?;
+    Ok(Dialed { connection, incarnation, foreground, background })
 }
 
 /// Opens a stream and exchanges greetings on it.
-async fn open(shared: &Shared, connection: &Connection) -> Result<Streams, String> {
+async fn open(shared: &Shared, connection: &Connection) -> Result<(Streams, Incarnation), String> {
     let (sender, receiver) = connection.open_bi().await.map_err(|error| error.to_string())?;
     let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
     sender.send(&shared.hello()).await.map_err(|error| error.to_string())?;
     match receiver.receive::<Welcome>().await {
-        Ok(Some(Welcome::Accepted { .. })) => {
+        Ok(Some(Welcome::Accepted { incarnation, .. })) => {
             receiver.accept_large_frames();
-            Ok(Streams { sender, receiver })
+            Ok((Streams { sender, receiver }, incarnation))
         }
         Ok(Some(Welcome::Refused(refusal))) => Err(format!("refused: {refusal}")),
         Ok(None) => Err("the peer closed the stream".to_owned()),
@@ -91,28 +95,43 @@ async fn open(shared: &Shared, connection: &Connection) -> Result<Streams, Strin
 }
 
 /// Runs a link that a peer has dialed; its foreground stream is greeted.
-pub(super) async fn accepted(shared: Arc<Shared>, peer: NodeId, connection: Connection, foreground: Streams) {
+pub(super) async fn accepted(
+    shared: Arc<Shared>,
+    peer: (NodeId, Incarnation),
+    connection: Connection,
+    foreground: Streams,
+) {
     match tokio::time::timeout(DIAL_TIME, accept::greet(&shared, &connection)).await {
         Ok(Ok(Some(background))) => run(&shared, peer, &connection, foreground, background.streams).await,
-        _ => tracing::debug!(%peer, "a peer opened no background stream"),
+        _ => tracing::debug!(peer = %peer.0, "a peer opened no background stream"),
     }
 }
 
 /// Runs a link until it ends.
-async fn run(shared: &Arc<Shared>, peer: NodeId, connection: &Connection, foreground: Streams, background: Streams) {
+async fn run(
+    shared: &Arc<Shared>,
+    (peer, incarnation): (NodeId, Incarnation),
+    connection: &Connection,
+    foreground: Streams,
+    background: Streams,
+) {
     let link = shared.next_link();
     let (mut front, mut back) = (foreground, background);
     front.sender.set_priority(1);
     let (foreground, front_drain) = outbox();
     let (background, back_drain) = outbox();
     let streams = LinkStreams { foreground, background };
-    shared.send_all(|| Event::LinkUp { link, peer, streams: streams.clone() }).await;
+    shared.send_all(|| Event::LinkUp { link, peer, incarnation, streams: streams.clone() }).await;
     drop(streams);
     shared.peers.connected(peer);
     let sent = |result: Result<(), SendError>| result.err().map(|error| error.to_string());
     let received = |result: Result<(), ReceiveError>| result.err().map(|error| error.to_string());
     let receive = |mut receiver: FrameReceiver| async move {
         while let Some(message) = receiver.receive::<PeerMessage>().await? {
+            if let PeerMessage::Known { .. } = &message {
+                shared.send_all(|| Event::Peer { link, from: peer, message: message.clone() }).await;
+                continue;
+            }
             let shard = shared.slices.shard_of_message(&message);
             shared.send(shard, Event::Peer { link, from: peer, message }).await;
         }

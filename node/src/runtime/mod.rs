@@ -32,9 +32,9 @@ use std::time::Duration;
 
 use quinn::Endpoint;
 use quorate_client::transport::{Credentials, quic};
-use quorate_ring::version::{Actor, ContextKey, NodeClock};
+use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::MemberDescription;
-use quorate_ring::{Member, PartitionId, Ring, claim};
+use quorate_ring::{Member, NodeId, Ring, claim};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
@@ -44,7 +44,8 @@ pub use self::config::NodeConfig;
 use self::data_directory::{DataDirectory, random};
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
-use self::turn::{Event, Fatal, Turns};
+use self::turn::{Alarm, Event, Turns};
+use crate::replica::Recovered;
 use crate::shard::split::Slices;
 use crate::start::{Expected, Forced, Verdict};
 use crate::storage::rocks::{RocksOptions, RocksStore};
@@ -82,16 +83,20 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config()))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
     let directory = open(config, &ring, forced)?;
-    let verdict = directory.verdict;
-    let (node, fatal) = Node::start(config, credentials, ring, directory, endpoint.clone())?;
+    let verdict = directory.verdict.clone();
+    let (mut node, mut alarms) = Node::start(config, credentials, ring, directory, endpoint.clone())?;
     let ready = Ready { listen: endpoint.local_addr().unwrap_or(config.listen), verdict };
-    tracing::info!(node = %config.node, listen = %ready.listen, start = ?verdict.kind, incarnation = %verdict.incarnation, "serving");
+    tracing::info!(node = %config.node, listen = %ready.listen, start = ?ready.verdict.kind, incarnation = %ready.verdict.incarnation, "serving");
     on_ready(&ready);
-    let mut fatal = fatal;
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        Some(Fatal(reason)) = fatal.recv() => Err(RunError::StorageFailed { reason }),
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            Some(alarm) = alarms.recv() => match alarm {
+                Alarm::StorageFailed(reason) => break Err(RunError::StorageFailed { reason }),
+                Alarm::LossFound { by, lost } => node.loss_found(by, lost)?,
+            },
+        }
     };
     node.stop(endpoint, ended).await
 }
@@ -134,10 +139,10 @@ struct Node {
 struct ShardPlan {
     config: ShardConfig,
     ring: Arc<Ring>,
-    clocks: BTreeMap<PartitionId, NodeClock>,
+    recovered: Recovered,
     store: Arc<RocksStore>,
     clock: Clock,
-    fatal: UnboundedSender<Fatal>,
+    alarms: UnboundedSender<Alarm>,
 }
 
 impl Node {
@@ -147,24 +152,21 @@ impl Node {
         ring: Arc<Ring>,
         mut directory: DataDirectory,
         endpoint: Endpoint,
-    ) -> Result<(Self, UnboundedReceiver<Fatal>), RunError> {
+    ) -> Result<(Self, UnboundedReceiver<Alarm>), RunError> {
         let clock = Clock::start();
-        let (fatal, fatal_receiver) = unbounded_channel();
+        let (alarms, alarms_receiver) = unbounded_channel();
         let count = u8::try_from(config.shards.get()).unwrap_or(u8::MAX);
         let slices = Slices::new(ring.partitions(), count);
-        let mut clocks = vec![BTreeMap::new(); usize::from(count)];
-        for (partition, node_clock) in std::mem::take(&mut directory.clocks) {
-            clocks[usize::from(slices.shard_of(partition))].insert(partition, node_clock);
-        }
+        let recovered = deal(std::mem::take(&mut directory.recovered), slices, count);
         let (mut shards, mut turns) = (Vec::new(), Vec::new());
-        for (shard, clocks) in (0..count).zip(clocks) {
+        for (shard, recovered) in (0..count).zip(recovered) {
             let plan = ShardPlan {
-                config: shard_config(config, directory.verdict, shard)?,
+                config: shard_config(config, &directory.verdict, shard)?,
                 ring: ring.clone(),
-                clocks,
+                recovered,
                 store: directory.store.clone(),
                 clock,
-                fatal: fatal.clone(),
+                alarms: alarms.clone(),
             };
             let (sender, shard_turns) = plan.turns();
             shards.push(sender);
@@ -175,7 +177,7 @@ impl Node {
         let shared = Arc::new(Shared::new(Parts {
             node: config.node,
             cluster: config.cluster.name.clone(),
-            verdict: directory.verdict,
+            verdict: directory.verdict.clone(),
             ring,
             members: members(config),
             credentials,
@@ -188,7 +190,16 @@ impl Node {
         for member in config.cluster.members.iter().filter(|member| config.node < member.node) {
             tokio::spawn(link::keep(shared.clone(), endpoint.clone(), member.node, member.address.clone()));
         }
-        Ok((Self { shared, directory, first, others }, fatal_receiver))
+        Ok((Self { shared, directory, first, others }, alarms_receiver))
+    }
+
+    /// A peer has met an incarnation of this node that its store does not remember.
+    fn loss_found(&mut self, by: NodeId, lost: Incarnation) -> Result<(), RunError> {
+        tracing::error!(
+            peer = %by, %lost,
+            "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
+        );
+        Ok(self.directory.remember_loss()?)
     }
 
     /// Finishes what was begun, says goodbye, and leaves the directory so that the next start can prove that nothing was lost
@@ -222,12 +233,12 @@ impl ShardPlan {
         let storage = self.store.handle(Arc::new(move || waker.notify_one()));
         let (sender, events) = channel(EVENTS_MAX);
         let turns = Turns {
-            shard: Shard::new(self.config, self.ring, self.clocks),
+            shard: Shard::new(self.config, self.ring, self.recovered),
             storage,
             events,
             wake,
             clock: self.clock,
-            fatal: self.fatal,
+            alarms: self.alarms,
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             dirty_sessions: Vec::new(),
@@ -237,13 +248,24 @@ impl ShardPlan {
     }
 }
 
-fn shard_config(config: &NodeConfig, verdict: Verdict, shard: u8) -> Result<ShardConfig, RunError> {
+/// Deals what the store remembers to the shards: clocks to those that hold the partitions, the peers to the first.
+fn deal(recovered: Recovered, slices: Slices, count: u8) -> Vec<Recovered> {
+    let mut dealt = vec![Recovered::default(); usize::from(count)];
+    dealt[0].known = recovered.known;
+    for (partition, clock) in recovered.clocks {
+        dealt[usize::from(slices.shard_of(partition))].clocks.insert(partition, clock);
+    }
+    dealt
+}
+
+fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8) -> Result<ShardConfig, RunError> {
     Ok(ShardConfig {
         actor: Actor { node: config.node, incarnation: verdict.incarnation },
         quorum: config.cluster.quorum,
         durability: config.cluster.durability,
         context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
         shard,
+        ancestors: verdict.ancestors.iter().copied().collect(),
         complete: verdict.complete,
         seed: random()?,
     })

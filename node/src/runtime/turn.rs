@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_ring::NodeId;
+use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{NodeMessage, PeerMessage, RequestError, RequestId, Response};
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
@@ -30,7 +31,7 @@ pub(super) enum Event {
     /// A message on a link to a peer. One of a link that is not the newest is dropped.
     Peer { link: LinkId, from: NodeId, message: PeerMessage },
     /// There is a new link to a peer; an older one is gone with it.
-    LinkUp { link: LinkId, peer: NodeId, streams: LinkStreams },
+    LinkUp { link: LinkId, peer: NodeId, incarnation: Incarnation, streams: LinkStreams },
     /// A link is gone.
     LinkDown { link: LinkId, peer: NodeId },
     /// A client's stream is open.
@@ -63,9 +64,14 @@ pub(super) struct Figures {
     pub(super) in_flight: usize,
 }
 
-/// Something that ends the whole node.
+/// Something that concerns the whole node.
 #[derive(Clone, Debug)]
-pub(super) struct Fatal(pub(super) String);
+pub(super) enum Alarm {
+    /// The store failed: the node must end.
+    StorageFailed(String),
+    /// A peer has met an incarnation of this node that its store does not remember.
+    LossFound { by: NodeId, lost: Incarnation },
+}
 
 /// A shard and what it is connected to.
 pub(super) struct Turns {
@@ -75,7 +81,7 @@ pub(super) struct Turns {
     /// The store wakes the shard with it.
     pub(super) wake: Arc<Notify>,
     pub(super) clock: Clock,
-    pub(super) fatal: UnboundedSender<Fatal>,
+    pub(super) alarms: UnboundedSender<Alarm>,
     pub(super) links: BTreeMap<NodeId, (LinkId, LinkStreams)>,
     pub(super) sessions: BTreeMap<SessionId, Outbox>,
     /// Whose outboxes have something to flush.
@@ -132,13 +138,13 @@ impl Turns {
                     self.core(Input::PeerMessage { from, message });
                 }
             }
-            Event::LinkUp { link, peer, streams } => {
+            Event::LinkUp { link, peer, incarnation, streams } => {
                 if self.links.get(&peer).is_some_and(|(newest, _)| link < *newest) {
                     return;
                 }
                 self.core(Input::PeerDisconnected(peer));
                 self.links.insert(peer, (link, streams));
-                self.core(Input::PeerConnected(peer));
+                self.core(Input::PeerConnected { peer, incarnation });
             }
             Event::LinkDown { link, peer } => self.drop_link(link, peer),
             Event::SessionUp { session, outbox } => {
@@ -169,12 +175,15 @@ impl Turns {
                 Output::SendPeer { to, message } => self.send(to, &message),
                 Output::Reply { session, id, result } => self.reply(session, id, result),
                 Output::Store { id, operation } => self.storage.submit(id, operation),
-                Output::StorageFailed { reason } => {
-                    // The receiver lives as long as the node.
-                    let _ = self.fatal.send(Fatal(reason));
-                }
+                Output::StorageFailed { reason } => self.alarm(Alarm::StorageFailed(reason)),
+                Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { by, lost }),
             }
         }
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        // Whoever listens lives as long as the node.
+        let _ = self.alarms.send(alarm);
     }
 
     /// Has the store do what was submitted, and the core hear of it, until nothing more is done at once.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_ring::version::{Actor, ContextKey, NodeClock};
+use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response};
 use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, Value};
 use rand::rngs::ChaCha8Rng;
@@ -28,7 +28,7 @@ use crate::coordinator::read::Read;
 use crate::coordinator::write::Write;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::limits::TIMEOUT_MAX;
-use crate::replica::Replica;
+use crate::replica::{Recovered, Replica};
 use crate::storage::{Completion, Operation, OperationId, StorageError};
 use quorate_ring::version::Container;
 
@@ -43,6 +43,8 @@ pub struct ShardConfig {
     pub actor: Actor,
     /// N, and R and W where a request has none.
     pub quorum: Quorum,
+    /// The earlier incarnations that the store remembers as its own.
+    pub ancestors: BTreeSet<Incarnation>,
     /// Where a write must be to count where a request does not say.
     pub durability: Durability,
     /// Authenticates contexts; the same in the whole cluster.
@@ -79,7 +81,12 @@ pub enum Input {
         message: PeerMessage,
     },
     /// There is a connection to a peer.
-    PeerConnected(NodeId),
+    PeerConnected {
+        /// Which.
+        peer: NodeId,
+        /// The incarnation it says it is.
+        incarnation: Incarnation,
+    },
     /// The connection to a peer is gone, and with it what was on its way either way.
     PeerDisconnected(NodeId),
     /// A storage operation is done.
@@ -118,6 +125,14 @@ pub enum Output {
         id: OperationId,
         /// What.
         operation: Operation,
+    },
+    /// A peer has met an incarnation of this node that its store does not remember: the store was emptied or set back. From now on
+    /// it does not count towards reads, and this should be remembered across restarts.
+    LossFound {
+        /// The peer.
+        by: NodeId,
+        /// The incarnation.
+        lost: Incarnation,
     },
     /// The store failed: nothing more will be served, and an operator must act.
     StorageFailed {
@@ -170,18 +185,20 @@ pub struct Shard {
     /// A timer that fires for a request that is over is stale and does nothing.
     timers: BTreeSet<(Time, CoordinationId)>,
     connected: BTreeSet<NodeId>,
+    /// Which incarnations of each peer this node has met.
+    known: BTreeMap<NodeId, Vec<Incarnation>>,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
 
 impl Shard {
-    /// A shard as its store left it: `clocks` are all that were recovered of its partitions.
-    pub fn new(config: ShardConfig, ring: Arc<Ring>, clocks: BTreeMap<PartitionId, NodeClock>) -> Self {
+    /// A shard as its store left it.
+    pub fn new(config: ShardConfig, ring: Arc<Ring>, recovered: Recovered) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(config.seed);
         // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
         // is then a stranger's.
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
-        let replica = Replica::new(config.actor, ring.partitions(), clocks, config.complete);
+        let replica = Replica::new(config.actor, ring.partitions(), recovered.clocks, config.complete);
         Self {
             config,
             ring,
@@ -190,6 +207,7 @@ impl Shard {
             coordination_next: start,
             timers: BTreeSet::new(),
             connected: BTreeSet::new(),
+            known: recovered.known,
             outputs: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -226,9 +244,7 @@ impl Shard {
                 self.handle_request(now, reply_to, timeout_millis, request, indices);
             }
             Input::PeerMessage { from, message } => self.handle_peer_message(now, from, message),
-            Input::PeerConnected(peer) => {
-                self.connected.insert(peer);
-            }
+            Input::PeerConnected { peer, incarnation } => self.handle_connected(peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.replica.handle_completion(now, id, result),
             Input::Time => {}

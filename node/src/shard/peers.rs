@@ -1,11 +1,13 @@
 //! What peers say to a shard, and what becomes of requests when a connection to one goes.
 
+use quorate_ring::limits::KNOWN_INCARNATIONS_MAX;
+use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{
     Durability, ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, Request, RequestError, Response,
 };
 use quorate_ring::{NodeId, ObjectKey};
 
-use super::{Coordination, Shard};
+use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::replica::{Asker, KeyOperation};
@@ -35,6 +37,7 @@ impl Shard {
                 self.replica.handle_key(key, KeyOperation::Merge { asker, container, dot: None, durability });
             }
             PeerMessage::Repair { .. } => {}
+            PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
                 if self.ring.is_primary(self.own(), partition) {
                     let asker = Asker::Peer { node: from, exchange };
@@ -56,6 +59,38 @@ impl Shard {
 
     fn holds(&self, key: &ObjectKey) -> bool {
         self.ring.is_primary(self.own(), self.partition_of(key))
+    }
+
+    /// There is a connection to a peer: tells it which incarnations of it this node has met, and remembers this one.
+    ///
+    /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
+    pub(super) fn handle_connected(&mut self, peer: NodeId, incarnation: Incarnation) {
+        self.connected.insert(peer);
+        if self.config.shard != 0 {
+            return;
+        }
+        let known = self.known.entry(peer).or_default();
+        let incarnations = known.clone();
+        if !known.contains(&incarnation) {
+            known.push(incarnation);
+            let forgotten = known.len().saturating_sub(KNOWN_INCARNATIONS_MAX);
+            known.drain(..forgotten);
+            self.replica.remember_peer(peer, known);
+        }
+        self.send(peer, PeerMessage::Known { incarnations });
+    }
+
+    /// A peer tells which incarnations of this node it has met. One that this store has no memory of means that the store is not
+    /// the one that made them: emptied, or set back.
+    fn handle_known(&mut self, from: NodeId, incarnations: &[Incarnation]) {
+        let own = self.config.actor.incarnation;
+        let foreign =
+            |incarnation: &&Incarnation| **incarnation != own && !self.config.ancestors.contains(*incarnation);
+        if let Some(lost) = incarnations.iter().find(foreign).copied()
+            && self.replica.mark_incomplete()
+        {
+            self.outputs.push_back(Output::LossFound { by: from, lost });
+        }
     }
 
     /// A peer hands over a client's write. Only puts and deletes are forwarded.

@@ -40,6 +40,8 @@ impl Slices {
                 self.shard_of_key(key)
             }
             PeerMessage::Scan { partition, .. } => self.shard_of(self.existing(*partition)),
+            // For every shard; whoever feeds them sees to that.
+            PeerMessage::Known { .. } => 0,
             PeerMessage::Forward { request, .. } => self.shard_of_single(request),
             PeerMessage::ReadReply { exchange, .. }
             | PeerMessage::ReplicateReply { exchange, .. }

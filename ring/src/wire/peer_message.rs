@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{at_most, forwarded_request, page_limit};
 use super::{Durability, Request, RequestError, Response};
-use crate::limits::SCAN_ITEMS_MAX;
-use crate::version::{Container, Dot, VersionVector};
+use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
+use crate::version::{Container, Dot, Incarnation, VersionVector};
 use crate::{BucketName, ObjectKey, PartitionId, Value};
 
 /// A question's number at the node that asks; the reply carries it back.
@@ -65,6 +65,14 @@ pub enum PeerMessage {
         key: ObjectKey,
         /// Filled.
         container: Container<Value>,
+    },
+    /// The incarnations of yours that I have met. The first message on a link; no reply. A node that does not know all of them as
+    /// its own has lost its store: without this an emptied store would pass for that of a new cluster.
+    #[serde(rename = "k")]
+    Known {
+        /// At most [`crate::limits::KNOWN_INCARNATIONS_MAX`], in the order of meeting.
+        #[serde(deserialize_with = "at_most::<KNOWN_INCARNATIONS_MAX, _, _>")]
+        incarnations: Vec<Incarnation>,
     },
     /// Read one page of your replica of a partition.
     #[serde(rename = "s")]

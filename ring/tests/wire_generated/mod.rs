@@ -276,6 +276,7 @@ fn question() -> impl Strategy<Value = PeerMessage> {
             durability,
         }),
         (object_key(), container()).prop_map(|(key, container)| PeerMessage::Repair { key, container }),
+        vec(any::<u64>().prop_map(Incarnation::new), 0..4).prop_map(|incarnations| PeerMessage::Known { incarnations }),
         scan.prop_map(|((exchange, timeout_millis), bucket, partition, after, limit)| PeerMessage::Scan {
             exchange,
             timeout_millis,

@@ -52,7 +52,7 @@ variants!(start_name, STARTS, StartKind { First, Clean, ProcessCrash, PossibleLo
 variants!(
     peer_message_name,
     PEER_MESSAGES,
-    PeerMessage { Read, ReadReply, Replicate, ReplicateReply, Repair, Scan, ScanReply, Forward, ForwardReply }
+    PeerMessage { Read, ReadReply, Replicate, ReplicateReply, Repair, Known, Scan, ScanReply, Forward, ForwardReply }
 );
 variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
 
@@ -128,7 +128,10 @@ fn peer_name(message: &PeerMessage) -> String {
         PeerMessage::Replicate { durability, .. } => durability_name(durability).to_owned(),
         PeerMessage::Forward { request, .. } => request_name(request).to_owned(),
         PeerMessage::ForwardReply { result, .. } => answer_name(result),
-        PeerMessage::Read { .. } | PeerMessage::Repair { .. } | PeerMessage::Scan { .. } => String::new(),
+        PeerMessage::Read { .. }
+        | PeerMessage::Repair { .. }
+        | PeerMessage::Known { .. }
+        | PeerMessage::Scan { .. } => String::new(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
 }
@@ -351,6 +354,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", replicate(Durability::Synced)),
         ("", PeerMessage::Repair { key: key("a"), container: container.clone() }),
         ("bare", PeerMessage::Repair { key: key("a"), container: Container::empty() }),
+        ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
     ];
