@@ -3,10 +3,47 @@
 use crate::ring::{zone_indices, zone_share_max};
 use crate::{Member, PartitionCount, Ring};
 
-/// What one repeated node in N successive owners weighs beside zones and moved replicas: no number of those outweighs it.
-const NODE_WEIGHT: i64 = 1 << 32;
-/// What one owner too many of a zone weighs beside moved replicas.
-const ZONE_WEIGHT: i64 = 1 << 16;
+/// What is wrong with some runs of N successive owners, in one number that orders by what is worst: repeated nodes, then crowded
+/// zones, then replicas that have to be copied. Each count is below 2^20 = N_MAX * 65,536, so none spills into the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Faults(i64);
+
+impl Faults {
+    const REPEATED_NODE: i64 = 1 << 42;
+    const CROWDED_ZONE: i64 = 1 << 21;
+    const MOVED_REPLICA: i64 = 1;
+
+    /// Owners that are there a second time in their run.
+    pub(super) fn repeated_nodes(self) -> i64 {
+        self.0 / Self::REPEATED_NODE
+    }
+
+    /// Owners that are too many of their zone in their run.
+    pub(super) fn crowded_zones(self) -> i64 {
+        self.0 % Self::REPEATED_NODE / Self::CROWDED_ZONE
+    }
+
+    /// Owners that did not hold the first partition of their run before.
+    pub(super) fn moved_replicas(self) -> i64 {
+        self.0 % Self::CROWDED_ZONE
+    }
+
+    /// Whether it is about more than moved replicas.
+    pub(super) fn is_crowded(self) -> bool {
+        Self::CROWDED_ZONE <= self.0
+    }
+
+    /// This less the other, as one number: negative if this is better.
+    pub(super) fn change_from(self, before: Self) -> i64 {
+        self.0 - before.0
+    }
+}
+
+impl std::iter::Sum for Faults {
+    fn sum<I: Iterator<Item = Self>>(faults: I) -> Self {
+        Self(faults.map(|faults| faults.0).sum())
+    }
+}
 
 /// An assignment in the making. Partitions without an owner have the index behind the last member, [`Self::nobody`].
 pub(super) struct Arrangement {
@@ -89,8 +126,9 @@ impl Arrangement {
         self.share_max
     }
 
-    pub(super) fn has_moved(&self, partition: usize) -> bool {
-        self.owners[partition] != self.before[partition]
+    /// Takes another arrangement's owners.
+    pub(super) fn restore(&mut self, owners: Vec<u16>) {
+        self.owners = owners;
     }
 
     pub(super) fn assign(&mut self, partition: usize, member: u16) {
@@ -122,16 +160,15 @@ impl Arrangement {
                 same += i64::from(owner == member);
                 in_zone += usize::from(self.zones[usize::from(owner)] == zone);
             }
-            crowding += same * NODE_WEIGHT + i64::from(self.share_max <= in_zone) * ZONE_WEIGHT;
+            crowding += same * Faults::REPEATED_NODE + i64::from(self.share_max <= in_zone) * Faults::CROWDED_ZONE;
         }
         crowding
     }
 
-    /// What is wrong with the N successive owners from a partition on: repeated nodes, then crowded zones, then, by how much they
-    /// are fewer, the replicas that have to be copied.
-    pub(super) fn fault(&self, partition: usize) -> i64 {
+    /// What is wrong with the N successive owners from a partition on.
+    pub(super) fn faults(&self, partition: usize) -> Faults {
         let held = self.held.get(partition * self.n..).and_then(|held| held.get(..self.n));
-        let mut fault = 0;
+        let mut faults = 0;
         for index in 0..self.n {
             let owner = self.owners[(partition + index) & self.mask];
             let (mut repeated, mut in_zone) = (false, 0);
@@ -140,28 +177,46 @@ impl Arrangement {
                 repeated |= earlier == owner;
                 in_zone += usize::from(self.zones[usize::from(earlier)] == self.zones[usize::from(owner)]);
             }
-            fault += i64::from(repeated) * NODE_WEIGHT;
-            fault += i64::from(self.share_max <= in_zone) * ZONE_WEIGHT;
-            fault += i64::from(held.is_some_and(|held| !held.contains(&owner)));
+            faults += i64::from(repeated) * Faults::REPEATED_NODE;
+            faults += i64::from(self.share_max <= in_zone) * Faults::CROWDED_ZONE;
+            faults += i64::from(held.is_some_and(|held| !held.contains(&owner))) * Faults::MOVED_REPLICA;
         }
-        fault
+        Faults(faults)
     }
 
-    /// The sum of the faults that a partition's owner takes part in.
-    pub(super) fn faults_around(&self, partition: usize) -> i64 {
-        (0..self.n).map(|back| self.fault(self.step(partition, -(back as isize)))).sum()
+    /// The faults of all runs that a partition's owner is in.
+    pub(super) fn faults_around(&self, partition: usize) -> Faults {
+        (0..self.n).map(|back| self.faults(self.step(partition, -(back as isize)))).sum()
     }
 
-    /// Whether a sum of faults is about more than moved replicas.
-    pub(super) fn is_crowded(faults: i64) -> bool {
-        ZONE_WEIGHT <= faults
+    /// The faults of all runs that either owner is in, each run counted once.
+    pub(super) fn faults_around_both(&self, one: usize, other: usize) -> Faults {
+        let behind = (0..self.n).map(|back| self.step(other, -(back as isize)));
+        let only_other = behind.filter(|start| self.n <= one.wrapping_sub(*start) & self.mask);
+        [self.faults_around(one), only_other.map(|start| self.faults(start)).sum()].into_iter().sum()
+    }
+
+    /// The faults of the whole ring.
+    pub(super) fn faults_total(&self) -> Faults {
+        (0..self.partitions()).map(|partition| self.faults(partition)).sum()
     }
 
     /// How many partitions have N successive owners with a repeated node, and how many with a crowded zone.
     pub(super) fn crowded(&self) -> (usize, usize) {
-        let faults = || (0..self.partitions()).map(|partition| self.fault(partition));
-        let nodes = faults().filter(|fault| NODE_WEIGHT <= *fault).count();
-        (nodes, faults().filter(|fault| ZONE_WEIGHT <= fault % NODE_WEIGHT).count())
+        let count = |is_wrong: fn(Faults) -> bool| {
+            (0..self.partitions()).filter(|partition| is_wrong(self.faults(*partition))).count()
+        };
+        (count(|faults| 0 < faults.repeated_nodes()), count(|faults| 0 < faults.crowded_zones()))
+    }
+
+    /// The fewest replicas to copy for members to hold this many partitions' runs: what they hold more of than before.
+    pub(super) fn moved_replicas_min(&self, counts: &[usize]) -> i64 {
+        let mut held = vec![0; self.zones.len()];
+        for member in &self.held {
+            held[usize::from(*member)] += 1;
+        }
+        let gained: usize = counts.iter().zip(held).map(|(count, held)| (count * self.n).saturating_sub(held)).sum();
+        if self.held.is_empty() { 0 } else { gained as i64 }
     }
 }
 

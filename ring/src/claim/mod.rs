@@ -10,6 +10,7 @@
 //! The relatives: Riak's claim works on owners alone and may leave the ring's end unspaced; Garage solves a minimum-cost flow
 //! over free sets of nodes. Here the ring keeps its walk, and data moved is counted in replicas, not in owners.
 
+mod anneal;
 mod arrangement;
 mod fill;
 mod generator;
@@ -105,7 +106,10 @@ pub fn plan(
         None => sequence::arrange(&mut arrangement, &targets),
         Some(_) => fill::fill(&mut arrangement, &targets),
     }
-    repair::repair(&mut arrangement);
+    // The same members again are no reason to move anything.
+    if previous.is_none_or(|previous| *previous.members() != members || previous.replicas() != n) {
+        repair::repair(&mut arrangement, &targets);
+    }
     let ring = Ring::new(partitions, n, members, arrangement.owners().to_vec())?;
     Ok(summary(previous, ring, &arrangement, &targets))
 }

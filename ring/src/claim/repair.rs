@@ -4,103 +4,122 @@
 //! Swapping neighbours changes few partitions' replicas and so moves little data; they are tried first. A local search: it
 //! ends by a bound on its work, and what it cannot mend is left to the walk, which passes over repeated nodes and zones.
 
-use super::arrangement::Arrangement;
+use super::anneal::anneal;
+use super::arrangement::{Arrangement, Faults};
 use super::generator::Generator;
+use super::target::Targets;
 
-/// Most comparisons of a plan: about a second's work.
-const COMPARISONS_MAX: usize = 10_000_000;
+/// Most looks at pairs of owners in a plan: about a second's work.
+const LOOKS_MAX: usize = 250_000_000;
 /// Most partitions from all over the ring that one is compared with, beside its neighbours.
 const FAR_MAX: usize = 1024;
-/// Passes over all faults, as long as there are any.
-const PASSES_MAX: usize = 40;
+/// Passes in a row that may bring nothing.
+const IDLE_PASSES_MAX: usize = 6;
 
 /// Swaps owners until nothing gets better.
-pub(super) fn repair(arrangement: &mut Arrangement) {
+pub(super) fn repair(arrangement: &mut Arrangement, targets: &Targets) {
     // N nodes hold everything, however they are arranged.
     if arrangement.members() == arrangement.n() {
         return;
     }
-    let mut search = Search { arrangement, generator: Generator::new(1), comparisons: 0 };
+    let moved_min = arrangement.moved_replicas_min(targets.counts());
+    let is_good = |faults: Faults| !faults.is_crowded() && faults.moved_replicas() <= moved_min;
+    // A comparison of two swaps looks at up to 4 * N runs of N owners, each with those before it.
+    let comparisons_left = LOOKS_MAX / (2 * arrangement.n().pow(3));
+    let mut search = Search { arrangement, generator: Generator::new(1), comparisons_left };
+    search.spread();
+    if is_good(search.arrangement.faults_total()) {
+        return;
+    }
+    let (settled, faults) = (search.arrangement.owners().to_vec(), search.arrangement.faults_total());
+    anneal(search.arrangement, &mut search.generator, comparisons_left / 4);
     search.spread();
     search.keep_in_place();
+    if faults <= search.arrangement.faults_total() {
+        search.arrangement.restore(settled);
+        search.keep_in_place();
+    }
 }
 
 struct Search<'a> {
     arrangement: &'a mut Arrangement,
     generator: Generator,
-    comparisons: usize,
+    comparisons_left: usize,
+}
+
+/// What a pass looks for, and how far it goes.
+struct Aim {
+    /// Most partitions from all over the ring to try, beside the neighbours.
+    far: usize,
+    /// The worst change of the faults that is still made.
+    change_max: i64,
+    /// Whether the faults around a partition are worth a swap.
+    is_wrong: fn(Faults) -> bool,
 }
 
 impl Search<'_> {
     /// Mends repeated nodes and crowded zones.
     fn spread(&mut self) {
-        for _ in 0..PASSES_MAX {
-            let mut crowded = 0;
+        // Sideways steps lead out of dead ends.
+        self.passes(Aim { far: FAR_MAX, change_max: 0, is_wrong: Faults::is_crowded });
+    }
+
+    /// Undoes moves of data that were not needed, among neighbours.
+    fn keep_in_place(&mut self) {
+        self.passes(Aim { far: 0, change_max: 0, is_wrong: |faults| Faults::default() < faults });
+    }
+
+    /// Goes over all partitions with something wrong, again and again while the number of them falls.
+    fn passes(&mut self, aim: Aim) {
+        let (mut fewest, mut idle) = (usize::MAX, 0);
+        while idle < IDLE_PASSES_MAX && 0 < self.comparisons_left {
+            let mut wrong = 0;
             for partition in 0..self.arrangement.partitions() {
-                if Arrangement::is_crowded(self.arrangement.faults_around(partition)) {
-                    crowded += 1;
-                    // Sideways steps lead out of dead ends.
-                    self.improve(partition, FAR_MAX, 0);
+                if (aim.is_wrong)(self.arrangement.faults_around(partition)) && 0 < self.comparisons_left {
+                    wrong += 1;
+                    self.improve(partition, &aim);
                 }
             }
-            if crowded == 0 || COMPARISONS_MAX <= self.comparisons {
+            idle = if wrong < fewest { 0 } else { idle + 1 };
+            fewest = fewest.min(wrong);
+            if wrong == 0 {
                 return;
             }
         }
     }
 
-    /// Undoes moves that were not needed, among neighbours.
-    fn keep_in_place(&mut self) {
-        let moved: Vec<usize> =
-            (0..self.arrangement.partitions()).filter(|partition| self.arrangement.has_moved(*partition)).collect();
-        for partition in moved {
-            if self.comparisons < COMPARISONS_MAX {
-                self.improve(partition, 0, -1);
-            }
-        }
-    }
-
-    /// Does the best swap of one partition with a neighbour or one of some far ones, if it changes the faults by at most
-    /// `change_max`.
-    fn improve(&mut self, partition: usize, far: usize, change_max: i64) {
+    /// Does the best swap of one partition with a neighbour or, if none of those is good, with one of some far ones.
+    fn improve(&mut self, partition: usize, aim: &Aim) {
         let near = 4 * self.arrangement.n() as isize;
-        let mut best: Option<(i64, usize)> = None;
-        for steps in (-near..=near).filter(|steps| *steps != 0) {
+        let neighbours = (-near..=near).filter(|steps| *steps != 0);
+        let mut best: Option<(i64, u64, usize)> = None;
+        for steps in neighbours {
             let other = self.arrangement.step(partition, steps);
-            best = best.into_iter().chain(self.change(partition, other).map(|change| (change, other))).min();
+            let change = self.change(partition, other);
+            best = best.into_iter().chain(change).min();
         }
-        if best.is_none_or(|(change, _)| 0 <= change) {
-            for _ in 0..far {
+        if best.is_none_or(|(change, ..)| 0 <= change) {
+            for _ in 0..aim.far {
                 let other = self.generator.number() as usize % self.arrangement.partitions();
-                best = best.into_iter().chain(self.change(partition, other).map(|change| (change, other))).min();
+                let change = self.change(partition, other);
+                best = best.into_iter().chain(change).min();
             }
         }
-        if let Some((_, other)) = best.filter(|(change, _)| *change <= change_max) {
+        if let Some((_, _, other)) = best.filter(|(change, ..)| *change <= aim.change_max) {
             self.arrangement.swap(partition, other);
         }
     }
 
-    /// By how much a swap would change the faults; `None` if it is none.
-    fn change(&mut self, partition: usize, other: usize) -> Option<i64> {
+    /// By how much a swap would change the faults, a lot to draw between equal ones, and with whom; `None` if it is no swap.
+    fn change(&mut self, partition: usize, other: usize) -> Option<(i64, u64, usize)> {
         if self.arrangement.owners()[partition] == self.arrangement.owners()[other] {
             return None;
         }
-        self.comparisons += 1;
-        let before = self.faults_around_both(partition, other);
+        self.comparisons_left = self.comparisons_left.saturating_sub(1);
+        let before = self.arrangement.faults_around_both(partition, other);
         self.arrangement.swap(partition, other);
-        let after = self.faults_around_both(partition, other);
+        let after = self.arrangement.faults_around_both(partition, other);
         self.arrangement.swap(partition, other);
-        Some(after - before)
-    }
-
-    /// The faults around both, each once.
-    fn faults_around_both(&self, partition: usize, other: usize) -> i64 {
-        let n = self.arrangement.n();
-        let around = |partition: usize| (0..n).map(move |back| (partition, back));
-        let in_first =
-            |start: usize| (partition + self.arrangement.partitions() - start) % self.arrangement.partitions() < n;
-        let first: i64 = self.arrangement.faults_around(partition);
-        let second = around(other).map(|(other, back)| self.arrangement.step(other, -(back as isize)));
-        first + second.filter(|start| !in_first(*start)).map(|start| self.arrangement.fault(start)).sum::<i64>()
+        Some((after.change_from(before), self.generator.number(), other))
     }
 }
