@@ -106,7 +106,7 @@ pub struct Operation {
     pause_ends: Time,
     jitter: Option<ChaCha8Rng>,
     outstanding: Vec<Outstanding>,
-    tried: Vec<Tried>,
+    tried: Vec<(NodeId, Said)>,
     last_error: Option<(NodeId, RequestError)>,
     result: Option<Result<Response, Error>>,
 }
@@ -152,14 +152,14 @@ impl Operation {
             return Step::Done(result);
         }
         if self.deadline <= now {
-            return Step::Done(Err(self.failure()));
+            return Step::Done(Err(self.failure(router)));
         }
         if let Some(time) = self.busy_until(now) {
             return Step::WaitUntil(time.min(self.deadline));
         }
         if ATTEMPTS_MAX <= self.attempts {
             let waiting = !self.outstanding.is_empty();
-            return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure())) };
+            return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure(router))) };
         }
         match self.choose(router, now) {
             Some(node) => self.send(node, now),
@@ -267,11 +267,10 @@ impl Operation {
     }
 
     fn note(&mut self, node: NodeId, said: Said) {
-        let whom = node.to_string();
         // A node asked in every round is listed once, with what it said last.
-        match self.tried.iter_mut().find(|tried| tried.whom == whom) {
-            Some(tried) => tried.said = said,
-            None => self.tried.push(Tried { whom, said }),
+        match self.tried.iter_mut().find(|tried| tried.0 == node) {
+            Some(tried) => tried.1 = said,
+            None => self.tried.push((node, said)),
         }
     }
 
@@ -281,7 +280,7 @@ impl Operation {
     }
 
     /// Why the request failed, now that nothing more will be tried.
-    fn failure(&mut self) -> Error {
+    fn failure(&mut self, router: &Router) -> Error {
         let silent = std::mem::take(&mut self.outstanding);
         if let (Some(asked), false) = (silent.first(), is_read(&self.request)) {
             return Error::OutcomeUnknown { node: asked.node, said: Said::Silent };
@@ -292,7 +291,10 @@ impl Operation {
         for asked in &silent {
             self.note(asked.node, Said::Silent);
         }
-        let tried = std::mem::take(&mut self.tried);
+        let name = |node: NodeId| {
+            router.address(node).map_or_else(|| node.to_string(), |address| format!("{node} ({address})"))
+        };
+        let tried: Vec<_> = self.tried.drain(..).map(|(node, said)| Tried { whom: name(node), said }).collect();
         if tried.iter().all(|tried| matches!(tried.said, Said::NotSent(_))) {
             return Error::Unreachable { tried };
         }

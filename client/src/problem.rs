@@ -45,6 +45,12 @@ pub enum ConnectProblem {
     /// The node refused the stream.
     #[error("refused: {0}")]
     Refused(#[from] Refusal),
+    /// The node takes requests more slowly than this side makes them.
+    #[error("{bytes} bytes already wait to be sent to it; the node or the network is too slow for this load")]
+    Backlog {
+        /// How much waits.
+        bytes: usize,
+    },
     /// There was a connection, and it was lost.
     #[error("the connection was lost: {reason}")]
     Lost {
@@ -56,6 +62,6 @@ pub enum ConnectProblem {
 impl ConnectProblem {
     /// Whether it may go away without anybody acting.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Silent | Self::Lost { .. } | Self::Refused(Refusal::Stopping))
+        matches!(self, Self::Silent | Self::Lost { .. } | Self::Backlog { .. } | Self::Refused(Refusal::Stopping))
     }
 }

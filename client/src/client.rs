@@ -1,0 +1,303 @@
+//! [`Client`]: the way into a cluster, shared by everything an application does with it.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
+
+use quorate_ring::wire::{NodeStatus, Request, Response, RingDescription};
+use quorate_ring::{InvalidQuorum, NodeId, Quorum};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::bucket::Bucket;
+use crate::builder::Builder;
+use crate::drive::name_of;
+use crate::peer::{Dialer, Peer, Reach};
+use crate::routing::{Router, Target};
+use crate::{Error, Time};
+
+/// Up to so many members, all are connected to at once; in a larger cluster each when it is first asked.
+const CONNECT_AT_ONCE_MAX: usize = 64;
+/// How often the ring is asked for when nothing hints that it changed.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+/// Least time between two questions for the ring, whatever hints there are.
+const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// A connection to a cluster. Clones share it; the last one dropped, or [`close`](Self::close), ends it.
+///
+/// It knows the ring, sends each request straight to a node that holds the key, and follows nodes that come and go. See the crate's
+/// documentation for a tour.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), quorate_client::Error> {
+/// use quorate_client::Client;
+///
+/// let client = Client::from_env().await?;
+/// let photos = client.bucket("photos")?;
+/// photos.put("133422131", "a picture").await?;
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) timeout: Duration,
+    begun: Instant,
+    seed: AtomicU64,
+    router: RwLock<Router>,
+    peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    dialer: Arc<Dialer>,
+    closed: AtomicBool,
+    /// Whether something happened that a change of the ring may explain.
+    hinted: AtomicBool,
+    maintenance: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Client {
+    /// Begins to describe a client.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A client described by the environment; see [`Builder::from_env`].
+    ///
+    /// # Errors
+    /// As [`Builder::from_env`] and [`Builder::connect`].
+    pub async fn from_env() -> Result<Self, Error> {
+        Builder::from_env()?.connect().await
+    }
+
+    pub(crate) fn start(router: Router, dialer: Arc<Dialer>, timeout: Duration) -> Self {
+        let inner = Arc::new(Inner {
+            timeout,
+            begun: Instant::now(),
+            // The one place where chance comes in: clients must not all begin with the same primaries and pauses.
+            seed: AtomicU64::new(RandomState::new().hash_one("seed")),
+            router: RwLock::new(router),
+            peers: Mutex::default(),
+            dialer,
+            closed: AtomicBool::new(false),
+            hinted: AtomicBool::new(false),
+            maintenance: Mutex::default(),
+        });
+        inner.connect_to_members();
+        let task = tokio::spawn(maintain(Arc::downgrade(&inner)));
+        *inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        Self { inner }
+    }
+
+    /// The bucket with this name. Buckets need not be created.
+    ///
+    /// # Errors
+    /// [`Error::InvalidKey`] if no bucket can be named so.
+    pub fn bucket(&self, name: &str) -> Result<Bucket, Error> {
+        Bucket::new(self.clone(), name)
+    }
+
+    /// Asks any node for the ring. Requests go by it from then on.
+    ///
+    /// # Errors
+    /// Any that a read can have.
+    pub async fn ring(&self) -> Result<RingDescription, Error> {
+        self.inner.ask_ring().await
+    }
+
+    /// The ring that requests go by now, without asking.
+    pub fn known_ring(&self) -> RingDescription {
+        self.inner.router().description().clone()
+    }
+
+    /// How this node is, in its own words.
+    ///
+    /// # Errors
+    /// Any that a read can have. No other node is asked in its place.
+    pub async fn status(&self, node: NodeId) -> Result<NodeStatus, Error> {
+        match self.inner.run(Request::Status, Target::Node(node), self.inner.timeout).await? {
+            Response::Status(status) => Ok(*status),
+            other => Err(unexpected("a status", &other)),
+        }
+    }
+
+    /// How each member of the ring is, or why it cannot be asked, by rising id. All are asked at once.
+    pub async fn statuses(&self) -> Vec<(NodeId, Result<NodeStatus, Error>)> {
+        let nodes: Vec<NodeId> = self.known_ring().members.iter().map(|member| member.node).collect();
+        let ask = |node| {
+            let client = self.clone();
+            (node, tokio::spawn(async move { client.status(node).await }))
+        };
+        let asked: Vec<_> = nodes.into_iter().map(ask).collect();
+        let mut statuses = Vec::with_capacity(asked.len());
+        for (node, status) in asked {
+            // A task is only lost with the whole runtime.
+            statuses.push((node, status.await.unwrap_or(Err(Error::Closed))));
+        }
+        statuses
+    }
+
+    /// Ends all connections, telling the nodes. Requests under way, of clones too, fail; later ones get [`Error::Closed`].
+    pub async fn close(&self) {
+        self.inner.closed.store(true, Ordering::Relaxed);
+        self.inner.stop();
+        self.inner.dialer.close().await;
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let router = self.inner.router();
+        f.debug_struct("Client")
+            .field("cluster", &self.inner.dialer.cluster)
+            .field("ring", router.ring())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Time {
+        self.time_of(Instant::now())
+    }
+
+    pub(crate) fn time_of(&self, instant: Instant) -> Time {
+        Time::default() + instant.saturating_duration_since(self.begun)
+    }
+
+    pub(crate) fn instant_of(&self, time: Time) -> Instant {
+        self.begun + Duration::from_micros(time.as_micros())
+    }
+
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn router(&self) -> RwLockReadGuard<'_, Router> {
+        self.router.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Refuses an R or W that cannot be before anything is sent.
+    pub(crate) fn check_quorum(&self, r: Option<u8>, w: Option<u8>) -> Result<(), InvalidQuorum> {
+        Quorum::majority(self.router().ring().replicas())?.with(r, w).map(drop)
+    }
+
+    pub(crate) fn note_silent(&self, nodes: impl Iterator<Item = NodeId>) {
+        let now = self.now();
+        for node in nodes {
+            self.router.write().unwrap_or_else(PoisonError::into_inner).note_unreachable(node, now);
+        }
+    }
+
+    pub(crate) fn note_answered(&self, node: NodeId) {
+        if self.router().is_noted(node) {
+            self.router.write().unwrap_or_else(PoisonError::into_inner).note_reachable(node);
+        }
+    }
+
+    /// Something happened that a change of the ring may explain.
+    pub(crate) fn hint_refresh(&self) {
+        self.hinted.store(true, Ordering::Relaxed);
+    }
+
+    /// The way to a node; begins to connect if nobody has asked for it before. `None` if it is no member.
+    pub(crate) fn peer(self: &Arc<Self>, node: NodeId) -> Option<Arc<Peer>> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(&node) {
+            return Some(peer.clone());
+        }
+        self.check_open().ok()?;
+        let address = self.router().address(node)?.to_owned();
+        let client = Arc::downgrade(self);
+        let on_change = move |node, reach: &Reach| {
+            if let Some(inner) = client.upgrade() {
+                inner.handle_reach(node, reach);
+            }
+        };
+        let peer = Arc::new(Peer::start(self.dialer.clone(), node, address, on_change));
+        peers.insert(node, peer.clone());
+        Some(peer)
+    }
+
+    fn handle_reach(&self, node: NodeId, reach: &Reach) {
+        let now = self.now();
+        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        match reach {
+            Reach::Open(_) => router.note_reachable(node),
+            Reach::Down(_) => router.note_unreachable(node, now),
+            Reach::Connecting => return,
+        }
+        drop(router);
+        self.hint_refresh(); // A node that left, or came back after changes, shows in the ring.
+    }
+
+    fn connect_to_members(self: &Arc<Self>) {
+        let members: Vec<NodeId> = self.router().ring().members().iter().map(|member| member.node).collect();
+        if members.len() <= CONNECT_AT_ONCE_MAX {
+            members.into_iter().for_each(|node| drop(self.peer(node)));
+        }
+    }
+
+    async fn ask_ring(self: &Arc<Self>) -> Result<RingDescription, Error> {
+        match self.run(Request::Ring, Target::Any, self.timeout).await? {
+            Response::Ring(description) => {
+                self.adopt(&description)?;
+                Ok(description)
+            }
+            other => Err(unexpected("a ring", &other)),
+        }
+    }
+
+    fn adopt(self: &Arc<Self>, description: &RingDescription) -> Result<(), Error> {
+        let changed = self.router.write().unwrap_or_else(PoisonError::into_inner).replace(description.clone())?;
+        if changed {
+            tracing::info!(members = description.members.len(), "the ring changed");
+            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.retain(|node, _| self.router().address(*node).is_some());
+            for (node, peer) in peers.iter() {
+                self.router().address(*node).into_iter().for_each(|address| peer.move_to(address));
+            }
+            drop(peers);
+            self.connect_to_members();
+        }
+        Ok(())
+    }
+
+    fn stop(&self) {
+        if let Some(task) = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Keeps the ring up to date until the client is gone. Between its looks it does not hold the client, so that the last clone can go.
+async fn maintain(client: Weak<Inner>) {
+    let mut refreshed = Instant::now();
+    loop {
+        sleep(REFRESH_INTERVAL_MIN).await;
+        let Some(inner) = client.upgrade() else { return };
+        if inner.hinted.swap(false, Ordering::Relaxed) || REFRESH_INTERVAL <= refreshed.elapsed() {
+            refreshed = Instant::now();
+            if let Err(error) = inner.ask_ring().await {
+                tracing::debug!(%error, "cannot refresh the ring");
+            }
+        }
+    }
+}
+
+pub(crate) fn unexpected(wanted: &'static str, got: &Response) -> Error {
+    Error::Unexpected { wanted, got: name_of(got) }
+}
