@@ -242,6 +242,11 @@ impl Replica {
         self.clocks.get(&partition)
     }
 
+    /// Whether everything that was ever acknowledged from this store is in it.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Why the store takes nothing more, if that is so.
     pub fn poisoned(&self) -> Option<&str> {
         self.poisoned.as_deref()

@@ -19,6 +19,7 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         incarnation: shared.verdict.incarnation,
         start: shared.verdict.kind,
+        complete: true,
         uptime_millis: shared.clock.now().as_micros() / 1000,
         shards: u16::try_from(shared.shards.len()).unwrap_or(u16::MAX),
         partitions: u32::try_from(shared.ring.partitions_of(shared.node).count()).unwrap_or(u32::MAX),
@@ -46,6 +47,7 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
 }
 
 fn add(status: &mut NodeStatus, figures: Figures) {
+    status.complete &= figures.complete;
     status.gets += figures.counters.gets;
     status.puts += figures.counters.puts;
     status.deletes += figures.counters.deletes;

@@ -62,6 +62,7 @@ pub(super) struct LinkStreams {
 pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) in_flight: usize,
+    pub(super) complete: bool,
 }
 
 /// Something that concerns the whole node.
@@ -155,9 +156,17 @@ impl Turns {
             }
             Event::Report(asker) => {
                 // Whoever asked may have gone.
-                let _ = asker.send(Figures { counters: self.shard.counters(), in_flight: self.shard.in_flight() });
+                let _ = asker.send(self.figures());
             }
             Event::Stop => self.stopping = Some(tokio::time::Instant::now() + STOP_DELAY_MAX),
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            counters: self.shard.counters(),
+            in_flight: self.shard.in_flight(),
+            complete: self.shard.replica().is_complete(),
         }
     }
 

@@ -246,6 +246,8 @@ pub struct NodeStatus {
     pub incarnation: Incarnation,
     /// How it began.
     pub start: StartKind,
+    /// Whether its store has all that was ever acknowledged from it. If not, it takes writes, but does not count towards reads.
+    pub complete: bool,
     /// Milliseconds since it began.
     pub uptime_millis: u64,
     /// How many shards it runs.

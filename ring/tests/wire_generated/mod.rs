@@ -205,6 +205,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
             release,
             incarnation,
             start,
+            complete: gets % 2 == 0,
             uptime_millis,
             shards,
             partitions,

@@ -280,6 +280,7 @@ fn status(start: StartKind) -> NodeStatus {
         release: "0.1.0".to_owned(),
         incarnation: Incarnation::new(0x3fa9_c04b_7d21_e6f8),
         start,
+        complete: true,
         uptime_millis: 1,
         shards: 2,
         partitions: 3,
