@@ -4,7 +4,7 @@ mod fake;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fake::{Authority, CLUSTER, Cluster, Mood, Node, id};
@@ -12,6 +12,7 @@ use quorate_client::transport::{Credentials, CredentialsError};
 use quorate_client::{Client, Cursor, Error, Outcome};
 use quorate_ring::limits::VALUE_BYTES_MAX;
 use quorate_ring::wire::RequestError;
+use tokio::time::Instant;
 
 async fn connect_error(cluster: &str, seed: &str, credentials: Credentials) -> String {
     let builder = Client::builder().cluster(cluster).seeds([seed]).credentials(credentials);
