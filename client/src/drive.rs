@@ -18,7 +18,7 @@ use crate::link::{Abandon, Answer, Link, Pending};
 use crate::operation::{AttemptId, Fate, Operation, Step};
 use crate::peer::Reach;
 use crate::routing::Target;
-use crate::{ConnectProblem, Error};
+use crate::{ConnectProblem, Error, Outcome, Time};
 
 /// One attempt under way.
 enum Attempt {
@@ -55,10 +55,10 @@ impl Inner {
         let mut operation = Operation::new(request, target, now + timeout, now, self.next_seed());
         let mut attempts = Attempts::new();
         loop {
-            let now = self.now();
+            let now = self.now_or_end();
             let step = operation.next_step(&self.router(), now);
             match step {
-                Step::Done(result) => return result.or_else(|error| self.check_open().and(Err(error))),
+                Step::Done(result) => return result.map_err(|error| self.explain(error)),
                 Step::Send { attempt, to, timeout_millis, connect_within } => {
                     let asked = self.attempt(to, operation.request(), timeout_millis, connect_within);
                     attempts.push((attempt, to, asked));
@@ -68,6 +68,19 @@ impl Inner {
                     Err(_) => self.note_silent(operation.silent(self.now())),
                 },
             }
+        }
+    }
+
+    /// Once the client is closed, every deadline has passed: what is under way ends now.
+    fn now_or_end(&self) -> Time {
+        if self.check_open().is_ok() { self.now() } else { Time::from_micros(u64::MAX) }
+    }
+
+    /// After a close, that is what is told, except of a write that may have happened.
+    fn explain(&self, error: Error) -> Error {
+        match self.check_open() {
+            Err(closed) if error.outcome() == Outcome::NothingChanged => closed,
+            _ => error,
         }
     }
 
@@ -137,10 +150,12 @@ impl Inner {
         let mut under_way = BTreeMap::new();
         let mut batch = Batch::new(requests, now + timeout, now, self.next_seed());
         loop {
-            let now = self.now();
+            let now = self.now_or_end();
             let step = batch.next_step(&self.router(), now);
             match step {
-                BatchStep::Done(results) => return results,
+                BatchStep::Done(results) => {
+                    return results.into_iter().map(|result| result.map_err(|error| self.explain(error))).collect();
+                }
                 BatchStep::Send(message) => {
                     let (id, to) = (message.id, message.to);
                     under_way.insert(id, (to, self.send_message(message, &sender)));

@@ -306,16 +306,26 @@ async fn status_is_asked_of_that_node_alone() {
 }
 
 #[tokio::test]
-async fn closed_client_says_so() {
+async fn close_ends_what_is_under_way_and_says_so() {
     let cluster = Cluster::start(1);
     let client = cluster.client().await;
     let carts = client.bucket("carts").expect("valid");
     assert_eq!(client.ring().await.expect("answered"), client.known_ring());
     cluster.nodes[0].set(Mood::Silent);
-    let (get, ()) = tokio::join!(carts.get("ann").into_future(), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        client.close().await;
-    });
+    let started = Instant::now();
+    let (get, put, many, ()) = tokio::join!(
+        carts.get("ann").into_future(),
+        carts.put("ann", "milk").into_future(),
+        carts.put_many([("bob", "eggs")]).into_future(),
+        async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.close().await;
+        }
+    );
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(matches!(get, Err(Error::Closed)), "{get:?}");
+    for write in [&put, &many[0]] {
+        assert!(matches!(write, Err(Error::OutcomeUnknown { .. })), "it had been sent: {write:?}");
+    }
     assert!(matches!(carts.get("ann").await, Err(Error::Closed)));
 }
