@@ -15,7 +15,9 @@ use crate::Time;
 ///   └──own replica refuses──▶ gone (error)   └──too few can, or deadline──▶ gone (error)
 /// ```
 ///
-/// The acknowledgement is made only of completions: this node's own of its store, the others' of theirs.
+/// The acknowledgement is made only of completions: this node's own of its store, the others' of theirs. A write that ends before
+/// its event is made is taken back from the own replica ([`Self::is_made`]), so that what its client is told stays true: nothing
+/// happened, and nothing will.
 #[derive(Debug)]
 pub struct Write {
     /// What is written.
@@ -75,6 +77,11 @@ impl Write {
             self.tally.ask(*node);
         }
         asked
+    }
+
+    /// Whether the own replica has made the event.
+    pub fn is_made(&self) -> bool {
+        self.response.is_some()
     }
 
     /// Takes a primary's word that it has stored the event, or not.

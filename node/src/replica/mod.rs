@@ -286,6 +286,16 @@ impl Replica {
         }
     }
 
+    /// Drops a write event that waits and is not made yet: its coordinator has given it up.
+    pub fn take_back(&mut self, key: &ObjectKey, given_up: CoordinationId) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            let waited = slot.queue.len();
+            let is_given_up = |operation: &KeyOperation| matches!(operation, KeyOperation::Write { coordination, .. } if *coordination == given_up);
+            slot.queue.retain(|operation| !is_given_up(operation));
+            self.waiting -= waited - slot.queue.len();
+        }
+    }
+
     /// Takes a question for a page of a partition's bucket.
     pub fn handle_scan(
         &mut self,

@@ -352,6 +352,11 @@ impl Shard {
     /// Does what a write needs next.
     pub(super) fn write_step(&mut self, id: CoordinationId, step: write::Step) {
         if let write::Step::End(result) = step {
+            if let Some(Coordination::Write(write)) = self.coordinations.get(&id)
+                && !write.is_made()
+            {
+                self.replica.take_back(&write.key, id);
+            }
             self.finish(id, result);
         }
     }

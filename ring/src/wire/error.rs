@@ -93,8 +93,8 @@ pub enum RequestError {
         #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
         answers: Vec<(NodeId, ReplicaAnswer)>,
     },
-    /// Fewer than W primaries stored a write. It may survive in those that did or were silent: the outcome is unknown unless
-    /// `reached` is 0 and nobody was silent.
+    /// Fewer than W primaries stored a write. It may survive in those that did, were silent, or whose storage failed: the outcome
+    /// is unknown unless `reached` is 0 and there are none of these.
     #[error("{reached} of the {needed} replicas needed stored the write: {}", Answers(answers))]
     #[serde(rename = "w")]
     WriteQuorum {
@@ -166,7 +166,9 @@ impl RequestError {
             | Self::NoPrimary { .. }
             | Self::Stopping { .. } => true,
             Self::WriteQuorum { reached, answers, .. } => {
-                *reached == 0 && answers.iter().all(|(_, answer)| !matches!(answer, ReplicaAnswer::Silent))
+                // A storage that says it failed may have written all the same.
+                let in_doubt = |answer| matches!(answer, &ReplicaAnswer::Silent | &ReplicaAnswer::StorageFailed);
+                *reached == 0 && !answers.iter().any(|(_, answer)| in_doubt(answer))
             }
             Self::StorageFailed { .. } | Self::ForwardLost { .. } => false,
         }
