@@ -1,1 +1,39 @@
-//! Quorate simulation.
+//! Quorate's production core under virtual time, network and disks.
+//!
+//! A run has a cluster of production [`Shard`](quorate_node::Shard)s, applications that use the production client's routing and
+//! retries, and one thread. Time, the network, the disks and the faults come from a [`Plan`] and from decisions that all follow from
+//! one seed, so a seed is one history, byte for byte. While it runs, and after everything is healed, the [`oracle`] checks that
+//! what was promised holds.
+//!
+//! ```
+//! use quorate_simulation::run;
+//!
+//! let (one, other) = (run(7), run(7));
+//! assert_eq!(one.violation, None);
+//! assert_eq!(one.history, other.history);
+//! ```
+
+pub mod choices;
+mod client;
+pub mod delay;
+pub mod engine;
+mod node;
+pub mod oracle;
+pub mod plan;
+pub mod sometimes;
+
+use choices::Choices;
+pub use engine::{Outcome, Trace};
+pub use plan::Plan;
+
+/// Runs the plan that a seed draws.
+pub fn run(seed: u64) -> Outcome {
+    let mut choices = Choices::new(seed);
+    let plan = Plan::swarm(&mut choices);
+    run_plan(plan, choices, Trace::Off)
+}
+
+/// Runs a plan with these decisions.
+pub fn run_plan(plan: Plan, choices: Choices, trace: Trace) -> Outcome {
+    engine::Simulation::new(plan, choices, trace).run()
+}

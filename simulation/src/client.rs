@@ -1,0 +1,143 @@
+//! A simulated application: it does one thing after the other, through the production client's routing and retries.
+
+use std::collections::BTreeMap;
+
+use quorate_client::operation::{AttemptId, Operation};
+use quorate_client::{Router, Time};
+use quorate_node::SessionId;
+use quorate_ring::version::ContextToken;
+use quorate_ring::wire::{RequestError, RequestId, Response};
+use quorate_ring::{ObjectKey, PartitionId};
+
+use crate::choices::Stream;
+use crate::oracle::bits::Bits;
+use crate::oracle::truth::WriteId;
+
+/// What a client remembers of a key: a context, and the ghost of what it covers.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// From a read, or a write.
+    pub(crate) context: ContextToken,
+    /// The writes it stands for.
+    pub(crate) ghost: Bits,
+}
+
+/// What is to be done with the answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    /// Check the read, remember its context, and then maybe write.
+    Get {
+        /// Of which key.
+        key: usize,
+        /// What it has to show.
+        required: Bits,
+        /// What comes after it.
+        then: Then,
+    },
+    /// Learn what became of the write.
+    Write(WriteId),
+    /// Check each read.
+    GetMany(Vec<(usize, Bits)>),
+    /// Learn what became of each write.
+    PutMany(Vec<WriteId>),
+    /// Check the page.
+    Scan {
+        /// What is read.
+        partition: PartitionId,
+        /// Where the page begins.
+        after: Option<ObjectKey>,
+        /// The keys that may be in it, in ring order, and what each has to show.
+        keys: Vec<(usize, Bits)>,
+    },
+}
+
+/// What follows a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Nothing.
+    Rest,
+    /// A write with its context.
+    Write,
+}
+
+/// The index of a batch's item, and its answer.
+pub(crate) type Answer = (u32, Result<Response, RequestError>);
+
+/// A thing being done.
+#[derive(Debug)]
+pub(crate) struct Doing {
+    /// Numbers the things a client does.
+    pub(crate) number: u64,
+    /// The production state machine of its request.
+    pub(crate) operation: Operation,
+    /// What for.
+    pub(crate) task: Task,
+    /// Requests under way: their numbers, what they are attempts of, to which node.
+    pub(crate) sent: Vec<(RequestId, AttemptId, usize)>,
+    /// Batches answered in part.
+    pub(crate) parts: BTreeMap<RequestId, Vec<Answer>>,
+}
+
+/// A client's connection to a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClientLink {
+    /// Counts connections.
+    pub(crate) epoch: u32,
+    /// How many faults cut it now.
+    pub(crate) cuts: u32,
+}
+
+/// An application.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Its view of the ring.
+    pub(crate) router: Router,
+    /// Its decisions.
+    pub(crate) stream: Stream,
+    /// What it is doing.
+    pub(crate) doing: Option<Doing>,
+    /// How many things it has begun.
+    pub(crate) begun: u64,
+    /// How many it still has to do.
+    pub(crate) left: u32,
+    /// How many requests it has sent.
+    pub(crate) requests: u64,
+    /// What it remembers of keys.
+    pub(crate) memory: BTreeMap<usize, Seen>,
+    /// Its connections, by node.
+    pub(crate) links: Vec<ClientLink>,
+}
+
+impl Client {
+    /// A client with so many things to do.
+    pub(crate) fn new(router: Router, stream: Stream, left: u32, nodes: usize) -> Self {
+        Self {
+            router,
+            stream,
+            doing: None,
+            begun: 0,
+            left,
+            requests: 0,
+            memory: BTreeMap::new(),
+            links: vec![ClientLink::default(); nodes],
+        }
+    }
+}
+
+const CLIENT_SHIFT: u32 = 32;
+
+/// Names a client's connection to a node.
+pub(crate) fn session(client: usize, epoch: u32) -> SessionId {
+    SessionId((client as u64) << CLIENT_SHIFT | u64::from(epoch))
+}
+
+/// Whose connection it is, and which.
+pub(crate) fn client_of(session: SessionId) -> (usize, u32) {
+    let epoch = u32::try_from(session.0 & u64::from(u32::MAX)).expect("cut to 32 bits");
+    (usize::try_from(session.0 >> CLIENT_SHIFT).expect("a client's index"), epoch)
+}
+
+/// The same instant, as the client's crate knows it.
+pub(crate) fn client_time(time: quorate_node::Time) -> Time {
+    Time::from_micros(time.as_micros())
+}

@@ -1,0 +1,111 @@
+//! What can happen, and the one queue it waits in: by virtual time, and among equals in the order it was scheduled.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use quorate_node::storage::{Completion, OperationId, StorageError};
+use quorate_node::{SessionId, Time};
+use quorate_ring::version::Incarnation;
+use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, RequestId};
+
+/// Something that happens. Nodes and clients are named by their index; what is meant for a node's earlier life is dropped.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A message between nodes arrives.
+    Message(Box<Envelope>),
+    /// A client's request arrives.
+    Request { node: usize, life: u32, session: SessionId, message: Box<ClientMessage> },
+    /// A node's reply arrives.
+    Reply { node: usize, session: SessionId, message: Box<NodeMessage> },
+    /// A client learns that a request was not sent, or that the connection it was sent on is gone.
+    RequestLost { client: usize, request: RequestId, sent: bool },
+    /// A process learns that a connection to a peer is there, and of which incarnation the peer is; or that it is gone.
+    PeerTold { node: usize, life: u32, peer: usize, up: Option<Incarnation> },
+    /// Two nodes try to connect.
+    Connect { pair: [usize; 2] },
+    /// A disk does the oldest turn in its queue.
+    DiskTurn { node: usize, life: u32, shard: usize },
+    /// A shard learns that storage operations are done.
+    Completed { node: usize, life: u32, shard: usize, completions: Vec<Done> },
+    /// A node's disks sync, for someone who waits.
+    Sync { node: usize, life: u32 },
+    /// A node's disks sync, for nobody.
+    BackgroundSync { node: usize, life: u32 },
+    /// A shard is told the time.
+    Wake { node: usize, life: u32, shard: usize },
+    /// A client looks at what it is doing, if it is still doing that.
+    ClientWake { client: usize, doing: u64 },
+    /// A fault begins.
+    Fault,
+    /// Links between nodes that were cut work again.
+    Mend { pairs: Vec<[usize; 2]> },
+    /// A client reaches nodes again from which it was cut off.
+    MendClient { client: usize, nodes: Vec<usize> },
+    /// A machine is switched on.
+    Start { node: usize },
+}
+
+/// A storage operation that is done.
+pub(super) type Done = (OperationId, Result<Completion, StorageError>);
+
+/// A message between nodes, bound to the lives of both and to their connection.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) lives: [u32; 2],
+    pub(super) epoch: u32,
+    pub(super) message: PeerMessage,
+}
+
+/// The events to come.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Scheduled>,
+    scheduled: u64,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: Time,
+    sequence: u64,
+    event: Event,
+}
+
+impl Queue {
+    /// Schedules an event.
+    pub(super) fn push(&mut self, at: Time, event: Event) {
+        let sequence = self.scheduled;
+        self.scheduled += 1;
+        self.heap.push(Scheduled { at, sequence, event });
+    }
+
+    /// The next event, if it is due by then.
+    pub(super) fn pop(&mut self, until: Time) -> Option<(Time, Event)> {
+        if until < self.heap.peek()?.at {
+            return None;
+        }
+        self.heap.pop().map(|scheduled| (scheduled.at, scheduled.event))
+    }
+}
+
+impl Ord for Scheduled {
+    /// Reversed, as the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Scheduled {}

@@ -1,0 +1,60 @@
+//! How a run ends: O14, O1 and O6. When all faults are over, every key is read from all its replicas: each read must succeed and show
+//! every acknowledged write; then, repaired by these reads, all replicas must hold the same.
+
+use std::time::Duration;
+
+use quorate_node::replica::layout;
+use quorate_node::storage::Column;
+use quorate_ring::Position;
+use quorate_ring::version::Dot;
+
+use super::{Simulation, index_of};
+use crate::client::Then;
+use crate::oracle::{Oracle, Violation};
+
+/// Every request of the load is over by then, and every connection is there again.
+const SETTLE: Duration = Duration::from_secs(2);
+
+impl Simulation {
+    /// Heals everything and checks what must then be so.
+    pub(super) fn finish(&mut self) -> Result<(), Violation> {
+        self.clients.iter_mut().for_each(|client| client.left = 0);
+        self.heal();
+        let paused = self.nodes.iter().filter_map(|node| node.process.as_ref()).map(|process| process.paused_until);
+        let calm = paused.max().unwrap_or(self.now).max(self.now) + SETTLE;
+        self.run_until(calm)?;
+        assert!(self.clients.iter().all(|client| client.doing.is_none()), "requests are over by their deadlines");
+        let n = self.plan.quorum.n();
+        for key in 0..self.truth.keys.len() {
+            self.begin_get(0, key, Some(n), Then::Rest)?;
+            while self.clients[0].doing.is_some() {
+                self.step()?;
+            }
+        }
+        self.run_until(self.now + SETTLE)?;
+        self.check_convergence()
+    }
+
+    fn check_convergence(&self) -> Result<(), Violation> {
+        for truth in &self.truth.keys {
+            let partition = self.ring.partition_of(Position::of(&truth.key));
+            let mut held: Option<Vec<Dot>> = None;
+            for primary in self.ring.primaries(partition) {
+                let node = &self.nodes[index_of(primary)];
+                let shard = usize::from(node.slices(&self.ring).shard_of(partition));
+                let stored = node.disks[shard].store.value(Column::Objects, &layout::object(&truth.key));
+                let container = stored.map(|stored| layout::decode_container(stored)).transpose();
+                let container = container.map_err(|error| Violation::new(Oracle::Convergence, error))?;
+                let dots: Vec<Dot> = container.iter().flat_map(|container| container.dots()).collect();
+                match &held {
+                    Some(held) if *held != dots => {
+                        let what = format!("{:?}: {primary} holds {dots:?}, another {held:?}", truth.key);
+                        return Err(Violation::new(Oracle::Convergence, what));
+                    }
+                    _ => held = Some(dots),
+                }
+            }
+        }
+        Ok(())
+    }
+}

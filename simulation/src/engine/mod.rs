@@ -1,0 +1,304 @@
+//! The engine: one queue of events in virtual time, and everything that happens in it.
+//!
+//! A run is a loop: take the next event, let time be its time, have it happen. Everything else is what events do: to nodes ([`turn`]),
+//! on the network ([`network`]), to clients ([`clients`], [`workload`],
+//! [`answers`]), as faults ([`faults`]), and at the end ([`finale`]). Every
+//! event goes into a running hash, the history: two runs with the same one were the same run (O18).
+
+mod answers;
+mod clients;
+mod event;
+mod faults;
+mod finale;
+mod network;
+mod turn;
+mod workload;
+
+use std::sync::Arc;
+
+use quorate_client::Router;
+use quorate_node::Time;
+use quorate_ring::wire::{MemberDescription, RingDescription};
+use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, Ring};
+use xxhash_rust::xxh3::Xxh3;
+
+use self::event::{Event, Queue};
+use self::network::Link;
+use crate::choices::{Choices, Recording, Stream};
+use crate::client::{Client, client_time};
+use crate::node::{Node, cluster};
+use crate::oracle::Violation;
+use crate::oracle::dots::Dots;
+use crate::oracle::truth::Truth;
+use crate::plan::Plan;
+use crate::sometimes::Tallies;
+
+/// A run under way.
+pub(crate) struct Simulation {
+    plan: Plan,
+    ring: Arc<Ring>,
+    bucket: BucketName,
+    now: Time,
+    queue: Queue,
+    events: u64,
+    history: Xxh3,
+    choices: Choices,
+    network: Stream,
+    faults: Stream,
+    faults_left: u32,
+    healed: bool,
+    nodes: Vec<Node>,
+    links: Vec<Link>,
+    clients: Vec<Client>,
+    truth: Truth,
+    dots: Dots,
+    tallies: Tallies,
+    /// Streams of processes that have ended.
+    streams: Vec<Stream>,
+    /// Where messages are encoded.
+    frame: Vec<u8>,
+    trace: Option<Vec<String>>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was wrong, if anything was.
+    pub violation: Option<Violation>,
+    /// The hash of everything that happened.
+    pub history: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How many messages and requests were sent is among the events; how long it took in virtual time.
+    pub lasted: std::time::Duration,
+    /// What happened how often.
+    pub tallies: Tallies,
+    /// Every decision.
+    pub recording: Recording,
+    /// What happened in words, if that was asked for.
+    pub trace: Vec<String>,
+}
+
+/// Whether a run is told in words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trace {
+    /// No: it is fast.
+    #[default]
+    Off,
+    /// Yes.
+    On,
+}
+
+impl Simulation {
+    pub(crate) fn new(plan: Plan, mut choices: Choices, trace: Trace) -> Self {
+        let description = describe(&plan);
+        let router = Router::new(description).expect("a ring of distinct nodes");
+        let ring = Arc::new(router.ring().clone());
+        let nodes = plan.nodes as usize;
+        let client = |index: u32| {
+            let stream = choices.stream(format!("client {index}"));
+            Client::new(router.clone(), stream, plan.load.operations, nodes)
+        };
+        let clients = (0..plan.load.clients).map(client).collect();
+        Self {
+            ring,
+            bucket: BucketName::new("scanned").expect("valid"),
+            now: Time::default(),
+            queue: Queue::default(),
+            events: 0,
+            history: Xxh3::new(),
+            network: choices.stream("network"),
+            faults: choices.stream("faults"),
+            choices,
+            faults_left: plan.faults.count,
+            healed: false,
+            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.shards)).collect(),
+            links: vec![Link::default(); nodes * nodes],
+            clients,
+            truth: Truth::new(plan.quorum.n(), keys(plan.load.keys)),
+            dots: Dots::default(),
+            tallies: Tallies::default(),
+            streams: Vec::new(),
+            frame: Vec::new(),
+            trace: (trace == Trace::On).then(Vec::new),
+            plan,
+        }
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(mut self) -> Outcome {
+        let violation = self.load().and_then(|()| self.finish()).err();
+        for node in &mut self.nodes {
+            node.disks.iter().for_each(|disk| self.history.update(&disk.store.fingerprint().to_le_bytes()));
+            self.streams.extend(node.process.take().map(|process| process.stream));
+        }
+        let mut streams = self.streams;
+        streams.extend(self.clients.into_iter().map(|client| client.stream));
+        streams.extend([self.network, self.faults]);
+        Outcome {
+            violation,
+            history: self.history.digest(),
+            events: self.events,
+            lasted: self.now.since(Time::default()),
+            tallies: self.tallies,
+            recording: streams.into_iter().map(Stream::into_recorded).collect(),
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+
+    fn load(&mut self) -> Result<(), Violation> {
+        (0..self.nodes.len()).for_each(|node| self.queue.push(self.now, Event::Start { node }));
+        (0..self.clients.len()).for_each(|client| self.queue.push(self.now, Event::ClientWake { client, doing: 0 }));
+        let first = self.plan.faults.between.draw("until the first fault", &mut self.faults);
+        self.queue.push(self.now + first, Event::Fault);
+        while self.clients.iter().any(|client| 0 < client.left || client.doing.is_some()) {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn run_until(&mut self, until: Time) -> Result<(), Violation> {
+        while let Some((at, event)) = self.queue.pop(until) {
+            self.happen(at, event)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        let (at, event) = self.queue.pop(Time::from_micros(u64::MAX)).expect("whoever waits has a deadline");
+        self.happen(at, event)
+    }
+
+    fn happen(&mut self, at: Time, event: Event) -> Result<(), Violation> {
+        assert!(self.now <= at, "time goes forward");
+        self.now = at;
+        self.events += 1;
+        self.history.update(&at.as_micros().to_le_bytes());
+        match event {
+            Event::Message(envelope) if self.defers(envelope.to) => self.defer(envelope.to, Event::Message(envelope)),
+            Event::Message(envelope) => self.deliver(*envelope)?,
+            Event::Request { node, life, session, message } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Request { node, life, session, message });
+                } else if self.is_open(node, session) {
+                    self.request_arrived(node, session, *message)?;
+                }
+            }
+            Event::PeerTold { node, life, peer, up } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::PeerTold { node, life, peer, up });
+                } else {
+                    self.peer_told(node, peer, up)?;
+                }
+            }
+            Event::Completed { node, life, shard, completions } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Completed { node, life, shard, completions });
+                } else {
+                    self.completed(node, shard, completions)?;
+                }
+            }
+            Event::Wake { node, life, shard } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Wake { node, life, shard });
+                } else {
+                    self.wake(node, shard)?;
+                }
+            }
+            Event::DiskTurn { node, life, shard } if self.is_alive(node, life) => self.disk_turn(node, shard),
+            Event::Sync { node, life } if self.is_alive(node, life) => {
+                self.nodes[node].syncing = false;
+                self.sync(node);
+            }
+            Event::BackgroundSync { node, life } if self.is_alive(node, life) => self.background_sync(node, life),
+            Event::Reply { node, session, message } if self.is_open(node, session) => {
+                self.reply_arrived(node, session, *message)?;
+            }
+            Event::RequestLost { client, request, sent } => self.request_lost(client, request, sent)?,
+            Event::Connect { pair } => self.connect(pair),
+            Event::ClientWake { client, doing } => self.client_wake(client, doing)?,
+            Event::Fault => self.fault(),
+            Event::Mend { pairs } => self.mend(&pairs),
+            Event::MendClient { client, nodes } => {
+                for node in nodes {
+                    let link = &mut self.clients[client].links[node];
+                    link.cuts = link.cuts.saturating_sub(1);
+                }
+            }
+            Event::Start { node } => self.start(node),
+            // For an earlier life, or on an earlier connection.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn client_wake(&mut self, client: usize, number: u64) -> Result<(), Violation> {
+        match &self.clients[client].doing {
+            Some(doing) if doing.number == number => self.drive(client),
+            None if number == 0 => self.begin_next(client),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_alive(&self, node: usize, life: u32) -> bool {
+        self.nodes[node].life == life && self.nodes[node].process.is_some()
+    }
+
+    fn defers(&self, node: usize) -> bool {
+        self.paused_until(node).is_some()
+    }
+
+    /// What a paused process is told waits for it, in order.
+    fn defer(&mut self, node: usize, event: Event) {
+        let until = self.paused_until(node).unwrap_or(self.now);
+        self.queue.push(until, event);
+    }
+
+    fn trace(&mut self, what: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.trace {
+            lines.push(format!("{:?} {}", self.now, what()));
+        }
+    }
+}
+
+fn node_id(index: usize) -> NodeId {
+    u32::try_from(index + 1).ok().and_then(NodeId::new).expect("few nodes, from 1")
+}
+
+fn index_of(node: NodeId) -> usize {
+    node.number() as usize - 1
+}
+
+fn keys(count: u32) -> impl Iterator<Item = ObjectKey> {
+    (0..count).map(|index| {
+        // Another bucket lies between, so that scans have something to pass over.
+        let bucket = BucketName::new(if index % 3 == 2 { "other" } else { "scanned" }).expect("valid");
+        ObjectKey::new(&bucket, &Key::new(format!("key {index}")).expect("valid"))
+    })
+}
+
+fn describe(plan: &Plan) -> RingDescription {
+    let node = |index: u32| Member { node: node_id(index as usize), zone: None, capacity: Capacity::default() };
+    let members = (0..plan.nodes).map(node).map(|member| MemberDescription {
+        address: format!("{}:7401", member.node),
+        node: member.node,
+        zone: member.zone,
+        capacity: member.capacity,
+    });
+    let owner = |partition: u32| u16::try_from(partition % plan.nodes).expect("few nodes");
+    RingDescription {
+        cluster: cluster(),
+        replicas: plan.quorum.n(),
+        partitions: plan.partitions,
+        members: members.collect(),
+        owners: (0..plan.partitions.get()).map(owner).collect(),
+    }
+}
+
+impl std::fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = client_time(self.now);
+        f.debug_struct("Simulation").field("now", &at).field("events", &self.events).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,207 @@
+//! Driving a node: one input at a time into a production shard, its outputs out, its turn to the disk.
+
+use std::time::Duration;
+
+use quorate_node::storage::{Operation, Storage};
+use quorate_node::{Input, Output, Time};
+use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage};
+
+use super::event::{Done, Event};
+use super::{Simulation, index_of};
+use crate::oracle::Violation;
+use crate::sometimes::Sometimes;
+
+/// A slow disk takes so many times as long.
+const SLOW: u32 = 40;
+
+impl Simulation {
+    /// Gives a shard one input and does all that it wants done.
+    pub(super) fn turn(&mut self, node: usize, shard: usize, input: Input) -> Result<(), Violation> {
+        let now = self.now;
+        let told_time = matches!(input, Input::Time);
+        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
+        process.shards[shard].handle(now, input);
+        let mut outputs = Vec::new();
+        while let Some(output) = process.shards[shard].poll_output() {
+            outputs.push(output);
+        }
+        let doomed = process.doomed && !outputs.is_empty();
+        if doomed {
+            let kept = process.stream.index("outputs before the crash", outputs.len() + 1);
+            outputs.truncate(kept);
+            self.tallies.note(Sometimes::CrashedInTurn);
+        }
+        let mut turn = Vec::new();
+        for output in outputs {
+            match output {
+                Output::SendPeer { to, message } => self.sent(node, index_of(to), told_time, &message)?,
+                Output::Reply { session, id, result } => {
+                    let message = NodeMessage { id, result };
+                    self.check_acknowledgement(session, &message)?;
+                    self.send_reply(node, session, &message)?;
+                }
+                Output::Store { id, operation } => {
+                    self.stored(node, &operation)?;
+                    turn.push((id, operation));
+                }
+                Output::LossFound { .. } => {
+                    self.tallies.note(Sometimes::LossFound);
+                    let ring = self.ring.clone();
+                    self.nodes[node].note_loss(&ring);
+                    self.sync(node);
+                }
+                Output::StorageFailed { reason } => self.storage_failed(node, &reason),
+            }
+        }
+        if !turn.is_empty() {
+            self.queue_turn(node, shard, turn);
+        }
+        if doomed {
+            self.crash(node);
+        } else {
+            self.schedule_wake(node, shard);
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, node: usize, to: usize, told_time: bool, message: &PeerMessage) -> Result<(), Violation> {
+        match message {
+            PeerMessage::Replicate { key, dot, container, .. } => {
+                let partition = self.ring.partition_of(quorate_ring::Position::of(key));
+                self.dots.note_sent(partition, key, *dot, container)?;
+            }
+            PeerMessage::Read { .. } | PeerMessage::Scan { .. } if told_time => {
+                self.tallies.note(Sometimes::Hedged);
+            }
+            PeerMessage::Repair { .. } => self.tallies.note(Sometimes::Repaired),
+            PeerMessage::Forward { .. } => self.tallies.note(Sometimes::Forwarded),
+            PeerMessage::ReadReply { result: Ok(read), .. } if !read.complete => {
+                self.tallies.note(Sometimes::AnsweredCatchingUp);
+            }
+            _ => {}
+        }
+        self.send(node, to, message)
+    }
+
+    fn stored(&mut self, node: usize, operation: &Operation) -> Result<(), Violation> {
+        let Some(process) = &self.nodes[node].process else { return Ok(()) };
+        match operation {
+            Operation::Write { batch, .. } => self.dots.note_stored(process.actor, &batch.changes),
+            Operation::Read { .. } | Operation::Scan(_) => Ok(()),
+        }
+    }
+
+    fn queue_turn(&mut self, node: usize, shard: usize, turn: Vec<(quorate_node::storage::OperationId, Operation)>) {
+        let now = self.now;
+        let machine = &mut self.nodes[node];
+        let life = machine.life;
+        let slow = if now < machine.slow_until { SLOW } else { 1 };
+        let Some(process) = &mut machine.process else { return };
+        let takes = self.plan.disk.write.draw("write", &mut process.stream) * slow;
+        let disk = &mut machine.disks[shard];
+        disk.queue.push_back(turn);
+        disk.busy_until = disk.busy_until.max(now) + takes;
+        self.queue.push(disk.busy_until, Event::DiskTurn { node, life, shard });
+    }
+
+    fn schedule_wake(&mut self, node: usize, shard: usize) {
+        let machine = &mut self.nodes[node];
+        let life = machine.life;
+        let Some(process) = &mut machine.process else { return };
+        let Some(deadline) = process.shards[shard].next_deadline() else { return };
+        let wake = &mut process.wakes[shard];
+        if wake.is_none_or(|wake| deadline < wake) {
+            *wake = Some(deadline);
+            self.queue.push(deadline.max(self.now), Event::Wake { node, life, shard });
+        }
+    }
+
+    /// A shard is told the time, if this is the telling it waits for.
+    pub(super) fn wake(&mut self, node: usize, shard: usize) -> Result<(), Violation> {
+        if let Some(process) = &mut self.nodes[node].process {
+            process.wakes[shard] = None;
+        }
+        self.turn(node, shard, Input::Time)
+    }
+
+    /// A disk does a turn.
+    pub(super) fn disk_turn(&mut self, node: usize, shard: usize) {
+        let entries = self.nodes[node].do_turn(shard);
+        self.dots.note_flushed(self.nodes[node].id, entries.into_iter());
+        self.complete(node, shard);
+        let machine = &mut self.nodes[node];
+        let waiting = machine.disks.iter().any(|disk| 0 < disk.store.awaiting_sync());
+        if let (true, false, Some(process)) = (waiting, machine.syncing, &mut machine.process) {
+            machine.syncing = true;
+            let slow = if self.now < machine.slow_until { SLOW } else { 1 };
+            let takes = self.plan.disk.sync.draw("sync", &mut process.stream) * slow;
+            self.queue.push(self.now + takes, Event::Sync { node, life: machine.life });
+        }
+    }
+
+    /// A node's disks sync.
+    pub(super) fn sync(&mut self, node: usize) {
+        let entries = self.nodes[node].sync();
+        self.dots.note_synced(self.nodes[node].id, entries.into_iter());
+        for shard in 0..self.nodes[node].disks.len() {
+            self.complete(node, shard);
+        }
+    }
+
+    /// A node's disks sync for nobody, and will again.
+    pub(super) fn background_sync(&mut self, node: usize, life: u32) {
+        self.sync(node);
+        if !self.healed {
+            let pause = Duration::from_micros(self.plan.disk.background_sync_micros);
+            self.queue.push(self.now + pause, Event::BackgroundSync { node, life });
+        }
+    }
+
+    fn complete(&mut self, node: usize, shard: usize) {
+        let machine = &mut self.nodes[node];
+        let store = &mut machine.disks[shard].store;
+        let completions: Vec<Done> = std::iter::from_fn(|| store.poll_completion()).collect();
+        if let (false, Some(process)) = (completions.is_empty(), &mut machine.process) {
+            let takes = self.plan.disk.completion.draw("completion", &mut process.stream);
+            let life = machine.life;
+            self.queue.push(self.now + takes, Event::Completed { node, life, shard, completions });
+        }
+    }
+
+    /// A shard learns that storage operations are done, each in a turn of its own.
+    pub(super) fn completed(&mut self, node: usize, shard: usize, completions: Vec<Done>) -> Result<(), Violation> {
+        let life = self.nodes[node].life;
+        for (id, result) in completions {
+            if self.nodes[node].life == life {
+                self.turn(node, shard, Input::Completed { id, result })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A client's request arrives at a node and is dealt to its shards.
+    pub(super) fn request_arrived(
+        &mut self,
+        node: usize,
+        session: quorate_node::SessionId,
+        message: ClientMessage,
+    ) -> Result<(), Violation> {
+        self.trace(|| format!("{session:?} -> n{}: {message:?}", node + 1));
+        let ClientMessage { id, timeout_millis, request } = message;
+        let parts = self.nodes[node].slices(&self.ring).split(request);
+        if 1 < parts.len() {
+            self.tallies.note(Sometimes::BatchSplit);
+        }
+        for (shard, request, indices) in parts {
+            let input = Input::ClientRequest { session, id, timeout_millis, request, indices };
+            self.turn(node, usize::from(shard), input)?;
+        }
+        Ok(())
+    }
+
+    /// Until when a node's process stands still, if it does.
+    pub(super) fn paused_until(&self, node: usize) -> Option<Time> {
+        let process = self.nodes[node].process.as_ref()?;
+        (self.now < process.paused_until).then_some(process.paused_until)
+    }
+}

@@ -1,0 +1,152 @@
+//! O2 and O10: no dot is ever issued for two events, by any incarnation of any node; and when a write is acknowledged, W distinct
+//! nodes' stores have held its event as durably as it asked.
+//!
+//! Both are seen from outside the shards: in what they send and have stored. An event is in a store when its entry of the dot log
+//! is, for a batch is atomic.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_node::replica::layout;
+use quorate_node::storage::{Change, Column};
+use quorate_ring::version::{Container, Dot};
+use quorate_ring::wire::Durability;
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Value};
+
+use super::truth::{Truth, WriteId};
+use super::{Oracle, Violation};
+
+/// A write event, as the stores know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Event {
+    key: ObjectKey,
+    /// `None` for a delete.
+    write: Option<WriteId>,
+    /// Whether its own actor's store was asked to keep it.
+    stored: bool,
+    /// The nodes whose stores have held it, a bit each.
+    flushed: u64,
+    /// And those that have synced it.
+    synced: u64,
+}
+
+/// Every event of a run, by the key of its entry in the dot log.
+#[derive(Clone, Debug, Default)]
+pub struct Dots {
+    events: BTreeMap<Bytes, Event>,
+    /// Of each write with a value, its event.
+    of_write: BTreeMap<WriteId, Bytes>,
+}
+
+impl Dots {
+    /// A coordinator sends an event to a replica.
+    ///
+    /// # Errors
+    /// If the dot was issued for another event.
+    pub fn note_sent(
+        &mut self,
+        partition: PartitionId,
+        key: &ObjectKey,
+        dot: Dot,
+        container: &Container<Value>,
+    ) -> Result<(), Violation> {
+        self.bind(layout::dot_log(partition, dot), key, write_of(container, dot)).map(|_| ())
+    }
+
+    /// A shard of a node has a batch stored, in which are events that it issued itself, or received.
+    ///
+    /// # Errors
+    /// If the node issued a dot twice, or stores one for another event than it was issued for.
+    pub fn note_stored(&mut self, own: quorate_ring::version::Actor, changes: &[Change]) -> Result<(), Violation> {
+        for change in changes {
+            let Change::Put { column: Column::DotLog, key: place, value } = change else { continue };
+            let actor = [&own.node.number().to_be_bytes()[..], &own.incarnation.number().to_be_bytes()[..]].concat();
+            if place[2..14] != actor[..] {
+                continue;
+            }
+            let key = ObjectKey::decode(value.clone()).map_err(|error| Violation::new(Oracle::Dots, error))?;
+            let counter = u64::from_be_bytes(place[14..22].try_into().expect("eight bytes"));
+            let write = stored_container(changes).and_then(|container| write_of(&container, Dot::new(own, counter)));
+            let event = self.bind(place.clone(), &key, write)?;
+            if std::mem::replace(&mut event.stored, true) {
+                return Err(Violation::new(Oracle::Dots, format_args!("{own:?}:{counter} was issued again")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node's store has flushed these entries of the dot log.
+    pub fn note_flushed(&mut self, node: NodeId, entries: impl Iterator<Item = Bytes>) {
+        self.note(entries, |event| event.flushed |= bit(node));
+    }
+
+    /// A node's store has synced these entries of the dot log.
+    pub fn note_synced(&mut self, node: NodeId, entries: impl Iterator<Item = Bytes>) {
+        self.note(entries, |event| event.synced |= bit(node));
+    }
+
+    fn note(&mut self, entries: impl Iterator<Item = Bytes>, how: impl Fn(&mut Event)) {
+        for entry in entries {
+            if let Some(event) = self.events.get_mut(&entry) {
+                how(event);
+            }
+        }
+    }
+
+    /// A coordinator acknowledges a write.
+    ///
+    /// # Errors
+    /// If fewer than W stores have held it.
+    pub fn check_acknowledged(&self, truth: &Truth, id: WriteId) -> Result<(), Violation> {
+        let write = truth.write(id);
+        let held = |event: &Event| match write.durability {
+            Durability::Buffered => event.flushed.count_ones(),
+            Durability::Synced => event.synced.count_ones(),
+        };
+        let most = match self.of_write.get(&id) {
+            Some(place) => self.events.get(place).map_or(0, held),
+            // The event of a delete cannot be told from those of other deletes of the key; one of them must do.
+            None => self.deletes(&truth.keys[write.key].key).map(held).max().unwrap_or(0),
+        };
+        if most < u32::from(write.w) {
+            let what = format!("{id:?}: {most} of w = {} ({:?})", write.w, write.durability);
+            return Err(Violation::new(Oracle::Honesty, what));
+        }
+        Ok(())
+    }
+
+    fn deletes<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = &'a Event> {
+        self.events.values().filter(move |event| event.write.is_none() && event.key == *key)
+    }
+
+    fn bind(&mut self, place: Bytes, key: &ObjectKey, write: Option<WriteId>) -> Result<&mut Event, Violation> {
+        if let Some(write) = write {
+            let known = self.of_write.entry(write).or_insert_with(|| place.clone());
+            if *known != place {
+                return Err(Violation::new(Oracle::Dots, format_args!("{write:?} was made an event twice")));
+            }
+        }
+        let fresh = || Event { key: key.clone(), write, stored: false, flushed: 0, synced: 0 };
+        let event = self.events.entry(place).or_insert_with(fresh);
+        if (&event.key, event.write) != (key, write) {
+            let what = format!("one dot is of {:?} of {:?} and of {write:?} of {key:?}", event.write, event.key);
+            return Err(Violation::new(Oracle::Dots, what));
+        }
+        Ok(event)
+    }
+}
+
+fn bit(node: NodeId) -> u64 {
+    1 << (node.number() % 64)
+}
+
+fn write_of(container: &Container<Value>, dot: Dot) -> Option<WriteId> {
+    container.values().find(|(known, _)| **known == dot).and_then(|(_, value)| WriteId::of(value))
+}
+
+fn stored_container(changes: &[Change]) -> Option<Container<Value>> {
+    changes.iter().find_map(|change| match change {
+        Change::Put { column: Column::Objects, value, .. } => layout::decode_container(value).ok(),
+        _ => None,
+    })
+}
