@@ -189,11 +189,21 @@ impl Node {
         Some(process)
     }
 
-    /// The process is stopped in order: everything submitted is stored and synced, and the marker says so.
+    /// The process is stopped in order: everything submitted is stored and synced, and the marker says so, unless a store fails even
+    /// now.
     pub(crate) fn stop(&mut self, ring: &Ring) -> Option<Process> {
         let Identity { incarnation, ancestors, complete, .. } = self.identity(ring)?;
-        let mut process = self.die(usize::MAX)?;
-        self.disks.iter_mut().for_each(|disk| disk.store.sync());
+        for shard in 0..self.disks.len() {
+            while !self.disks[shard].queue.is_empty() {
+                self.do_turn(shard);
+            }
+        }
+        self.sync();
+        let failed = self.disks.iter().any(|disk| disk.store.poisoned().is_some());
+        let mut process = self.die(0)?;
+        if failed {
+            return Some(process);
+        }
         let nonce = process.stream.number("marker");
         self.mark(ring, &Begun { incarnation, ancestors, complete }, MadeBy::CleanStop, nonce);
         Some(process)

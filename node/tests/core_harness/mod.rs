@@ -1,0 +1,236 @@
+//! A few shards in one hand: every message and storage operation happens when the test says so, and time stands until it is moved.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_node::replica::{Recovered, layout};
+use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
+use quorate_node::storage::{Column, Storage};
+use quorate_node::{Input, Output, SessionId, Shard, ShardConfig, Time};
+use quorate_ring::version::{Actor, ContextKey, ContextToken, Incarnation};
+use quorate_ring::wire::{Durability, PeerMessage, PutItem, Request, RequestError, RequestId, Response};
+use quorate_ring::{
+    BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Quorum, Ring, Value,
+};
+
+/// What a client was told.
+pub(crate) type Answer = Result<Response, RequestError>;
+
+/// A message on its way.
+pub(crate) struct Sent {
+    /// Who sent it.
+    pub(crate) from: NodeId,
+    /// To whom.
+    pub(crate) to: NodeId,
+    /// What it says.
+    pub(crate) message: PeerMessage,
+}
+
+/// A machine: one shard and its store.
+pub(crate) struct Machine {
+    /// The shard.
+    pub(crate) shard: Shard,
+    /// Its store.
+    pub(crate) store: MemoryStore,
+}
+
+/// A cluster of nodes 1, 2, ... with N = 3 and majorities.
+pub(crate) struct Cluster {
+    /// Who owns what.
+    pub(crate) ring: Arc<Ring>,
+    /// The nodes.
+    pub(crate) machines: BTreeMap<NodeId, Machine>,
+    /// Messages that are not delivered yet.
+    pub(crate) sent: VecDeque<Sent>,
+    /// Nodes whose messages, both ways, wait in `sent`: they seem silent.
+    pub(crate) silent: BTreeSet<NodeId>,
+    /// Nodes whose stores do nothing.
+    pub(crate) stuck: BTreeSet<NodeId>,
+    now: Time,
+    requests: u64,
+    answers: BTreeMap<RequestId, Answer>,
+}
+
+/// How a request is made unless the test says otherwise.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// So many nodes, all connected.
+    pub(crate) fn new(nodes: u32) -> Self {
+        Self::with_incomplete(nodes, &[])
+    }
+
+    /// The same, where some may have lost writes and have not caught up.
+    pub(crate) fn with_incomplete(nodes: u32, incomplete: &[u32]) -> Self {
+        let partitions = PartitionCount::new(8).expect("a power of two");
+        let member = |number| Member { node: node(number), zone: None, capacity: Capacity::default() };
+        let owners = (0..8).map(|partition| u16::try_from(partition % nodes).expect("few")).collect();
+        let ring = Arc::new(Ring::new(partitions, 3, (1..=nodes).map(member).collect(), owners).expect("a ring"));
+        let machine = |number| {
+            let config = ShardConfig {
+                actor: Actor::new(node(number), Incarnation::new(u64::from(number))),
+                quorum: Quorum::majority(3).expect("valid"),
+                durability: Durability::Buffered,
+                context_key: ContextKey::new([1; 32]),
+                shard: 0,
+                complete: !incomplete.contains(&number),
+                ancestors: BTreeSet::new(),
+                seed: u64::from(number),
+            };
+            let shard = Shard::new(config, ring.clone(), Recovered::default());
+            (node(number), Machine { shard, store: MemoryStore::new(SyncPolicy::OnFlush) })
+        };
+        let machines = (1..=nodes).map(machine).collect();
+        let mut cluster = Self {
+            ring,
+            machines,
+            sent: VecDeque::new(),
+            silent: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            now: Time::default(),
+            requests: 0,
+            answers: BTreeMap::new(),
+        };
+        for one in 1..=nodes {
+            for other in (1..=nodes).filter(|other| *other != one) {
+                let incarnation = Incarnation::new(u64::from(other));
+                cluster.input(node(one), Input::PeerConnected { peer: node(other), incarnation });
+            }
+        }
+        cluster.settle();
+        cluster
+    }
+
+    /// The nodes that hold a key, and one that does not, if there is one.
+    pub(crate) fn primaries(&self, key: &ObjectKey) -> Vec<NodeId> {
+        self.ring.primaries(self.partition(key)).collect()
+    }
+
+    /// A key's partition.
+    pub(crate) fn partition(&self, key: &ObjectKey) -> PartitionId {
+        self.ring.partition_of(Position::of(key))
+    }
+
+    /// Breaks the connection between two nodes.
+    pub(crate) fn disconnect(&mut self, one: NodeId, other: NodeId) {
+        self.input(one, Input::PeerDisconnected(other));
+        self.input(other, Input::PeerDisconnected(one));
+    }
+
+    /// Gives a node an input and takes its outputs. Its store's turn is done at once, unless it is stuck.
+    pub(crate) fn input(&mut self, to: NodeId, input: Input) {
+        let machine = self.machines.get_mut(&to).expect("a node");
+        machine.shard.handle(self.now, input);
+        while let Some(output) = machine.shard.poll_output() {
+            match output {
+                Output::SendPeer { to: peer, message } => self.sent.push_back(Sent { from: to, to: peer, message }),
+                Output::Reply { id, result, .. } => {
+                    assert!(self.answers.insert(id, result).is_none(), "a request is answered once");
+                }
+                Output::Store { id, operation } => machine.store.submit(id, operation),
+                Output::StorageFailed { .. } | Output::LossFound { .. } => {}
+            }
+        }
+    }
+
+    /// Lets everything happen that can: stores that are not stuck, messages of nodes that are not silent.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut still = true;
+            let free: Vec<NodeId> = self.machines.keys().filter(|node| !self.stuck.contains(node)).copied().collect();
+            for node in free {
+                let store = &mut self.machines.get_mut(&node).expect("a node").store;
+                store.flush();
+                let done: Vec<_> = std::iter::from_fn(|| store.poll_completion()).collect();
+                still &= done.is_empty();
+                done.into_iter().for_each(|(id, result)| self.input(node, Input::Completed { id, result }));
+            }
+            let silent = &self.silent;
+            let deliverable = |sent: &Sent| !silent.contains(&sent.from) && !silent.contains(&sent.to);
+            if let Some(index) = self.sent.iter().position(deliverable) {
+                let Sent { from, to, message } = self.sent.remove(index).expect("found");
+                self.input(to, Input::PeerMessage { from, message });
+                still = false;
+            }
+            if still {
+                return;
+            }
+        }
+    }
+
+    /// Moves the time and tells everybody.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
+        nodes.into_iter().for_each(|node| self.input(node, Input::Time));
+        self.settle();
+    }
+
+    /// Asks a node for something, and lets nothing else happen.
+    pub(crate) fn begin(&mut self, at: NodeId, request: Request) -> RequestId {
+        let id = RequestId(self.requests);
+        self.requests += 1;
+        let timeout_millis = u32::try_from(TIMEOUT.as_millis()).expect("short");
+        self.input(at, Input::ClientRequest { session: SessionId(1), id, timeout_millis, request, indices: None });
+        id
+    }
+
+    /// What was answered, if anything was.
+    pub(crate) fn answer(&mut self, id: RequestId) -> Option<Answer> {
+        self.answers.remove(&id)
+    }
+
+    /// Asks, lets everything happen, and takes the answer.
+    pub(crate) fn ask(&mut self, at: NodeId, request: Request) -> Answer {
+        let id = self.begin(at, request);
+        self.settle();
+        self.answer(id).expect("an answer without the passing of time")
+    }
+
+    /// Reads a key: its values as text, and the context.
+    pub(crate) fn get(&mut self, at: NodeId, key: &ObjectKey, r: Option<u8>) -> (Vec<String>, ContextToken) {
+        match self.ask(at, Request::Get { key: key.clone(), r }) {
+            Ok(Response::Found { values, context }) => (values.iter().map(text).collect(), context),
+            other => panic!("a read was answered {other:?}"),
+        }
+    }
+
+    /// Writes a key.
+    pub(crate) fn put(&mut self, at: NodeId, key: &ObjectKey, value: &str, context: Option<ContextToken>) -> Answer {
+        self.ask(at, put(key, value, context))
+    }
+
+    /// How many values a node stores of a key.
+    pub(crate) fn stored(&self, at: NodeId, key: &ObjectKey) -> usize {
+        let stored = self.machines[&at].store.value(Column::Objects, &layout::object(key));
+        stored.map_or(0, |stored| layout::decode_container(stored).expect("decodes").siblings())
+    }
+}
+
+/// A put of the cluster's default W.
+pub(crate) fn put(key: &ObjectKey, value: &str, context: Option<ContextToken>) -> Request {
+    let value = Value::new(Bytes::copy_from_slice(value.as_bytes())).expect("small");
+    Request::Put { item: PutItem { key: key.clone(), value, context }, w: None, durability: None }
+}
+
+/// The node with this number.
+pub(crate) fn node(number: u32) -> NodeId {
+    NodeId::new(number).expect("not 0")
+}
+
+/// The bucket of all keys.
+pub(crate) fn bucket() -> BucketName {
+    BucketName::new("b").expect("valid")
+}
+
+/// The key of this name.
+pub(crate) fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(&bucket(), &Key::new(name.to_owned()).expect("valid"))
+}
+
+/// A value as text.
+pub(crate) fn text(value: &Value) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
