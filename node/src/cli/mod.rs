@@ -2,10 +2,24 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
 mod cert;
+mod connect;
+mod demo;
+mod dump;
 mod exit;
+mod get;
+mod human;
+mod json_lines;
+mod keys;
+mod load;
 mod logging;
 mod node;
 mod output;
+mod progress;
+mod put;
+mod ring_table;
+mod scan;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -25,8 +39,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArguments),
     Node(node::NodeArguments),
     Cert(cert::CertArguments),
+    Get(get::GetArguments),
+    Put(put::PutArguments),
+    Delete(put::DeleteArguments),
+    Scan(scan::ScanArguments),
+    Load(load::LoadArguments),
+    Dump(dump::DumpArguments),
+    Status(status::StatusArguments),
+    Ring(ring_table::RingArguments),
 }
 
 /// Runs the command that was typed, and gives the process's exit code.
@@ -46,8 +69,16 @@ pub(crate) fn run() -> ExitCode {
 impl Command {
     fn format(&self) -> Format {
         match self {
-            Self::Node(_) => Format::Human,
+            Self::Demo(_) | Self::Node(_) => Format::Human,
             Self::Cert(arguments) => arguments.format(),
+            Self::Get(arguments) => arguments.connect.format(),
+            Self::Put(arguments) => arguments.connect.format(),
+            Self::Delete(arguments) => arguments.connect.format(),
+            Self::Scan(arguments) => arguments.connect.format(),
+            Self::Load(arguments) => arguments.connect.format(),
+            Self::Dump(arguments) => arguments.connect.format(),
+            Self::Status(arguments) => arguments.connect.format(),
+            Self::Ring(arguments) => arguments.connect.format(),
         }
     }
 
@@ -55,8 +86,29 @@ impl Command {
         match self {
             Self::Node(arguments) => arguments.run(),
             Self::Cert(arguments) => arguments.run(),
+            Self::Demo(arguments) => block_on(arguments.run()),
+            Self::Get(arguments) => block_on(arguments.run()),
+            Self::Put(arguments) => block_on(arguments.run()),
+            Self::Delete(arguments) => block_on(arguments.run()),
+            Self::Scan(arguments) => block_on(arguments.run()),
+            Self::Load(arguments) => block_on(arguments.run()),
+            Self::Dump(arguments) => block_on(arguments.run()),
+            Self::Status(arguments) => block_on(arguments.run()),
+            Self::Ring(arguments) => block_on(arguments.run()),
         }
     }
+}
+
+/// Runs a client's command on this thread: requests wait for the network, not for cores.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(command);
+    // A reader that is still waiting for standard input must not keep the process from ending.
+    runtime.shutdown_background();
+    result
 }
 
 #[cfg(test)]

@@ -42,9 +42,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`print`].
-pub(crate) fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn print_raw(bytes: &[u8]) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
-    written(out.write_all(bytes).and_then(|()| out.flush()), Path::new("standard output")).map(|_| ())
+    written(out.write_all(bytes).and_then(|()| out.flush()), Path::new("standard output"))
 }
 
 /// Prints a value as one line of JSON.
@@ -54,5 +54,5 @@ pub(crate) fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut line = serde_json::to_vec(value).map_err(|error| Failure::local(format!("cannot write JSON: {error}")))?;
     line.push(b'\n');
-    print_raw(&line)
+    print_raw(&line).map(|_| ())
 }

@@ -1,0 +1,170 @@
+//! How commands reach a cluster: where its nodes are, who this client is and whom it trusts. Each setting comes from a flag,
+//! else the environment, else the file given with `--config`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use quorate_client::transport::Credentials;
+use quorate_client::{Client, Error, Outcome};
+use quorate_node::runtime::config::Source;
+use quorate_ring::wire::RequestError;
+use quorate_ring::{BucketName, ClusterName};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::exit::{Failure, FailureKind, Format};
+use super::human;
+
+/// Where the cluster is, and who this client is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectArguments {
+    /// TOML file with the settings below, under [client]; paths in it are relative to it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Any nodes of the cluster to begin with, as host:port, separated by commas
+    #[arg(long, value_name = "HOST:PORT", env = "QUORATE_SEEDS", value_delimiter = ',')]
+    seeds: Vec<String>,
+    /// The cluster's name
+    #[arg(long, value_name = "NAME", env = "QUORATE_CLUSTER", value_parser = ClusterName::new)]
+    cluster: Option<ClusterName>,
+    /// PEM file with the certificate of the cluster's authority
+    #[arg(long, value_name = "FILE", env = "QUORATE_CA")]
+    ca: Option<PathBuf>,
+    /// PEM file with this client's certificate
+    #[arg(long, value_name = "FILE", env = "QUORATE_CERTIFICATE")]
+    certificate: Option<PathBuf>,
+    /// PEM file with the private key of the certificate
+    #[arg(long, value_name = "FILE", env = "QUORATE_KEY")]
+    key: Option<PathBuf>,
+    /// How long to wait for each request, as 500ms, 5s or 2m
+    #[arg(long, value_name = "TIME", env = "QUORATE_TIMEOUT", default_value = "5s", value_parser = human::parse_duration)]
+    timeout: Duration,
+    /// Print JSON, also for errors (on standard error)
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which bucket a command works on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BucketArguments {
+    /// The bucket: a namespace of keys
+    #[arg(long, value_name = "NAME", env = "QUORATE_BUCKET", default_value = "default", value_parser = BucketName::new)]
+    pub(crate) bucket: BucketName,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientFile {
+    client: ClientSection,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ClientSection {
+    seeds: Vec<String>,
+    cluster: Option<Spanned<String>>,
+    ca: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+/// All settings, from wherever each came.
+struct Settings {
+    seeds: Vec<String>,
+    cluster: ClusterName,
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl ConnectArguments {
+    /// How results are printed.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Human }
+    }
+
+    /// Connects to the cluster.
+    ///
+    /// # Errors
+    /// Which setting is missing or wrong, or what each seed said.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let settings = self.settings()?;
+        let credentials = Credentials::load(&settings.ca, &settings.certificate, &settings.key).map_err(|error| {
+            Failure::local(error).help("`quorate cert client NAME` makes a client's certificate and key")
+        })?;
+        let builder =
+            Client::builder().seeds(settings.seeds).cluster(settings.cluster.as_str()).credentials(credentials);
+        builder.timeout(self.timeout).connect().await.map_err(|error| failure(&error))
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let source = self.config.as_deref().map(Source::read).transpose().map_err(Failure::invalid)?;
+        let file = source.as_ref().map(|source| source.parse::<ClientFile>()).transpose().map_err(Failure::invalid)?;
+        let section = file.map(|file| file.client).unwrap_or_default();
+        let cluster = match (&self.cluster, &section.cluster, &source) {
+            (Some(cluster), ..) => Some(cluster.clone()),
+            (None, Some(named), Some(source)) => {
+                let name = ClusterName::new(named.get_ref());
+                Some(name.map_err(|error| Failure::invalid(source.error(named.span(), format!("cluster: {error}"))))?)
+            }
+            _ => None,
+        };
+        let path = |flag: &Option<PathBuf>, named: Option<String>| {
+            flag.clone().or_else(|| Some(source.as_ref()?.resolve(named?)))
+        };
+        let seeds = if self.seeds.is_empty() { section.seeds } else { self.seeds.clone() };
+        Ok(Settings {
+            seeds: if seeds.is_empty() { return Err(missing("seeds", "QUORATE_SEEDS")) } else { seeds },
+            cluster: cluster.ok_or_else(|| missing("cluster", "QUORATE_CLUSTER"))?,
+            ca: path(&self.ca, section.ca).ok_or_else(|| missing("ca", "QUORATE_CA"))?,
+            certificate: path(&self.certificate, section.certificate)
+                .ok_or_else(|| missing("certificate", "QUORATE_CERTIFICATE"))?,
+            key: path(&self.key, section.key).ok_or_else(|| missing("key", "QUORATE_KEY"))?,
+        })
+    }
+}
+
+fn missing(setting: &str, variable: &str) -> Failure {
+    Failure::invalid(format!("--{setting} is not given")).help(format!(
+        "give --{setting}, set {variable}, or name a file with --config (or QUORATE_CONFIG) that has {setting} under [client]"
+    ))
+}
+
+/// What a failed request means for the command: its exit code, and what to do.
+pub(crate) fn failure(error: &Error) -> Failure {
+    if error.outcome() == Outcome::Unknown {
+        return Failure::new(FailureKind::OutcomeUnknown, error)
+            .help("read the key: if the write is not there, write again with the context of that read");
+    }
+    match error {
+        Error::Unreachable { .. } => Failure::new(FailureKind::Unavailable, error).help(
+            "check the addresses, that the nodes run, and that cluster, ca and certificate are those of this cluster",
+        ),
+        Error::Timeout { .. } => Failure::new(FailureKind::Unavailable, error)
+            .help("`quorate status` shows how the nodes are; try again, or give more time with --timeout"),
+        Error::Node { error: answer, .. } => node_failure(error, answer),
+        Error::InvalidRing(_) | Error::Unexpected { .. } | Error::Closed => {
+            Failure::new(FailureKind::Unavailable, error)
+        }
+        Error::Credentials(_) => Failure::local(error),
+        Error::InvalidContext(_) => Failure::invalid(error).help(CONTEXT_HELP),
+        _ => Failure::invalid(error),
+    }
+}
+
+const CONTEXT_HELP: &str = "pass a context exactly as `quorate get` of the same bucket and key printed it";
+
+fn node_failure(error: &Error, answer: &RequestError) -> Failure {
+    match answer {
+        RequestError::Context(_) => Failure::invalid(error).help(CONTEXT_HELP),
+        RequestError::Invalid { .. } | RequestError::TooManySiblings { .. } => Failure::invalid(error),
+        RequestError::ReadQuorum { .. } => Failure::new(FailureKind::Unavailable, error)
+            .help("`quorate status` shows which nodes are missing; a smaller --r reads from fewer"),
+        RequestError::WriteQuorum { .. } => Failure::new(FailureKind::Unavailable, error)
+            .help("`quorate status` shows which nodes are missing; a smaller --w is satisfied with fewer"),
+        _ => Failure::new(FailureKind::Unavailable, error)
+            .help("`quorate status` shows how the nodes are; try again later"),
+    }
+}

@@ -1,0 +1,256 @@
+//! The demo's cluster: three real `quorate node` processes on this machine, with certificates of their own, in one directory.
+//!
+//! Nothing outlives the demo. Dropping the cluster kills the processes; and should the demo itself be killed, the end of their
+//! standard input tells them to stop.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quorate_ring::{ClusterName, NodeId};
+use tokio::sync::oneshot;
+
+use crate::cli::cert::authority::{Authority, Identity, random_secret};
+use crate::cli::exit::Failure;
+
+/// How many nodes there are: as many as replicas, so that every node holds every key.
+pub(super) const NODES: u32 = 3;
+/// Name of the cluster.
+const CLUSTER: &str = "demo";
+/// The demo's certificates need not outlive the day.
+const CERTIFICATE_DAYS: u32 = 2;
+/// A node that does not serve after this time has failed to start. It usually takes a few tenths of a second.
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+/// A node that has not stopped in order after this time is killed.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often a wait looks whether a process has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Lines of a node's log that are shown when it fails.
+const LOG_LINES_SHOWN: usize = 5;
+
+/// Three nodes and their files.
+pub(super) struct DemoCluster {
+    directory: PathBuf,
+    executable: PathBuf,
+    nodes: Vec<DemoNode>,
+}
+
+struct DemoNode {
+    id: NodeId,
+    address: String,
+    process: Option<Child>,
+}
+
+impl DemoCluster {
+    /// Writes certificates, secret and configurations into a directory; starts nothing.
+    ///
+    /// # Errors
+    /// If files or sockets fail.
+    pub(super) fn prepare(directory: &Path) -> Result<Self, Failure> {
+        let executable = std::env::current_exe()
+            .map_err(|error| Failure::local(format!("cannot find the path of this program: {error}")))?;
+        let ids = (1..=NODES).map(|number| NodeId::new(number).expect("counted from 1"));
+        let nodes =
+            ids.zip(free_addresses(NODES)?).map(|(id, address)| DemoNode { id, address, process: None }).collect();
+        let cluster = Self { directory: directory.to_owned(), executable, nodes };
+        cluster.write_files()?;
+        Ok(cluster)
+    }
+
+    /// Starts a node, and waits until it serves.
+    ///
+    /// # Errors
+    /// If it does not, with the end of its log.
+    pub(super) async fn start(&mut self, id: NodeId) -> Result<Duration, Failure> {
+        let begun = Instant::now();
+        let mut process = self.spawn(id)?;
+        let output = process.stdout.take().expect("the output was asked to be a pipe");
+        self.node(id).process = Some(process);
+        let mut ready = first_line_of(output);
+        while begun.elapsed() < START_TIME_MAX {
+            if let Ok(Ok(())) = tokio::time::timeout(POLL_INTERVAL, &mut ready).await {
+                return Ok(begun.elapsed());
+            }
+            let process = self.node(id).process.as_mut().expect("it was just started");
+            if let Ok(Some(status)) = process.try_wait() {
+                return Err(self.start_failure(id, &format!("{id} stopped while starting ({status})")));
+            }
+        }
+        Err(self.start_failure(id, &format!("{id} did not serve after {} s", START_TIME_MAX.as_secs())))
+    }
+
+    /// Kills a node with SIGKILL, as a crash would.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub(super) fn kill(&mut self, id: NodeId) -> Result<ExitStatus, Failure> {
+        let gone = || Failure::local(format!("{id} is not running"));
+        let mut process = self.node(id).process.take().ok_or_else(gone)?;
+        let killed = process.kill().and_then(|()| process.wait());
+        killed.map_err(|error| Failure::local(format!("cannot kill {id}: {error}")))
+    }
+
+    /// Stops all nodes in order, as an operator would.
+    ///
+    /// # Errors
+    /// Which did not stop, or not well.
+    pub(super) async fn stop(&mut self) -> Result<(), Failure> {
+        // The end of its input tells a node to stop.
+        self.nodes.iter_mut().filter_map(|node| node.process.as_mut()).for_each(|process| drop(process.stdin.take()));
+        let begun = Instant::now();
+        for index in 0..self.nodes.len() {
+            let id = self.nodes[index].id;
+            while let Some(process) = &mut self.nodes[index].process {
+                match process.try_wait() {
+                    Ok(Some(status)) if status.success() => self.nodes[index].process = None,
+                    Ok(Some(status)) => {
+                        return Err(self.start_failure(id, &format!("{id} did not stop well ({status})")));
+                    }
+                    _ if STOP_TIME_MAX < begun.elapsed() => {
+                        return Err(self.start_failure(id, &format!("{id} did not stop after {STOP_TIME_MAX:?}")));
+                    }
+                    _ => tokio::time::sleep(POLL_INTERVAL).await,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Which nodes there are, running or not.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().map(|node| node.id)
+    }
+
+    /// Where each node listens.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// A node's process id.
+    pub(super) fn process_id(&self, id: NodeId) -> Option<u32> {
+        self.nodes.iter().find(|node| node.id == id)?.process.as_ref().map(Child::id)
+    }
+
+    /// The cluster's name.
+    pub(super) fn name(&self) -> ClusterName {
+        ClusterName::new(CLUSTER).expect("the name is valid")
+    }
+
+    /// A file of the cluster's directory.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut DemoNode {
+        self.nodes.iter_mut().find(|node| node.id == id).expect("the demo only speaks of its own nodes")
+    }
+
+    fn spawn(&self, id: NodeId) -> Result<Child, Failure> {
+        let log = self.log(id);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|error| Failure::file("write", &log, &error))?;
+        let mut command = Command::new(&self.executable);
+        command.arg("node").arg("--config").arg(self.file(&format!("{id}.toml"))).arg("--stop-with-stdin");
+        // Settings of the person's own environment are meant for another node.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
+            command.env_remove(name);
+        }
+        // A group of its own: Ctrl-C goes to the demo alone, which then stops the nodes itself.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        command.spawn().map_err(|error| Failure::file("start", &self.executable, &error))
+    }
+
+    fn log(&self, id: NodeId) -> PathBuf {
+        self.file(&format!("{id}.log"))
+    }
+
+    fn start_failure(&self, id: NodeId, what: &str) -> Failure {
+        let log = fs::read_to_string(self.log(id)).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        Failure::local(format!("{what}; the end of its log:\n  {}", shown.join("\n  ")))
+            .help("`quorate demo --dir DIRECTORY` keeps the logs")
+    }
+
+    fn write_files(&self) -> Result<(), Failure> {
+        let authority = Authority::create(self.name(), CERTIFICATE_DAYS)?;
+        self.write("ca.pem", authority.certificate_pem())?;
+        self.write("cluster.secret", &random_secret()?)?;
+        let nodes = self.nodes.iter().map(|node| Identity::Node(node.id));
+        for identity in nodes.chain([Identity::Client("client".to_owned())]) {
+            let issued = authority.issue(&identity, CERTIFICATE_DAYS)?;
+            let stem = identity.file_stem();
+            self.write(&format!("{stem}.pem"), &issued.certificate_pem)?;
+            self.write(&format!("{stem}.key"), &issued.key_pem)?;
+        }
+        for node in &self.nodes {
+            self.write(&format!("{}.toml", node.id), &self.node_toml(node.id))?;
+        }
+        self.write("client.toml", &self.client_toml())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.file(name);
+        fs::write(&path, text).map_err(|error| Failure::file("write", &path, &error))
+    }
+
+    fn node_toml(&self, id: NodeId) -> String {
+        let member = |node: &DemoNode| {
+            format!("[[cluster.members]]\nnode = {}\naddress = \"{}\"\n", node.id.number(), node.address)
+        };
+        let members: Vec<_> = self.nodes.iter().map(member).collect();
+        format!(
+            "[cluster]\nname = \"{CLUSTER}\"\n{}\n[node]\nid = {}\ndata = \"{id}\"\nshards = 1\n",
+            members.concat(),
+            id.number()
+        )
+    }
+
+    fn client_toml(&self) -> String {
+        format!(
+            "[client]\nseeds = {:?}\ncluster = \"{CLUSTER}\"\nca = \"ca.pem\"\ncertificate = \"client.pem\"\nkey = \"client.key\"\n",
+            self.addresses()
+        )
+    }
+}
+
+impl Drop for DemoCluster {
+    fn drop(&mut self) {
+        for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+            // Both fail only if the process is gone, which is what is wanted.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Addresses that were free a moment ago. All sockets are open at once, so that no address is given twice.
+fn free_addresses(count: u32) -> Result<Vec<String>, Failure> {
+    let cannot = |error| Failure::local(format!("cannot find a free UDP port on 127.0.0.1: {error}"));
+    let sockets: Result<Vec<_>, _> = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0")).collect();
+    let addresses: Result<Vec<_>, _> = sockets.map_err(cannot)?.iter().map(UdpSocket::local_addr).collect();
+    Ok(addresses.map_err(cannot)?.iter().map(ToString::to_string).collect())
+}
+
+/// Resolves when the process has printed its first line, which a node does when it serves. The rest is read and dropped, so
+/// that the process never waits for a reader.
+fn first_line_of(output: impl std::io::Read + Send + 'static) -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(output).lines();
+        if let Some(Ok(_)) = lines.next() {
+            // The demo may have given up waiting.
+            let _ = sender.send(());
+        }
+        lines.for_each(drop);
+    });
+    receiver
+}

@@ -1,0 +1,113 @@
+//! `quorate demo`: a guided tour of a real cluster on this machine and of what it survives.
+//!
+//! The nodes are processes of this same program; the tour is a client like any other. Whatever happens, also Ctrl-C, nothing is
+//! left running, and nothing is left on the disk unless that was asked for.
+
+mod cluster;
+mod records;
+mod tell;
+mod tour;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::cluster::DemoCluster;
+use self::tell::Teller;
+use self::tour::Tour;
+use super::exit::Failure;
+
+/// Shows a real cluster on this machine, and what it survives, in less than a minute
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Leave the cluster running after the tour, until Ctrl-C
+    #[arg(long)]
+    stay: bool,
+    /// How many records to load
+    #[arg(long, value_name = "NUMBER", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    records: u64,
+    /// Put everything into this new directory and keep it [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+}
+
+/// Where the demo's files are.
+enum Place {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Place {
+    fn make(asked: Option<PathBuf>) -> Result<Self, Failure> {
+        let Some(directory) = asked else {
+            let made = tempfile::Builder::new().prefix("quorate-demo-").tempdir();
+            let cannot = |error| Failure::local(format!("cannot make a temporary directory: {error}"));
+            return made.map(Self::Temporary).map_err(cannot);
+        };
+        fs::create_dir_all(&directory).map_err(|error| Failure::file("make the directory", &directory, &error))?;
+        let occupied = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+        match occupied {
+            true => Err(Failure::invalid(format!("{} is not empty", directory.display())).help("give a new directory")),
+            false => Ok(Self::Kept(directory)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(directory) => directory,
+        }
+    }
+}
+
+impl DemoArguments {
+    /// Runs the tour.
+    ///
+    /// # Errors
+    /// What failed, or was not as promised.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        // Declared first, so removed last: the processes in it must be gone by then.
+        let place = Place::make(self.dir)?;
+        let mut cluster = DemoCluster::prepare(place.path())?;
+        let mut teller = Teller::default();
+        let after = match place {
+            Place::Temporary(_) => "removed at the end",
+            Place::Kept(_) => "kept",
+        };
+        teller.open(&format!("Everything is in {}, which is {after}.", place.path().display()))?;
+        tokio::select! {
+            result = Tour::new(&mut cluster, &mut teller, self.records).run() => result?,
+            () = interrupted() => return Err(Failure::local("interrupted; the nodes were stopped")),
+        }
+        if self.stay {
+            tell_how_to_connect(&cluster, &teller)?;
+            interrupted().await;
+        }
+        cluster.stop().await?;
+        teller.verdict()
+    }
+}
+
+fn tell_how_to_connect(cluster: &DemoCluster, teller: &Teller) -> Result<(), Failure> {
+    teller.say("\nThe cluster stays until Ctrl-C. In another terminal:")?;
+    teller.command(&format!("export QUORATE_CONFIG={}", cluster.file("client.toml").display()))?;
+    teller.command("quorate status")?;
+    teller.command("quorate put greeting hello")?;
+    teller.command("quorate get greeting")
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        // Without signals the process ends at the first one as every process does, and the nodes with it.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,152 @@
+//! Loading the demo's records, and checking every one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use quorate_client::Bucket;
+use quorate_ring::{Key, Value};
+use tokio::task::JoinSet;
+
+use super::super::records::record;
+use super::super::tell::Teller;
+use super::PACKAGES;
+use crate::cli::exit::Failure;
+use crate::cli::human;
+use crate::cli::json_lines::Record;
+use crate::cli::load::Numbered;
+use crate::cli::load::write::{Mode, WriteOptions, Writer, Written};
+use crate::cli::progress::{Progress, Step};
+
+/// Records in one request.
+const BATCH: u64 = 256;
+/// Requests under way at the same time.
+const CONCURRENCY: usize = 8;
+/// How long one record may keep failing before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often progress is looked at.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What reading all records showed.
+pub(super) struct Check {
+    records: u64,
+    right: u64,
+    failed: u64,
+    first_error: Option<String>,
+    took: Duration,
+}
+
+impl Check {
+    /// Whether each record was read, with one value, the right one.
+    pub(super) fn all_right(&self) -> bool {
+        self.right == self.records
+    }
+
+    /// The figures.
+    pub(super) fn told(&self) -> String {
+        let rate = human::count(human::rate(self.records, self.took));
+        let wrong = self.records - self.right - self.failed;
+        let mut told = format!("{} of {} right, {rate} reads/s", human::count(self.right), human::count(self.records));
+        if 0 < wrong {
+            told += &format!(", {} with another value", human::count(wrong));
+        }
+        if let Some(error) = &self.first_error {
+            told += &format!(", {} failed ({error})", human::count(self.failed));
+        }
+        told
+    }
+}
+
+/// The first load, into an empty bucket.
+pub(super) async fn load_first(teller: &mut Teller, packages: &Bucket, records: u64) -> Result<(), Failure> {
+    teller.command(&format!("quorate load --bucket {PACKAGES} --mode new packages.jsonl"))?;
+    let written = Arc::new(Written::default());
+    let took = store(packages, records, 1, Mode::New, &written).await?;
+    let stored = written.records.load(Ordering::Relaxed);
+    let bytes = written.bytes.load(Ordering::Relaxed);
+    let rate = human::count(human::rate(stored, took));
+    let told =
+        format!("{} ({}) in {}, {rate} writes/s", human::count(stored), human::bytes(bytes), human::duration(took));
+    teller.promise("records are stored", stored == records, told)
+}
+
+/// Writes all records of an edition, trying again what may be tried again.
+pub(super) async fn store(
+    packages: &Bucket,
+    records: u64,
+    edition: u64,
+    mode: Mode,
+    written: &Arc<Written>,
+) -> Result<Duration, Failure> {
+    let options = WriteOptions { mode, w: Some(2), durability: None, patience: PATIENCE };
+    let writer = Writer::new(packages.clone(), options, written.clone());
+    let mut progress = Progress::start("loading");
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+    let mut batches = (0..records).step_by(BATCH as usize).map(|first| batch(first, records, edition));
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.len() < CONCURRENCY {
+            let Some(batch) = batches.next() else { break };
+            let writer = writer.clone();
+            under_way.spawn(async move { writer.write(batch).await });
+        }
+        tokio::select! {
+            joined = under_way.join_next() => match joined {
+                Some(joined) => joined.expect("a writer does not panic")?,
+                None => break,
+            },
+            _ = ticks.tick() => {
+                let done = written.records.load(Ordering::Relaxed);
+                progress.show(Step { records: done, done, whole: Some(records) });
+            }
+        }
+    }
+    progress.finish();
+    Ok(progress.elapsed())
+}
+
+/// Reads all records of an edition with this R, and checks each.
+pub(super) async fn verify(packages: &Bucket, records: u64, edition: u64, r: u8) -> Result<Check, Failure> {
+    let begun = Instant::now();
+    let mut progress = Progress::start("reading");
+    let mut check = Check { records, right: 0, failed: 0, first_error: None, took: Duration::ZERO };
+    for first in (0..records).step_by(BATCH as usize * CONCURRENCY) {
+        let wanted: Vec<_> =
+            (first..records.min(first + BATCH * CONCURRENCY as u64)).map(|number| pair(number, edition)).collect();
+        let keys = wanted.iter().map(|(key, _)| key.as_bytes());
+        for (result, (_, value)) in packages.get_many(keys).r(r).await.into_iter().zip(&wanted) {
+            match result {
+                Ok(found) if found.single() == Some(value.as_bytes()) => check.right += 1,
+                Ok(_) => {}
+                Err(error) => {
+                    check.failed += 1;
+                    check.first_error.get_or_insert(error.to_string());
+                }
+            }
+        }
+        let done = first + wanted.len() as u64;
+        progress.show(Step { records: done, done, whole: Some(records) });
+    }
+    progress.finish();
+    check.took = begun.elapsed();
+    Ok(check)
+}
+
+fn batch(first: u64, records: u64, edition: u64) -> Vec<Numbered> {
+    let numbered = |number| {
+        let (key, value) = pair(number, edition);
+        Numbered { line: number + 1, record: Record { key, values: vec![value] } }
+    };
+    (first..records.min(first + BATCH)).map(numbered).collect()
+}
+
+fn pair(number: u64, edition: u64) -> (Key, Value) {
+    let record = record(number, edition);
+    let key = Key::new(record.key).expect("the demo's keys are short");
+    (key, Value::new(record.value).expect("the demo's values are small"))
+}
+
+/// The key of a record, as text.
+pub(super) fn key_of(number: u64) -> String {
+    record(number, 1).key
+}

@@ -1,0 +1,87 @@
+//! Numbers as people read them: digits in threes, bytes in binary units, times in the unit that fits.
+
+use std::time::Duration;
+
+/// A count with its digits in groups of three: `20,000`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.char_indices() {
+        if index != 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Bytes in the largest unit that leaves at least one of it: `6.5 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let mut scaled = number as f64 / 1024.0;
+    let mut unit = 0;
+    while 1024.0 <= scaled && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+/// A duration in the unit that fits: `12 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{:.1} s", duration.as_secs_f64()),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// How many per second, rounded; 0 for no time at all.
+pub(crate) fn rate(number: u64, time: Duration) -> u64 {
+    let seconds = time.as_secs_f64();
+    if seconds == 0.0 { 0 } else { (number as f64 / seconds).round() as u64 }
+}
+
+/// Reads a time such as `500ms`, `5s`, `2m` or `5` (seconds); more than 0.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a time such as 500ms, 5s or 2m, not {text:?}");
+    let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" | "min" => number.checked_mul(60_000),
+        _ => None,
+    };
+    millis.filter(|millis| 0 < *millis).map(Duration::from_millis).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1023, 1024, 8 * 1024 * 1024].map(bytes), ["0 B", "1023 B", "1.0 KiB", "8.0 MiB"]);
+        let times = [12, 4200, 200_000, 7_500_000, 273_600_000].map(Duration::from_millis).map(duration);
+        assert_eq!(times, ["12 ms", "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
+    }
+
+    #[test]
+    fn times_have_a_unit_or_are_seconds() {
+        for (text, millis) in [("500ms", 500), ("5s", 5000), ("5", 5000), ("2m", 120_000)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for text in ["", "s", "0", "0s", "-1s", "5h", "1.5s", "99999999999999999999"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `quorate status`: how all nodes of the cluster are, each asked itself.
+
+use std::time::Duration;
+
+use clap::Args;
+use quorate_client::Error;
+use quorate_ring::NodeId;
+use quorate_ring::wire::{NodeStatus, StartKind};
+use serde::Serialize;
+
+use super::connect::ConnectArguments;
+use super::exit::{Failure, FailureKind, Format};
+use super::table::{Align, Table};
+use super::{human, output};
+
+/// Shows how all nodes are; exit code 3 if any cannot be reached
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArguments,
+}
+
+/// Digits of an incarnation in the table: enough to see that it changed.
+const INCARNATION_DIGITS: usize = 8;
+
+/// A node's answer, or why there is none.
+pub(crate) type Answer = (NodeId, Result<NodeStatus, Error>);
+
+#[derive(Serialize)]
+struct JsonStatus<'a> {
+    node: u32,
+    up: bool,
+    #[serde(flatten)]
+    status: Option<JsonFigures<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonFigures<'a> {
+    cluster: &'a str,
+    release: &'a str,
+    incarnation: String,
+    start: &'static str,
+    complete: bool,
+    uptime_millis: u64,
+    shards: u16,
+    partitions: u32,
+    gets: u64,
+    puts: u64,
+    deletes: u64,
+    errors: u64,
+    repairs: u64,
+    in_flight: u64,
+    keys_about: u64,
+    disk_bytes: u64,
+    memory_bytes: u64,
+    cpu_micros: u64,
+    peers: Vec<JsonPeer<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonPeer<'a> {
+    node: u32,
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+}
+
+impl StatusArguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If no node, or not every node, can be reached.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self.connect.connect().await?;
+        let answers: Vec<Answer> = client.statuses().await;
+        client.close().await;
+        match self.connect.format() {
+            Format::Json => answers.iter().try_for_each(|(node, answer)| output::print_json(&json(*node, answer)))?,
+            Format::Human => output::print(&describe(&answers, ""))?,
+        }
+        let missing: Vec<_> =
+            answers.iter().filter(|(_, answer)| answer.is_err()).map(|(node, _)| node.to_string()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{} of {} nodes cannot be reached: {}", missing.len(), answers.len(), missing.join(", "));
+        Err(Failure::new(FailureKind::Unavailable, message))
+    }
+}
+
+/// All answers as tables, and what is wrong as sentences.
+pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
+    let mut table = Table::new([
+        ("node", Align::Left),
+        ("up for", Align::Right),
+        ("started", Align::Left),
+        ("incarnation", Align::Right),
+        ("keys, about", Align::Right),
+        ("disk", Align::Right),
+        ("memory", Align::Right),
+        ("gets", Align::Right),
+        ("puts", Align::Right),
+        ("deletes", Align::Right),
+        ("errors", Align::Right),
+        ("repairs", Align::Right),
+        ("peers", Align::Right),
+    ]);
+    let mut problems = Vec::new();
+    for (node, answer) in answers {
+        match answer {
+            Ok(status) => {
+                table.row(cells(status));
+                let lost = status.peers.iter().filter(|peer| !peer.connected);
+                problems.extend(lost.map(|peer| {
+                    let problem = peer.problem.as_deref().unwrap_or("not connected");
+                    format!("{node} cannot reach {}: {problem}", peer.node)
+                }));
+            }
+            Err(error) => {
+                table.row([node.to_string(), "down".to_owned()]);
+                problems.push(format!("{node} is down: {error}"));
+            }
+        }
+    }
+    let problems: Vec<_> = problems.iter().map(|problem| format!("{indent}{problem}\n")).collect();
+    table.render(indent) + &problems.concat()
+}
+
+fn cells(status: &NodeStatus) -> Vec<String> {
+    let connected = status.peers.iter().filter(|peer| peer.connected).count();
+    vec![
+        status.node.to_string(),
+        human::duration(Duration::from_millis(status.uptime_millis)),
+        match status.complete {
+            true => start_text(status.start).to_owned(),
+            false => format!("{}, catching up", start_text(status.start)),
+        },
+        status.incarnation.to_string().chars().take(INCARNATION_DIGITS).collect(),
+        human::count(status.keys_about),
+        human::bytes(status.disk_bytes),
+        human::bytes(status.memory_bytes),
+        human::count(status.gets),
+        human::count(status.puts),
+        human::count(status.deletes),
+        human::count(status.errors),
+        human::count(status.repairs),
+        format!("{connected}/{}", status.peers.len()),
+    ]
+}
+
+/// How a process began, in a few words.
+pub(crate) fn start_text(start: StartKind) -> &'static str {
+    match start {
+        StartKind::First => "empty",
+        StartKind::Clean => "after a clean stop",
+        StartKind::ProcessCrash => "after a crash",
+        StartKind::PossibleLoss => "after a possible loss",
+    }
+}
+
+fn json(node: NodeId, answer: &Result<NodeStatus, Error>) -> JsonStatus<'_> {
+    JsonStatus {
+        node: node.number(),
+        up: answer.is_ok(),
+        status: answer.as_ref().ok().map(figures),
+        problem: answer.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn figures(status: &NodeStatus) -> JsonFigures<'_> {
+    JsonFigures {
+        cluster: status.cluster.as_str(),
+        release: &status.release,
+        incarnation: status.incarnation.to_string(),
+        start: match status.start {
+            StartKind::First => "first",
+            StartKind::Clean => "clean",
+            StartKind::ProcessCrash => "process_crash",
+            StartKind::PossibleLoss => "possible_loss",
+        },
+        complete: status.complete,
+        uptime_millis: status.uptime_millis,
+        shards: status.shards,
+        partitions: status.partitions,
+        gets: status.gets,
+        puts: status.puts,
+        deletes: status.deletes,
+        errors: status.errors,
+        repairs: status.repairs,
+        in_flight: status.in_flight,
+        keys_about: status.keys_about,
+        disk_bytes: status.disk_bytes,
+        memory_bytes: status.memory_bytes,
+        cpu_micros: status.cpu_micros,
+        peers: status
+            .peers
+            .iter()
+            .map(|peer| JsonPeer {
+                node: peer.node.number(),
+                connected: peer.connected,
+                problem: peer.problem.as_deref(),
+            })
+            .collect(),
+    }
+}
