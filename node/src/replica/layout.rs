@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 /// The format that this build writes.
 const FORMAT: u8 = 1;
 const POSITION_BYTES: usize = 8;
+/// About what a value's dot, lengths and the vector take when encoded.
+const VALUE_OVERHEAD_BYTES: usize = 96;
 const CLOCK_PREFIX: u8 = b'c';
 const PEER_PREFIX: u8 = b'p';
 
@@ -116,9 +118,21 @@ pub fn peer_node(place: &[u8]) -> Option<NodeId> {
     }
 }
 
+/// Encodes a container.
+pub fn encode_container(container: &Container<Value>) -> Bytes {
+    let values: usize = container.values().map(|(_, value)| value.as_bytes().len() + VALUE_OVERHEAD_BYTES).sum();
+    encode_sized(container, values + VALUE_OVERHEAD_BYTES)
+}
+
 /// Encodes what is stored.
 pub fn encode<T: Serialize>(stored: &T) -> Bytes {
-    let mut bytes = vec![FORMAT];
+    encode_sized(stored, VALUE_OVERHEAD_BYTES)
+}
+
+/// `bytes_about` spares the buffer from growing step by step.
+fn encode_sized<T: Serialize>(stored: &T, bytes_about: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(bytes_about);
+    bytes.push(FORMAT);
     rmp_serde::encode::write(&mut bytes, stored).expect("writing our own types to memory does not fail");
     bytes.into()
 }

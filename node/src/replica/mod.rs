@@ -501,7 +501,7 @@ impl Replica {
         if stripped.is_empty() {
             batch.delete(Column::Objects, layout::object(key));
         } else {
-            batch.put(Column::Objects, layout::object(key), layout::encode(&stripped));
+            batch.put(Column::Objects, layout::object(key), layout::encode_container(&stripped));
         }
         for dot in dots {
             batch.put(Column::DotLog, layout::dot_log(partition, *dot), key.encoded().clone());
