@@ -31,7 +31,7 @@ pub struct RocksOptions {
     /// spare. Filters and indexes are held outside of it, at about one and a half bytes per key.
     pub cache_bytes: usize,
     /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
-    /// 16 MiB. More makes fewer and larger files.
+    /// 32 MiB. More makes fewer and larger files.
     pub memtable_bytes: usize,
     /// How long a buffered write may wait to be synced in the background, and so what a power loss may take. Default 100 ms.
     pub sync_interval: Duration,
@@ -45,7 +45,7 @@ impl Default for RocksOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 32 * MIB,
-            memtable_bytes: 16 * MIB,
+            memtable_bytes: 32 * MIB,
             sync_interval: Duration::from_millis(100),
             reader_threads: 2,
             open_files_max: 512,
@@ -105,6 +105,10 @@ impl RocksOptions {
 fn of_objects(cache: &Cache, memtable_bytes: usize) -> Options {
     let mut options = of_family(cache, memtable_bytes);
     options.set_max_write_buffer_number(3);
+    // Objects come in the order of hashes, so each compaction of the newest files rewrites all of the level below. Few large
+    // compactions write half as much as many small ones; reads pay with up to eight filters to ask.
+    options.set_level_zero_file_num_compaction_trigger(8);
+    options.set_max_bytes_for_level_base(512 * MIB as u64);
     // The first two levels are rewritten soon; compressing them would cost more than it saves.
     let mut levels = [DBCompressionType::Lz4; 7];
     levels[..2].fill(DBCompressionType::None);
