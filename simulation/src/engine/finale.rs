@@ -1,5 +1,5 @@
 //! How a run ends: O14, O1 and O6. When all faults are over, every key is read from all its replicas: each read must succeed and show
-//! every acknowledged write; then, repaired by these reads, all replicas must hold the same.
+//! every acknowledged write; then, repaired by these reads, all replicas must hold the same, and a write to all of them must be acknowledged.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use quorate_node::storage::Column;
 use quorate_ring::Position;
 use quorate_ring::version::Dot;
 
+use super::workload::Asked;
 use super::{Simulation, index_of};
 use crate::client::Then;
+use crate::oracle::truth::Fate;
 use crate::oracle::{Oracle, Violation};
 
 /// Every request of the load is over by then, and every connection is there again.
@@ -32,7 +34,22 @@ impl Simulation {
             }
         }
         self.run_until(self.now + SETTLE)?;
-        self.check_convergence()
+        self.check_convergence()?;
+        self.check_writable()
+    }
+
+    /// A write to all replicas of a key is acknowledged.
+    fn check_writable(&mut self) -> Result<(), Violation> {
+        let seen = self.clients[0].memory.get(&0).cloned();
+        let asked = Asked { r: None, w: Some(self.plan.quorum.n()), durability: None };
+        self.begin_write(0, 0, seen, asked)?;
+        while self.clients[0].doing.is_some() {
+            self.step()?;
+        }
+        match self.truth.writes.last() {
+            Some(write) if write.fate == Fate::Acknowledged => Ok(()),
+            last => Err(Violation::new(Oracle::Availability, format_args!("a write to all replicas: {last:?}"))),
+        }
     }
 
     fn check_convergence(&self) -> Result<(), Violation> {

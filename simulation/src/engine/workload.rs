@@ -17,9 +17,9 @@ use crate::oracle::truth::{Kind, WriteId};
 /// R, W and durability as a request asks for them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    r: Option<u8>,
-    w: Option<u8>,
-    durability: Option<Durability>,
+    pub(super) r: Option<u8>,
+    pub(super) w: Option<u8>,
+    pub(super) durability: Option<Durability>,
 }
 
 impl Simulation {
