@@ -216,13 +216,13 @@ fn load(draw: &mut Stream) -> Load {
         delete: weight("deletes"),
         get_many: weight("get many") / 2,
         put_many: weight("put many") / 2,
-        scan: weight("scans") / 2,
+        scan: draw.pick("scans", &[0, 0, 2, 8]),
     };
     let longest = draw.pick("longest timeout", &[60, 300, 300, 1_000]);
     Load {
         clients: draw.pick("clients", &[2, 3, 4, 6]),
         operations: draw.pick("operations", &[20, 30]),
-        keys: draw.pick("keys", &[1, 2, 4, 12]),
+        keys: draw.pick("keys", &[1, 2, 4, 12, 60]),
         think: delay(draw, &[100, 2_000, 10_000]),
         timeout_millis: (longest / 3, longest),
         mix,
