@@ -59,7 +59,7 @@ impl<Q, A> Read<Q, A> {
     }
 
     /// Chooses whom to ask now so that enough answers can come, this node first, and notes that they are asked. Primaries that
-    /// cannot be reached are noted as such.
+    /// cannot be reached are noted as such; if the others cannot be enough, nobody is asked.
     pub fn ask(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
         self.ask_some(self.tally.shortfall(), own, reachable)
     }
@@ -70,20 +70,20 @@ impl<Q, A> Read<Q, A> {
         self.ask_some(more, own, reachable)
     }
 
-    fn ask_some(&mut self, mut wanted: usize, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+    fn ask_some(&mut self, wanted: usize, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
         let mut order: Vec<NodeId> = self.tally.not_asked().collect();
         order.sort_by_key(|node| *node != own);
-        let mut asked = Vec::new();
-        for node in order {
-            if node != own && !reachable(node) {
-                self.tally.record(node, ReplicaAnswer::Unreachable);
-            } else if 0 < wanted {
-                wanted -= 1;
-                self.tally.ask(node);
-                asked.push(node);
-            }
+        for node in order.extract_if(.., |node| *node != own && !reachable(*node)) {
+            self.tally.record(node, ReplicaAnswer::Unreachable);
         }
-        asked
+        if self.tally.verdict() == Verdict::Lost {
+            return Vec::new();
+        }
+        order.truncate(wanted);
+        for node in &order {
+            self.tally.ask(*node);
+        }
+        order
     }
 
     /// Takes a replica's answer; `complete` says whether it counts.

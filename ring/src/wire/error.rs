@@ -31,7 +31,7 @@ pub enum ReplicaAnswer {
     /// There is no connection to it.
     #[serde(rename = "u")]
     Unreachable,
-    /// It was asked and did not answer in time.
+    /// It was asked and had not answered when the request ended.
     #[serde(rename = "s")]
     Silent,
     /// It was not asked.
@@ -48,7 +48,7 @@ impl fmt::Display for ReplicaAnswer {
             Self::StorageFailed => "has a failed storage",
             Self::NotResponsible => "does not hold the partition",
             Self::Unreachable => "is unreachable",
-            Self::Silent => "did not answer in time",
+            Self::Silent => "had not answered",
             Self::NotAsked => "was not asked",
         })
     }
