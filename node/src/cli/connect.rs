@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_client::transport::Credentials;
-use quorate_client::{Client, Error, Outcome};
+use quorate_client::{Client, Error, Outcome, Tried};
 use quorate_node::runtime::config::Source;
 use quorate_ring::wire::RequestError;
 use quorate_ring::{BucketName, ClusterName};
@@ -142,8 +142,11 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Error::Unreachable { .. } => Failure::new(FailureKind::Unavailable, error).help(
             "check the addresses, that the nodes run, and that cluster, ca and certificate are those of this cluster",
         ),
-        Error::Timeout { .. } => Failure::new(FailureKind::Unavailable, error)
-            .help("`quorate status` shows how the nodes are; try again, or give more time with --timeout"),
+        Error::Timeout { after, tried } => {
+            let waited = format!("no answer within {} ms", after.as_millis());
+            Failure::new(FailureKind::Unavailable, listed(&waited, tried))
+                .help("`quorate status` shows how the nodes are; try again, or give more time with --timeout")
+        }
         Error::Node { error: answer, .. } => node_failure(error, answer),
         Error::InvalidRing(_) | Error::Unexpected { .. } | Error::Closed => {
             Failure::new(FailureKind::Unavailable, error)
@@ -152,6 +155,17 @@ pub(crate) fn failure(error: &Error) -> Failure {
         Error::InvalidContext(_) => Failure::invalid(error).help(CONTEXT_HELP),
         _ => Failure::invalid(error),
     }
+}
+
+/// What everybody who was tried said, a line each.
+fn listed(what: &str, tried: &[Tried]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in tried.iter().map(|tried| format!("\n  {tried}")) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if lines.is_empty() { what.to_owned() } else { format!("{what}:{}", lines.concat()) }
 }
 
 const CONTEXT_HELP: &str = "pass a context exactly as `quorate get` of the same bucket and key printed it";

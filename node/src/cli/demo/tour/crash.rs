@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate_client::{Bucket, Client};
+use quorate_client::{Bucket, Client, Error, Said};
+use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::StartKind;
+use quorate_ring::wire::{ReplicaAnswer, RequestError, StartKind};
 
 use super::super::tell::INDENT;
 use super::{PACKAGES, Tour, records};
@@ -71,9 +72,8 @@ impl Tour<'_> {
         match packages.get(key).r(3).await {
             Ok(_) => self.teller.promise("an error names the missing node", false, "the read succeeded"),
             Err(error) => {
-                let error = error.to_string();
-                self.teller.say(&format!("error: {error}"))?;
-                let named = error.contains(&format!("{victim} "));
+                self.teller.say(&format!("error: {}", failure(&error).message))?;
+                let named = blames(&error, victim);
                 let seen = if named { format!("it names {victim}") } else { format!("it does not name {victim}") };
                 self.teller.promise("an error names the missing node", named, seen)
             }
@@ -109,5 +109,22 @@ impl Tour<'_> {
             client.statuses().await.iter().flat_map(|(_, answer)| answer).map(|status| status.repairs).sum();
         let told = format!("{}; {} stale copies mended", check.told(), human::count(repairs));
         self.teller.promise("all three nodes agree on every record", check.all_right(), told)
+    }
+}
+
+/// Whether an error says that this node is the one that was missing.
+fn blames(error: &Error, missing: NodeId) -> bool {
+    let said_by_node = |error: &RequestError| match error {
+        RequestError::ReadQuorum { answers, .. } => {
+            answers.iter().any(|(node, answer)| *node == missing && *answer != ReplicaAnswer::Done)
+        }
+        _ => false,
+    };
+    match error {
+        Error::Node { error, .. } => said_by_node(error),
+        Error::Timeout { tried, .. } => {
+            tried.iter().any(|tried| matches!(&tried.said, Said::Refused(error) if said_by_node(error)))
+        }
+        _ => false,
     }
 }
