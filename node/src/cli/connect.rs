@@ -139,7 +139,11 @@ pub(crate) fn failure(error: &Error) -> Failure {
             .help("read the key: if the write is not there, write again with the context of that read");
     }
     match error {
-        Error::Unreachable { .. } => Failure::new(FailureKind::Unavailable, error).help(
+        Error::Unreachable { tried } => Failure::new(
+            FailureKind::Unavailable,
+            listed("no node could be reached", tried),
+        )
+        .help(
             "check the addresses, that the nodes run, and that cluster, ca and certificate are those of this cluster",
         ),
         Error::Timeout { after, tried } => {

@@ -2,7 +2,8 @@
 //!
 //! A write that surely did nothing is sent again as it was. One whose outcome is unknown is not: doing it twice could bring back
 //! what somebody else has replaced in between. Instead the key is read anew and written with that read's context, which replaces
-//! the first write if it is there after all. That needs a mode that may replace; in [`Mode::Add`] an unknown outcome ends the load.
+//! the first write if it is there after all; should it turn up only later, on a node that was away, both values are kept and are
+//! the same. That needs a mode that may replace; in [`Mode::Add`] an unknown outcome ends the load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

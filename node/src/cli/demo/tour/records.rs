@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use quorate_client::Bucket;
+use quorate_client::{Bucket, ContextToken, Error, Found, Write};
 use quorate_ring::{Key, Value};
 use tokio::task::JoinSet;
 
 use super::super::records::record;
 use super::super::tell::Teller;
 use super::PACKAGES;
+use crate::cli::connect::failure;
 use crate::cli::exit::Failure;
 use crate::cli::human;
 use crate::cli::json_lines::Record;
@@ -32,14 +33,37 @@ pub(super) struct Check {
     records: u64,
     right: u64,
     failed: u64,
+    /// Records with the right value more than once, and the context to write it once.
+    doubled: Vec<(u64, ContextToken)>,
     first_error: Option<String>,
     took: Duration,
 }
 
 impl Check {
-    /// Whether each record was read, with one value, the right one.
+    /// Whether each record was read, with no value but the right one.
     pub(super) fn all_right(&self) -> bool {
         self.right == self.records
+    }
+
+    /// Records that have the right value more than once.
+    pub(super) fn doubled(&self) -> &[(u64, ContextToken)] {
+        &self.doubled
+    }
+
+    fn add(&mut self, number: u64, result: Result<Found, Error>, wanted: &Value) {
+        match result {
+            Ok(found) if found.is_empty() || found.values().iter().any(|value| value != wanted.as_bytes()) => {}
+            Ok(found) => {
+                self.right += 1;
+                if 1 < found.values().len() {
+                    self.doubled.push((number, found.context()));
+                }
+            }
+            Err(error) => {
+                self.failed += 1;
+                self.first_error.get_or_insert(error.to_string());
+            }
+        }
     }
 
     /// The figures.
@@ -47,6 +71,9 @@ impl Check {
         let rate = human::count(human::rate(self.records, self.took));
         let wrong = self.records - self.right - self.failed;
         let mut told = format!("{} of {} right, {rate} reads/s", human::count(self.right), human::count(self.records));
+        if !self.doubled.is_empty() {
+            told += &format!(", {} of them twice", human::count(self.doubled.len() as u64));
+        }
         if 0 < wrong {
             told += &format!(", {} with another value", human::count(wrong));
         }
@@ -109,20 +136,15 @@ pub(super) async fn store(
 pub(super) async fn verify(packages: &Bucket, records: u64, edition: u64, r: u8) -> Result<Check, Failure> {
     let begun = Instant::now();
     let mut progress = Progress::start("reading");
-    let mut check = Check { records, right: 0, failed: 0, first_error: None, took: Duration::ZERO };
+    let mut check =
+        Check { records, right: 0, failed: 0, doubled: Vec::new(), first_error: None, took: Duration::ZERO };
     for first in (0..records).step_by(BATCH as usize * CONCURRENCY) {
         let wanted: Vec<_> =
             (first..records.min(first + BATCH * CONCURRENCY as u64)).map(|number| pair(number, edition)).collect();
         let keys = wanted.iter().map(|(key, _)| key.as_bytes());
-        for (result, (_, value)) in packages.get_many(keys).r(r).await.into_iter().zip(&wanted) {
-            match result {
-                Ok(found) if found.single() == Some(value.as_bytes()) => check.right += 1,
-                Ok(_) => {}
-                Err(error) => {
-                    check.failed += 1;
-                    check.first_error.get_or_insert(error.to_string());
-                }
-            }
+        let results = packages.get_many(keys).r(r).await;
+        for ((number, result), (_, value)) in (first..).zip(results).zip(&wanted) {
+            check.add(number, result, value);
         }
         let done = first + wanted.len() as u64;
         progress.show(Step { records: done, done, whole: Some(records) });
@@ -130,6 +152,16 @@ pub(super) async fn verify(packages: &Bucket, records: u64, edition: u64, r: u8)
     progress.finish();
     check.took = begun.elapsed();
     Ok(check)
+}
+
+/// Writes records that have the right value twice once, in place of both.
+pub(super) async fn merge(packages: &Bucket, doubled: &[(u64, ContextToken)], edition: u64) -> Result<(), Failure> {
+    let write = |(number, context): &(u64, ContextToken)| {
+        let record = record(*number, edition);
+        Write::new(record.key, record.value).context(context.clone())
+    };
+    let results = packages.put_many(doubled.iter().map(write)).await;
+    results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|error| failure(&error)))
 }
 
 fn batch(first: u64, records: u64, edition: u64) -> Vec<Numbered> {
