@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use quorate_node::Time;
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::Position;
@@ -22,8 +23,7 @@ impl Simulation {
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         self.clients.iter_mut().for_each(|client| client.left = 0);
         self.heal();
-        let paused = self.nodes.iter().filter_map(|node| node.process.as_ref()).map(|process| process.paused_until);
-        let calm = paused.max().unwrap_or(self.now).max(self.now) + SETTLE;
+        let calm = self.backlog().max(self.now) + SETTLE;
         self.run_until(calm)?;
         assert!(self.clients.iter().all(|client| client.doing.is_none()), "requests are over by their deadlines");
         let n = self.plan.quorum.n();
@@ -50,6 +50,13 @@ impl Simulation {
             Some(write) if write.fate == Fate::Acknowledged => Ok(()),
             last => Err(Violation::new(Oracle::Availability, format_args!("a write to all replicas: {last:?}"))),
         }
+    }
+
+    /// When every pause is over, and every disk has done what waits for it: a disk that was slow may be long behind.
+    fn backlog(&self) -> Time {
+        let paused = self.nodes.iter().filter_map(|node| node.process.as_ref()).map(|process| process.paused_until);
+        let busy = self.nodes.iter().flat_map(|node| &node.disks).map(|disk| disk.busy_until);
+        paused.chain(busy).max().unwrap_or_default()
     }
 
     fn check_convergence(&self) -> Result<(), Violation> {
