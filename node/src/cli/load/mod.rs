@@ -161,7 +161,7 @@ impl LoadArguments {
             text += &format!("{} attempts were made again, {settled} after an unknown outcome\n", retried + settled);
         }
         if 0 < skipped {
-            text += &format!("skipped {} bad lines\n", human::count(skipped));
+            text += &format!("bad lines skipped: {}\n", human::count(skipped));
         }
         output::print(&text)
     }
