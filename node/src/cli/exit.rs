@@ -12,10 +12,10 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also: output cut short because its reader went away, as with `quorate dump | head`)
   1  nothing is stored under the key (get)
-  2  wrong usage or invalid input; nothing changed
+  2  wrong usage or invalid input; nothing changed (load: lines before a bad one may be stored)
   3  the cluster cannot be reached, or too few replicas answered in time
   4  the outcome of a write is unknown: it may or may not be stored
-  5  failure on this machine: files, certificates, sockets, storage";
+  5  failure on this machine: files, certificates, sockets, storage; a demo that was cut short or broke a promise";
 
 /// What kind of failure it was. Each has its exit code, and its name in `--json` output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
