@@ -17,7 +17,7 @@
 //!
 //! An empty store proves nothing: it may be that of a new cluster, or have been emptied. The peers know: each tells the others which
 //! incarnations of them it has met ([`quorate_ring::wire::PeerMessage::Known`]), and a node that is told of one that its store does
-//! not remember knows that its store is not what it was.
+//! not remember knows that its store is not what it was. Until all that share a partition with it have spoken, reads do not count on it.
 //!
 //! What neither can see is a whole disk set back below the file system (a snapshot of a virtual machine); the operator of such a node
 //! starts it with `--new-incarnation`.
@@ -53,9 +53,30 @@ pub struct Identity {
     /// The incarnations before it, oldest first; at most [`ANCESTORS_MAX`].
     pub ancestors: Vec<Incarnation>,
     /// Whether it has all that was ever acknowledged from it.
-    pub complete: bool,
+    pub standing: Standing,
     /// The marker that was made last.
     pub marker: Marker,
+}
+
+/// Whether a store has all that was ever acknowledged from it. Reads count on a [`Standing::Proven`] one only.
+///
+/// ```text
+/// (empty) ─▶ Unproven ──every peer that shares a partition has spoken, none knows a foreign incarnation──▶ Proven
+///               │                                                                                            │
+///               └──────────a peer knows a foreign incarnation, or a start that may follow a loss──────────────▼
+///                                                                                                           Lost
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It has.
+    #[serde(rename = "p")]
+    Proven,
+    /// It was empty at its first start: that of a new cluster, or emptied. The peers will tell.
+    #[serde(rename = "u")]
+    Unproven,
+    /// It may have lost something.
+    #[serde(rename = "l")]
+    Lost,
 }
 
 /// A file beside the store that proves that the store was neither moved nor set back.
@@ -116,7 +137,7 @@ pub struct Verdict {
     /// The incarnations before it that the store remembers, oldest first.
     pub ancestors: Vec<Incarnation>,
     /// Whether the store has all that was ever acknowledged from it.
-    pub complete: bool,
+    pub standing: Standing,
 }
 
 /// Why a store is not this node's to use.
@@ -189,26 +210,27 @@ pub fn check(stored: &[u8], expected: &Expected) -> Result<Identity, NotOurs> {
 /// operator knows that the store was set back.
 pub fn judge(stored: Option<&Identity>, evidence: &Evidence, fresh: Incarnation, forced: Forced) -> Verdict {
     let Some(identity) = stored else {
-        return Verdict { kind: StartKind::First, incarnation: fresh, ancestors: Vec::new(), complete: true };
+        let (kind, standing) = (StartKind::First, Standing::Unproven);
+        return Verdict { kind, incarnation: fresh, ancestors: Vec::new(), standing };
     };
-    let (kind, complete) = compare(identity, evidence, forced);
+    let (kind, standing) = compare(identity, evidence, forced);
     let mut ancestors = identity.ancestors.clone();
     if kind == StartKind::Clean {
-        return Verdict { kind, incarnation: identity.incarnation, ancestors, complete };
+        return Verdict { kind, incarnation: identity.incarnation, ancestors, standing };
     }
     ancestors.push(identity.incarnation);
     ancestors.drain(..ancestors.len().saturating_sub(ANCESTORS_MAX));
-    Verdict { kind, incarnation: fresh, ancestors, complete }
+    Verdict { kind, incarnation: fresh, ancestors, standing }
 }
 
-fn compare(identity: &Identity, evidence: &Evidence, forced: Forced) -> (StartKind, bool) {
+fn compare(identity: &Identity, evidence: &Evidence, forced: Forced) -> (StartKind, Standing) {
     let marker = &identity.marker;
     let same_marker = evidence.nonce == Some(marker.nonce) && evidence.place == marker.place;
     match marker.made_by {
-        _ if !same_marker || forced == Forced::NewIncarnation => (StartKind::PossibleLoss, false),
-        MadeBy::CleanStop => (StartKind::Clean, identity.complete),
-        MadeBy::Start if evidence.boot == marker.boot => (StartKind::ProcessCrash, identity.complete),
-        MadeBy::Start => (StartKind::PossibleLoss, false),
+        _ if !same_marker || forced == Forced::NewIncarnation => (StartKind::PossibleLoss, Standing::Lost),
+        MadeBy::CleanStop => (StartKind::Clean, identity.standing),
+        MadeBy::Start if evidence.boot == marker.boot => (StartKind::ProcessCrash, identity.standing),
+        MadeBy::Start => (StartKind::PossibleLoss, Standing::Lost),
     }
 }
 
@@ -239,7 +261,7 @@ mod tests {
             ring: 3,
             incarnation: Incarnation::new(7),
             ancestors: vec![Incarnation::new(3)],
-            complete: true,
+            standing: Standing::Proven,
             marker: Marker { made_by, nonce: 5, place: "inode 3".to_owned(), boot: "b1".to_owned() },
         }
     }
@@ -248,30 +270,30 @@ mod tests {
         Evidence { nonce: Some(5), place: "inode 3".to_owned(), boot: "b1".to_owned() }
     }
 
-    fn kind(stored: Option<&Identity>, evidence: &Evidence) -> (StartKind, u64, bool) {
+    fn kind(stored: Option<&Identity>, evidence: &Evidence) -> (StartKind, u64, Standing) {
         let verdict = judge(stored, evidence, Incarnation::new(9), Forced::No);
-        (verdict.kind, verdict.incarnation.number(), verdict.complete)
+        (verdict.kind, verdict.incarnation.number(), verdict.standing)
     }
 
     #[test]
     fn only_a_provably_clean_stop_lets_the_actor_go_on() {
-        assert_eq!(kind(None, &evidence()), (StartKind::First, 9, true));
+        assert_eq!(kind(None, &evidence()), (StartKind::First, 9, Standing::Unproven));
         let (clean, crashed) = (identity(MadeBy::CleanStop), identity(MadeBy::Start));
-        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, true));
-        assert_eq!(kind(Some(&crashed), &evidence()), (StartKind::ProcessCrash, 9, true));
+        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, Standing::Proven));
+        assert_eq!(kind(Some(&crashed), &evidence()), (StartKind::ProcessCrash, 9, Standing::Proven));
         let rebooted = Evidence { boot: "b2".to_owned(), ..evidence() };
-        assert_eq!(kind(Some(&clean), &rebooted), (StartKind::Clean, 7, true));
-        assert_eq!(kind(Some(&crashed), &rebooted), (StartKind::PossibleLoss, 9, false));
+        assert_eq!(kind(Some(&clean), &rebooted), (StartKind::Clean, 7, Standing::Proven));
+        assert_eq!(kind(Some(&crashed), &rebooted), (StartKind::PossibleLoss, 9, Standing::Lost));
         for other in [
             Evidence { nonce: None, ..evidence() },
             Evidence { nonce: Some(6), ..evidence() },
             Evidence { place: "inode 4".to_owned(), ..evidence() },
         ] {
-            assert_eq!(kind(Some(&clean), &other), (StartKind::PossibleLoss, 9, false));
-            assert_eq!(kind(Some(&crashed), &other), (StartKind::PossibleLoss, 9, false));
+            assert_eq!(kind(Some(&clean), &other), (StartKind::PossibleLoss, 9, Standing::Lost));
+            assert_eq!(kind(Some(&crashed), &other), (StartKind::PossibleLoss, 9, Standing::Lost));
         }
         let forced = judge(Some(&clean), &evidence(), Incarnation::new(9), Forced::NewIncarnation);
-        assert_eq!((forced.kind, forced.complete), (StartKind::PossibleLoss, false));
+        assert_eq!((forced.kind, forced.standing), (StartKind::PossibleLoss, Standing::Lost));
     }
 
     #[test]
@@ -287,8 +309,8 @@ mod tests {
     #[test]
     fn a_loss_is_not_forgotten_by_a_later_clean_stop() {
         let mut clean = identity(MadeBy::CleanStop);
-        clean.complete = false;
-        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, false));
+        clean.standing = Standing::Lost;
+        assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, Standing::Lost));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_node::replica::Recovered;
 use quorate_node::shard::split::Slices;
-use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker};
+use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker, Standing};
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
 use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Storage};
 use quorate_node::{Shard, ShardConfig, Time};
@@ -51,7 +51,7 @@ pub(crate) struct Process {
 struct Begun {
     incarnation: Incarnation,
     ancestors: Vec<Incarnation>,
-    complete: bool,
+    standing: Standing,
 }
 
 /// A machine.
@@ -107,7 +107,7 @@ impl Node {
         let fresh = Incarnation::new(stream.number("incarnation"));
         let verdict = start::judge(identity.as_ref(), &evidence, fresh, Forced::No);
         let begun =
-            Begun { incarnation: verdict.incarnation, ancestors: verdict.ancestors, complete: verdict.complete };
+            Begun { incarnation: verdict.incarnation, ancestors: verdict.ancestors, standing: verdict.standing };
         let nonce = stream.number("marker");
         self.mark(ring, &begun, MadeBy::Start, nonce);
         let actor = Actor::new(self.id, verdict.incarnation);
@@ -119,7 +119,7 @@ impl Node {
                 durability: plan.durability,
                 context_key: ContextKey::new([7; 32]),
                 shard: u8::try_from(index).expect("at most 256 shards"),
-                complete: verdict.complete,
+                standing: verdict.standing,
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,
             };
@@ -147,7 +147,7 @@ impl Node {
             ring: ring.fingerprint(),
             incarnation: begun.incarnation,
             ancestors: begun.ancestors.clone(),
-            complete: begun.complete,
+            standing: begun.standing,
             marker: Marker { made_by, nonce, place: "here".to_owned(), boot: self.boot.to_string() },
         };
         self.write_identity(&identity);
@@ -156,10 +156,10 @@ impl Node {
         while store.poll_completion().is_some() {}
     }
 
-    /// A peer has found that the store lost something: this is remembered across restarts, once it is synced.
-    pub(crate) fn note_loss(&mut self, ring: &Ring) {
+    /// The peers have told whether the store is what it was: this is remembered across restarts, once it is synced.
+    pub(crate) fn note_standing(&mut self, ring: &Ring, standing: Standing) {
         if let Some(identity) = self.identity(ring) {
-            self.write_identity(&Identity { complete: false, ..identity });
+            self.write_identity(&Identity { standing, ..identity });
         }
     }
 
@@ -192,7 +192,7 @@ impl Node {
     /// The process is stopped in order: everything submitted is stored and synced, and the marker says so, unless a store fails even
     /// now.
     pub(crate) fn stop(&mut self, ring: &Ring) -> Option<Process> {
-        let Identity { incarnation, ancestors, complete, .. } = self.identity(ring)?;
+        let Identity { incarnation, ancestors, standing, .. } = self.identity(ring)?;
         for shard in 0..self.disks.len() {
             while !self.disks[shard].queue.is_empty() {
                 self.do_turn(shard);
@@ -205,7 +205,7 @@ impl Node {
             return Some(process);
         }
         let nonce = process.stream.number("marker");
-        self.mark(ring, &Begun { incarnation, ancestors, complete }, MadeBy::CleanStop, nonce);
+        self.mark(ring, &Begun { incarnation, ancestors, standing }, MadeBy::CleanStop, nonce);
         Some(process)
     }
 

@@ -137,9 +137,6 @@ pub enum FaultKind {
     /// All machines die at once, as far as the plan lets them lose power.
     Blackout,
     /// A machine gets empty disks: the node is the same, and remembers nothing.
-    ///
-    /// Not drawn by [`Plan::swarm`]. Until a node with empty disks has heard from every peer it takes itself for a new one, and a
-    /// read that counts on it can miss an acknowledged write (O7).
     ReplacedDisk,
     /// A write fails: the store stops until the process starts again.
     WriteFailure,
@@ -165,12 +162,13 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Those that [`Plan::swarm`] draws from.
-    pub const DRAWN: [Self; 15] = [
+    pub const DRAWN: [Self; 16] = [
         Self::ProcessCrash,
         Self::CrashInTurn,
         Self::CleanRestart,
         Self::PowerLoss,
         Self::Blackout,
+        Self::ReplacedDisk,
         Self::WriteFailure,
         Self::SyncFailure,
         Self::ReadFailure,

@@ -347,9 +347,9 @@ impl Replica {
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Peer);
     }
 
-    /// From now on reads do not count on this replica. `false` if they did not before.
-    pub fn mark_incomplete(&mut self) -> bool {
-        std::mem::replace(&mut self.complete, false)
+    /// From now on reads count on this replica, or do not.
+    pub fn count_for_reads(&mut self, complete: bool) {
+        self.complete = complete;
     }
 
     fn submit(&mut self, operation: Operation, submitted: Submitted) {

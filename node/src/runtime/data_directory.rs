@@ -19,7 +19,9 @@ use quorate_ring::wire::Durability;
 
 use crate::replica::Recovered;
 use crate::replica::layout::Damaged;
-use crate::start::{self, Evidence, Expected, Forced, IDENTITY_KEY, Identity, MadeBy, Marker, NotOurs, Verdict};
+use crate::start::{
+    self, Evidence, Expected, Forced, IDENTITY_KEY, Identity, MadeBy, Marker, NotOurs, Standing, Verdict,
+};
 use crate::storage::rocks::{OpenError, RocksOptions, RocksStore};
 use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
 
@@ -113,12 +115,15 @@ impl DataDirectory {
         self.store.shutdown().map_err(|source| DataError::Storage { directory, source })
     }
 
-    /// Remembers that the store does not have all that was ever acknowledged from it.
+    /// Remembers whether the store has all that was ever acknowledged from it.
     ///
     /// # Errors
     /// That this could not be stored.
-    pub fn remember_loss(&mut self) -> Result<(), DataError> {
-        self.verdict.complete = false;
+    pub fn remember_standing(&mut self, standing: Standing) -> Result<(), DataError> {
+        if self.verdict.standing == standing {
+            return Ok(());
+        }
+        self.verdict.standing = standing;
         self.leave_marker(MadeBy::Start)
     }
 
@@ -135,7 +140,7 @@ impl DataDirectory {
             ring: self.expected.ring,
             incarnation: self.verdict.incarnation,
             ancestors: self.verdict.ancestors.clone(),
-            complete: self.verdict.complete,
+            standing: self.verdict.standing,
             marker: Marker { made_by, nonce, place, boot: boot() },
         };
         self.store_identity(&identity).map_err(|source| DataError::Storage { directory: self.path.clone(), source })

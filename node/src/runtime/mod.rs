@@ -47,7 +47,7 @@ use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
 use crate::replica::Recovered;
 use crate::shard::split::Slices;
-use crate::start::{Expected, Forced, Verdict};
+use crate::start::{Expected, Forced, Standing, Verdict};
 use crate::storage::rocks::{RocksOptions, RocksStore};
 use crate::{Shard, ShardConfig};
 
@@ -95,6 +95,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
             Some(alarm) = alarms.recv() => match alarm {
                 Alarm::StorageFailed(reason) => break Err(RunError::StorageFailed { reason }),
                 Alarm::LossFound { by, lost } => node.loss_found(by, lost)?,
+                Alarm::Proven => node.directory.remember_standing(Standing::Proven)?,
             },
         }
     };
@@ -199,7 +200,7 @@ impl Node {
             peer = %by, %lost,
             "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
         );
-        Ok(self.directory.remember_loss()?)
+        Ok(self.directory.remember_standing(Standing::Lost)?)
     }
 
     /// Finishes what was begun, says goodbye, and leaves the directory so that the next start can prove that nothing was lost
@@ -266,7 +267,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8) -> Result<Sha
         context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
         shard,
         ancestors: verdict.ancestors.iter().copied().collect(),
-        complete: verdict.complete,
+        standing: verdict.standing,
         seed: random()?,
     })
 }

@@ -72,6 +72,8 @@ pub(super) enum Alarm {
     StorageFailed(String),
     /// A peer has met an incarnation of this node that its store does not remember.
     LossFound { by: NodeId, lost: Incarnation },
+    /// No peer has met an earlier incarnation of this node.
+    Proven,
 }
 
 /// A shard and what it is connected to.
@@ -186,6 +188,7 @@ impl Turns {
                 Output::Store { id, operation } => self.storage.submit(id, operation),
                 Output::StorageFailed { reason } => self.alarm(Alarm::StorageFailed(reason)),
                 Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { by, lost }),
+                Output::Proven => self.alarm(Alarm::Proven),
             }
         }
     }

@@ -29,6 +29,7 @@ use crate::coordinator::write::Write;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
+use crate::start::Standing;
 use crate::storage::{Completion, Operation, OperationId, StorageError};
 use quorate_ring::version::Container;
 
@@ -51,8 +52,8 @@ pub struct ShardConfig {
     pub context_key: ContextKey,
     /// Which shard of the node this is.
     pub shard: u8,
-    /// Whether the store has all that was ever acknowledged.
-    pub complete: bool,
+    /// Whether the store has all that was ever acknowledged from it.
+    pub standing: Standing,
     /// Of the shard's generator. Differs in every process.
     pub seed: u64,
 }
@@ -134,6 +135,9 @@ pub enum Output {
         /// The incarnation.
         lost: Incarnation,
     },
+    /// No peer has met an earlier incarnation of this node: its store, empty at its first start, was that of a new node. This should
+    /// be remembered across restarts.
+    Proven,
     /// The store failed: nothing more will be served, and an operator must act.
     StorageFailed {
         /// What the store said.
@@ -185,6 +189,9 @@ pub struct Shard {
     /// A timer that fires for a request that is over is stale and does nothing.
     timers: BTreeSet<(Time, CoordinationId)>,
     connected: BTreeSet<NodeId>,
+    /// The peers that share a partition with this node and have not yet said which incarnations of it they have met, while the
+    /// store is [`Standing::Unproven`].
+    unheard: BTreeSet<NodeId>,
     /// Which incarnations of each peer this node has met.
     known: BTreeMap<NodeId, Vec<Incarnation>>,
     outputs: VecDeque<Output>,
@@ -198,8 +205,10 @@ impl Shard {
         // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
         // is then a stranger's.
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
-        let replica = Replica::new(config.actor, ring.partitions(), recovered.clocks, config.complete);
-        Self {
+        let replica =
+            Replica::new(config.actor, ring.partitions(), recovered.clocks, config.standing == Standing::Proven);
+        let unheard = sharing(&ring, config.actor.node);
+        let mut shard = Self {
             config,
             ring,
             replica,
@@ -208,9 +217,12 @@ impl Shard {
             timers: BTreeSet::new(),
             connected: BTreeSet::new(),
             known: recovered.known,
+            unheard,
             outputs: VecDeque::new(),
             counters: Counters::default(),
-        }
+        };
+        shard.prove();
+        shard
     }
 
     const EXCHANGE_SHARD_SHIFT: u32 = 56;
@@ -370,4 +382,10 @@ impl Shard {
     fn send(&mut self, to: NodeId, message: PeerMessage) {
         self.outputs.push_back(Output::SendPeer { to, message });
     }
+}
+
+/// The other nodes that hold a partition which this one holds.
+fn sharing(ring: &Ring, node: NodeId) -> BTreeSet<NodeId> {
+    let holders = ring.partitions_of(node).flat_map(|partition| ring.primaries(partition));
+    holders.filter(|holder| *holder != node).collect()
 }

@@ -11,6 +11,7 @@ use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::replica::{Asker, KeyOperation};
+use crate::start::Standing;
 
 impl Shard {
     /// Takes what a peer says.
@@ -86,10 +87,26 @@ impl Shard {
         let own = self.config.actor.incarnation;
         let foreign =
             |incarnation: &&Incarnation| **incarnation != own && !self.config.ancestors.contains(*incarnation);
-        if let Some(lost) = incarnations.iter().find(foreign).copied()
-            && self.replica.mark_incomplete()
-        {
-            self.outputs.push_back(Output::LossFound { by: from, lost });
+        match incarnations.iter().find(foreign).copied() {
+            Some(lost) if self.config.standing != Standing::Lost => {
+                self.config.standing = Standing::Lost;
+                self.replica.count_for_reads(false);
+                self.outputs.push_back(Output::LossFound { by: from, lost });
+            }
+            Some(_) => {}
+            None => {
+                self.unheard.remove(&from);
+                self.prove();
+            }
+        }
+    }
+
+    /// Takes an unproven store for a new node's once no peer is left that could say otherwise.
+    pub(super) fn prove(&mut self) {
+        if self.config.standing == Standing::Unproven && self.unheard.is_empty() {
+            self.config.standing = Standing::Proven;
+            self.replica.count_for_reads(true);
+            self.outputs.push_back(Output::Proven);
         }
     }
 

@@ -32,11 +32,11 @@ impl Shard {
             Request::Put { .. } | Request::Delete { .. } => self.begin_write(now, reply_to, deadline, request),
             Request::GetMany { keys, r } => {
                 let items = keys.into_iter().map(|key| Request::Get { key, r }).collect();
-                self.begin_batch(now, reply_to, timeout_millis, items, indices)
+                return self.begin_batch(now, reply_to, timeout_millis, items, indices);
             }
             Request::PutMany { items, w, durability } => {
                 let items = items.into_iter().map(|item| Request::Put { item, w, durability }).collect();
-                self.begin_batch(now, reply_to, timeout_millis, items, indices)
+                return self.begin_batch(now, reply_to, timeout_millis, items, indices);
             }
             Request::Scan { bucket, partition, after, limit, r } => {
                 self.begin_page(now, reply_to, deadline, PageQuestion { bucket, partition, after, limit }, r)
@@ -50,6 +50,8 @@ impl Shard {
         }
     }
 
+    /// Begins each item as a request of its own. Overload refuses items, never the whole: another shard may be at work on the
+    /// rest of the client's batch, so an error for all of it could not say what happened.
     fn begin_batch(
         &mut self,
         now: Time,
@@ -57,23 +59,20 @@ impl Shard {
         timeout_millis: u32,
         items: Vec<Request>,
         indices: Option<Vec<u32>>,
-    ) -> Result<(), RequestError> {
+    ) {
         if items.is_empty() {
-            self.reply(reply_to, Ok(Response::Many(Vec::new())));
-            return Ok(());
+            return self.reply(reply_to, Ok(Response::Many(Vec::new())));
         }
-        self.refuse_overload(items.len())?;
         let batch = self.begin(Coordination::Batch(Batch::new(reply_to, items.len())));
         for (position, item) in (0_u32..).zip(items) {
             let index = indices.as_ref().and_then(|indices| indices.get(position as usize)).copied();
             let reply_to = ReplyTo::Batch { batch, index: index.unwrap_or(position) };
             self.handle_request(now, reply_to, timeout_millis, item, None);
         }
-        Ok(())
     }
 
-    fn refuse_overload(&self, more: usize) -> Result<(), RequestError> {
-        if COORDINATIONS_MAX < self.coordinations.len() + more {
+    fn refuse_overload(&self) -> Result<(), RequestError> {
+        if COORDINATIONS_MAX <= self.coordinations.len() {
             let what =
                 format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
             return Err(RequestError::Overloaded { node: self.own(), what });
@@ -93,7 +92,7 @@ impl Shard {
         r: Option<u8>,
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
-        self.refuse_overload(1)?;
+        self.refuse_overload()?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         let ring = self.ring.clone();
         let primaries = ring.primaries(self.partition_of(&key));
@@ -194,7 +193,7 @@ impl Shard {
         question: PageQuestion,
         r: Option<u8>,
     ) -> Result<(), RequestError> {
-        self.refuse_overload(1)?;
+        self.refuse_overload()?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         self.check_page(&question)?;
         let ring = self.ring.clone();
@@ -299,7 +298,7 @@ impl Shard {
             Request::Delete { .. } => self.counters.deletes += 1,
             _ => self.counters.puts += 1,
         }
-        self.refuse_overload(1)?;
+        self.refuse_overload()?;
         let partition = match &request {
             Request::Put { item, .. } => self.partition_of(&item.key),
             Request::Delete { key, .. } => self.partition_of(key),

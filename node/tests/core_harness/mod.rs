@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::replica::{Recovered, layout};
+use quorate_node::start::Standing;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
 use quorate_node::storage::{Column, Storage};
 use quorate_node::{Input, Output, SessionId, Shard, ShardConfig, Time};
@@ -75,7 +76,7 @@ impl Cluster {
                 durability: Durability::Buffered,
                 context_key: ContextKey::new([1; 32]),
                 shard: 0,
-                complete: !incomplete.contains(&number),
+                standing: if incomplete.contains(&number) { Standing::Lost } else { Standing::Proven },
                 ancestors: BTreeSet::new(),
                 seed: u64::from(number),
             };
@@ -130,7 +131,7 @@ impl Cluster {
                     assert!(self.answers.insert(id, result).is_none(), "a request is answered once");
                 }
                 Output::Store { id, operation } => machine.store.submit(id, operation),
-                Output::StorageFailed { .. } | Output::LossFound { .. } => {}
+                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven => {}
             }
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! [`plan`] is a pure function, so every node that plans the same change comes to the same ring. It works in three steps:
 //!
-//! 1. [`target`]: how many partitions each member should own, within one of its share by capacity, nearest to what it owns;
-//! 2. [`sequence`] (first ring) or [`fill`] (later ones): hand out what is free or too much, spacing owners as it goes;
-//! 3. [`repair`]: where that got stuck, swap owners until N successive ones are distinct nodes in distinct zones, at the least
+//! 1. `target`: how many partitions each member should own, within one of its share by capacity, nearest to what it owns;
+//! 2. `sequence` (first ring) or `fill` (later ones): hand out what is free or too much, spacing owners as it goes;
+//! 3. `repair`: where that got stuck, swap owners until N successive ones are distinct nodes in distinct zones, at the least
 //!    cost in data.
 //!
 //! The relatives: Riak's claim works on owners alone and may leave the ring's end unspaced; Garage solves a minimum-cost flow

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_node::start::Standing;
 use quorate_node::storage::{Operation, Storage};
 use quorate_node::{Input, Output, Time};
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage};
@@ -47,7 +48,12 @@ impl Simulation {
                 Output::LossFound { .. } => {
                     self.tallies.note(Sometimes::LossFound);
                     let ring = self.ring.clone();
-                    self.nodes[node].note_loss(&ring);
+                    self.nodes[node].note_standing(&ring, Standing::Lost);
+                    self.sync(node);
+                }
+                Output::Proven => {
+                    let ring = self.ring.clone();
+                    self.nodes[node].note_standing(&ring, Standing::Proven);
                     self.sync(node);
                 }
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
