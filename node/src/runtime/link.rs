@@ -123,7 +123,7 @@ async fn run(
     let streams = LinkStreams { foreground, background };
     shared.send_all(|| Event::LinkUp { link, peer, incarnation, streams: streams.clone() }).await;
     drop(streams);
-    shared.peers.connected(peer);
+    shared.peers.connected(peer, link);
     let sent = |result: Result<(), SendError>| result.err().map(|error| error.to_string());
     let received = |result: Result<(), ReceiveError>| result.err().map(|error| error.to_string());
     let receive = |mut receiver: FrameReceiver| async move {
@@ -145,5 +145,5 @@ async fn run(
     };
     connection.close(0_u32.into(), b"link ended");
     shared.send_all(|| Event::LinkDown { link, peer }).await;
-    shared.peers.disconnected(peer, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
+    shared.peers.link_ended(peer, link, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
 }

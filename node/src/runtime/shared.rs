@@ -110,27 +110,33 @@ impl Shared {
 }
 
 /// What is known of the connections to peers, for the status and for logs that tell a change once.
-pub(super) struct Peers(Mutex<BTreeMap<NodeId, PeerStatus>>);
+pub(super) struct Peers(Mutex<BTreeMap<NodeId, Peer>>);
+
+/// A peer, and the link that it is connected by.
+struct Peer {
+    status: PeerStatus,
+    link: Option<LinkId>,
+}
 
 impl Peers {
     fn new(nodes: impl Iterator<Item = NodeId>) -> Self {
-        let unknown = |node| PeerStatus { node, connected: false, problem: None };
+        let unknown = |node| Peer { status: PeerStatus { node, connected: false, problem: None }, link: None };
         Self(Mutex::new(nodes.map(|node| (node, unknown(node))).collect()))
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<NodeId, PeerStatus>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them, as they are now.
     pub(super) fn statuses(&self) -> Vec<PeerStatus> {
-        self.table().values().cloned().collect()
+        self.table().values().map(|peer| peer.status.clone()).collect()
     }
 
-    /// Notes that there is a connection.
-    pub(super) fn connected(&self, node: NodeId) {
-        if let Some(status) = self.table().get_mut(&node) {
-            *status = PeerStatus { node, connected: true, problem: None };
+    /// Notes that there is a connection, by this link.
+    pub(super) fn connected(&self, node: NodeId, link: LinkId) {
+        if let Some(peer) = self.table().get_mut(&node) {
+            *peer = Peer { status: PeerStatus { node, connected: true, problem: None }, link: Some(link) };
         }
         tracing::info!(peer = %node, "connected to peer");
     }
@@ -141,11 +147,38 @@ impl Peers {
         tracing::warn!(peer = %node, problem = new, "no connection to peer");
     }
 
+    /// Notes that a link has ended. A newer one may have replaced it before: the peer crashed, came back and dialed, and only then
+    /// was the loss of its old connection noticed. Then there is a connection, and nothing to note.
+    pub(super) fn link_ended(&self, node: NodeId, link: LinkId, problem: String) {
+        let current = self.table().get(&node).is_some_and(|peer| peer.link == Some(link));
+        if current {
+            self.disconnected(node, problem);
+        }
+    }
+
     fn change(&self, node: NodeId, problem: String) -> Option<String> {
         let mut table = self.table();
-        let status = table.get_mut(&node)?;
-        let news = status.connected || status.problem.as_ref() != Some(&problem);
-        *status = PeerStatus { node, connected: false, problem: Some(problem.clone()) };
+        let peer = table.get_mut(&node)?;
+        let news = peer.status.connected || peer.status.problem.as_ref() != Some(&problem);
+        *peer = Peer { status: PeerStatus { node, connected: false, problem: Some(problem.clone()) }, link: None };
         news.then_some(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_end_of_an_old_link_does_not_hide_the_new_one() {
+        let node = NodeId::new(2).expect("not 0");
+        let peers = Peers::new([node].into_iter());
+        let connected = || peers.statuses()[0].connected;
+        peers.connected(node, LinkId(1));
+        peers.connected(node, LinkId(2));
+        peers.link_ended(node, LinkId(1), "lost".to_owned());
+        assert!(connected());
+        peers.link_ended(node, LinkId(2), "lost".to_owned());
+        assert!(!connected());
     }
 }
