@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use quorate_simulation::run;
-use quorate_simulation::sometimes::{Sometimes, Tallies};
+use quorate_simulation::sometimes::Tallies;
 
 const SEEDS: u64 = 1_000;
 
