@@ -20,7 +20,7 @@ use super::human;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectArguments {
-    /// TOML file with the settings below, under [client]; paths in it are relative to it
+    /// TOML file with the settings below, under `[client]`; paths in it are relative to it
     #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
     config: Option<PathBuf>,
     /// Any nodes of the cluster to begin with, as host:port, separated by commas

@@ -41,7 +41,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Prints bytes as they are.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_raw(bytes: &[u8]) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     written(out.write_all(bytes).and_then(|()| out.flush()), Path::new("standard output"))
@@ -50,7 +50,7 @@ pub(crate) fn print_raw(bytes: &[u8]) -> Result<Reader, Failure> {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut line = serde_json::to_vec(value).map_err(|error| Failure::local(format!("cannot write JSON: {error}")))?;
     line.push(b'\n');

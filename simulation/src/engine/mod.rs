@@ -1,8 +1,8 @@
 //! The engine: one queue of events in virtual time, and everything that happens in it.
 //!
-//! A run is a loop: take the next event, let time be its time, have it happen. Everything else is what events do: to nodes ([`turn`]),
-//! on the network ([`network`]), to clients ([`clients`], [`workload`],
-//! [`answers`]), as faults ([`faults`]), and at the end ([`finale`]). Every
+//! A run is a loop: take the next event, let time be its time, have it happen. Everything else is what events do: to nodes (`turn`),
+//! on the network (`network`), to clients (`clients`, `workload`,
+//! `answers`), as faults (`faults`), and at the end (`finale`). Every
 //! event goes into a running hash, the history: two runs with the same one were the same run (O18).
 
 mod answers;

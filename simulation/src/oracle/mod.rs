@@ -13,7 +13,7 @@
 //! | O10 honesty | [`dots`] | at an acknowledgement, W distinct nodes' stores have held the write as durably as asked |
 //! | O11 origin | [`reads`] | a value read was written to that key, by a write that did not definitely fail |
 //! | O14 availability | [`crate::engine`] | once everything is healed, requests finish within their time |
-//! | O17 codec | [`crate::network`] | what is decoded is what was encoded, for every message |
+//! | O17 codec | `crate::network` | what is decoded is what was encoded, for every message |
 //! | O18 determinism | the history's hash | a seed is one history |
 
 pub mod bits;

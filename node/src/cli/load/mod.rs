@@ -1,6 +1,6 @@
 //! `quorate load`: stores a file of JSON Lines.
 //!
-//! One thread reads and parses ([`read`]); several writers, each with its own share of the keys, store batches ([`write`]). The
+//! One thread reads and parses (`read`); several writers, each with its own share of the keys, store batches (`write`). The
 //! queues between them are short, so that memory does not grow with the file.
 
 mod read;
