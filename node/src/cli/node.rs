@@ -80,10 +80,10 @@ pub(crate) struct NodeArguments {
     /// Certificates of the authority [default: node.ca of the file, else "ca.pem" beside it]
     #[arg(long, value_name = "FILE", env = "QUORATE_NODE_CA")]
     ca: Option<PathBuf>,
-    /// This node's certificate [default: node.certificate of the file, else `n<id>.pem` beside it]
+    /// This node's certificate (default: node.certificate of the file, else `n<id>.pem` beside it)
     #[arg(long, value_name = "FILE", env = "QUORATE_NODE_CERTIFICATE")]
     certificate: Option<PathBuf>,
-    /// The certificate's private key [default: node.key of the file, else `n<id>.key` beside it]
+    /// The certificate's private key (default: node.key of the file, else `n<id>.key` beside it)
     #[arg(long, value_name = "FILE", env = "QUORATE_NODE_KEY")]
     key: Option<PathBuf>,
     /// The cluster's secret [default: cluster.secret of the file, else "cluster.secret" beside it]
