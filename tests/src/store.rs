@@ -1,0 +1,45 @@
+//! Looking into the store of a node that does not run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate_node::storage::rocks::{RocksOptions, RocksStore};
+use quorate_node::storage::{Completion, Operation, OperationId, Scan, Storage};
+
+use crate::wait;
+
+/// Entries of one page.
+const PAGE: usize = 1000;
+const PAGE_BYTES: usize = 1 << 20;
+
+/// How many objects a node has stored. Its process must have ended.
+///
+/// # Panics
+/// If the store cannot be read.
+pub fn count_objects(data: &Path) -> usize {
+    let store = RocksStore::open(&data.join("store"), &RocksOptions::default()).expect("the node has stopped in order");
+    let mut handle = store.handle(Arc::new(|| {}));
+    let (mut count, mut from) = (0, Bytes::new());
+    loop {
+        let (limit, bytes_max) = (PAGE, PAGE_BYTES);
+        let scan = Scan { from, until: None, infix: Bytes::new(), limit, bytes_max, beside: Bytes::from_static(b"-") };
+        handle.submit(OperationId(0), Operation::Scan(scan));
+        handle.flush();
+        let (_, result) = wait::until("the store answers", wait::BOUND, || handle.poll_completion());
+        let Completion::Scanned { entries, last, .. } = result.expect("the store can be read") else {
+            panic!("a scan is answered by a page");
+        };
+        count += entries.len();
+        match entries.last() {
+            Some((key, _)) if !last => from = behind(key),
+            _ => return count,
+        }
+    }
+}
+
+fn behind(key: &Bytes) -> Bytes {
+    let mut next = BytesMut::from(key.as_ref());
+    next.put_u8(0);
+    next.freeze()
+}

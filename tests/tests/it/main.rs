@@ -1,0 +1,12 @@
+//! What is promised, tried on real processes: each test starts clusters of its own, breaks them, and looks.
+
+mod bad_input;
+mod bad_setup;
+mod crashes;
+mod demo_and_examples;
+mod disk_full;
+mod load_and_dump;
+mod serving;
+mod support;
+mod unreachable;
+mod wire;
