@@ -103,8 +103,16 @@ impl<'a> Update<'a> {
                 // Out of time to look: what the last write came to is what matters to the caller.
                 Err(error) => return Err(last.unwrap_or(error)),
             };
-            let value = Value::new(merge(found.values()))?;
-            match access.write(&key, &value, found.context(), deadline).await? {
+            // Whatever fails now, an earlier write may have happened: that is what the caller must know.
+            let value = match Value::new(merge(found.values())) {
+                Ok(value) => value,
+                Err(error) => return Err(last.unwrap_or(error.into())),
+            };
+            let written = match access.write(&key, &value, found.context(), deadline).await {
+                Ok(written) => written,
+                Err(error) => return Err(last.unwrap_or(error)),
+            };
+            match written {
                 Written::Alone(stored) => return Ok(Updated { value: value.into_bytes(), attempts: attempt, stored }),
                 Written::Beside(siblings) => last = Some(Error::Contention { attempts: attempt, siblings }),
                 Written::Unclear(error) => last = Some(error),

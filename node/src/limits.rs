@@ -15,6 +15,9 @@ pub const REPLICA_OPERATIONS_MAX: usize = 3 * COORDINATIONS_MAX;
 ///
 /// Some twenty times a usual round trip in one data centre, and well within what a person notices.
 pub const HEDGE_DELAY: Duration = Duration::from_millis(20);
+/// How long a read that has been answered goes on waiting for the replicas that have not, to repair them. Then it makes room, so that
+/// one replica that is silent does not fill its peers with reads that nobody waits for.
+pub const LATE_REPLY_TIME: Duration = Duration::from_millis(250);
 /// Longest a request may take, whatever it asks for.
 pub const TIMEOUT_MAX: Duration = Duration::from_millis(quorate_ring::limits::TIMEOUT_MILLIS_MAX as u64);
 /// A batch's answers are sent on when they reach this many bytes, in as many parts as it takes.

@@ -5,7 +5,7 @@
 //! left everything on disk; every other start is a new incarnation.
 //!
 //! The proof is two things that must agree: the [`Identity`] in the store, and a *marker*, a small file beside it that every start
-//! and every clean stop makes anew. The identity remembers which marker was made last and where it lay ([`Marker::place`]: inode
+//! and every clean stop makes anew. The identity remembers which markers were made last and where they lay ([`Marker::place`]: inode
 //! and time of birth, which a restored copy does not have).
 //!
 //! ```text
@@ -56,6 +56,8 @@ pub struct Identity {
     pub standing: Standing,
     /// The marker that was made last.
     pub marker: Marker,
+    /// The one before it, which still lies there if this process died, or the disk was full, before the new one was put in its place.
+    pub previous: Option<Marker>,
 }
 
 /// Whether a store has all that was ever acknowledged from it. Reads count on a [`Standing::Proven`] one only.
@@ -224,10 +226,12 @@ pub fn judge(stored: Option<&Identity>, evidence: &Evidence, fresh: Incarnation,
 }
 
 fn compare(identity: &Identity, evidence: &Evidence, forced: Forced) -> (StartKind, Standing) {
-    let marker = &identity.marker;
-    let same_marker = evidence.nonce == Some(marker.nonce) && evidence.place == marker.place;
+    let found = |marker: &&Marker| evidence.nonce == Some(marker.nonce) && evidence.place == marker.place;
+    let remembered = [Some(&identity.marker), identity.previous.as_ref()].into_iter().flatten().find(found);
+    let Some(marker) = remembered.filter(|_| forced == Forced::No) else {
+        return (StartKind::PossibleLoss, Standing::Lost);
+    };
     match marker.made_by {
-        _ if !same_marker || forced == Forced::NewIncarnation => (StartKind::PossibleLoss, Standing::Lost),
         MadeBy::CleanStop => (StartKind::Clean, identity.standing),
         MadeBy::Start if evidence.boot == marker.boot => (StartKind::ProcessCrash, identity.standing),
         MadeBy::Start => (StartKind::PossibleLoss, Standing::Lost),
@@ -262,6 +266,7 @@ mod tests {
             incarnation: Incarnation::new(7),
             ancestors: vec![Incarnation::new(3)],
             standing: Standing::Proven,
+            previous: None,
             marker: Marker { made_by, nonce: 5, place: "inode 3".to_owned(), boot: "b1".to_owned() },
         }
     }
@@ -294,6 +299,16 @@ mod tests {
         }
         let forced = judge(Some(&clean), &evidence(), Incarnation::new(9), Forced::NewIncarnation);
         assert_eq!((forced.kind, forced.standing), (StartKind::PossibleLoss, Standing::Lost));
+    }
+
+    #[test]
+    fn a_start_that_died_before_its_marker_was_in_place_lost_nothing() {
+        let mut begun = identity(MadeBy::Start);
+        begun.previous = Some(begun.marker.clone());
+        begun.marker = Marker { nonce: 6, place: "inode 4".to_owned(), ..begun.marker };
+        assert_eq!(kind(Some(&begun), &evidence()), (StartKind::ProcessCrash, 9, Standing::Proven));
+        begun.previous = None;
+        assert_eq!(kind(Some(&begun), &evidence()), (StartKind::PossibleLoss, 9, Standing::Lost));
     }
 
     #[test]

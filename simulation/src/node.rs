@@ -148,6 +148,7 @@ impl Node {
             incarnation: begun.incarnation,
             ancestors: begun.ancestors.clone(),
             standing: begun.standing,
+            previous: None,
             marker: Marker { made_by, nonce, place: "here".to_owned(), boot: self.boot.to_string() },
         };
         self.write_identity(&identity);

@@ -137,6 +137,8 @@ pub enum Report {
         /// What there is.
         result: Result<ReplicaPage, ReplicaError>,
     },
+    /// The store was set back to an earlier state while nobody looked.
+    SetBack,
     /// The store failed: this and everything that comes is refused.
     Poisoned {
         /// What the store said.
@@ -415,6 +417,14 @@ impl Replica {
                         }
                     }
                 }
+                KeyOperation::Merge { asker, container: theirs, dot, .. }
+                    if self.is_set_back(partition, &theirs, dot) =>
+                {
+                    self.waiting -= 1;
+                    self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
+                    self.set_back();
+                    return self.fail(slot);
+                }
                 KeyOperation::Merge { asker, container: theirs, dot, durability } => {
                     let (merged, dots) = self.merge(partition, &container, theirs, dot);
                     let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
@@ -478,6 +488,21 @@ impl Replica {
         merged.sync(theirs);
         let dots = vouched.into_iter().filter(|dot| clock.add(*dot)).collect();
         (merged, dots)
+    }
+
+    /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
+    /// where no start can see it. Going on would give the same dot to two events.
+    fn is_set_back(&self, partition: PartitionId, theirs: &Container<Value>, dot: Option<Dot>) -> bool {
+        let own = self.clocks.get(&partition).map_or(0, |clock| clock.base().counter(self.actor));
+        let mut dots = theirs.dots().chain(dot);
+        dots.any(|dot| dot.actor == self.actor && own < dot.counter)
+    }
+
+    fn set_back(&mut self) {
+        self.complete = false;
+        self.reports.push_back(Report::SetBack);
+        let reason = "a peer has writes of this node's that its store does not: the disk was set back; start it with --new-incarnation";
+        self.poison(reason.to_owned());
     }
 
     fn strip(&self, partition: PartitionId, mut container: Container<Value>) -> Container<Value> {

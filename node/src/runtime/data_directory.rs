@@ -81,6 +81,8 @@ pub enum DataError {
 pub struct DataDirectory {
     path: PathBuf,
     expected: Expected,
+    /// The marker that lies beside the store now.
+    marker: Option<Marker>,
     /// The store, for handles and figures.
     pub store: Arc<RocksStore>,
     /// How this start was judged.
@@ -99,8 +101,11 @@ impl DataDirectory {
         fs::create_dir_all(path).map_err(file)?;
         let store = Arc::new(RocksStore::open(&path.join("store"), options)?);
         let (identity, recovered) = recover(path, &store, &expected)?;
-        let verdict = start::judge(identity.as_ref(), &evidence(path)?, Incarnation::new(random()?), forced);
-        let directory = Self { path: path.to_owned(), expected, store, verdict, recovered };
+        let evidence = evidence(path)?;
+        let verdict = start::judge(identity.as_ref(), &evidence, Incarnation::new(random()?), forced);
+        let remembered = identity.into_iter().flat_map(|identity| [Some(identity.marker), identity.previous]).flatten();
+        let marker = remembered.into_iter().find(|marker| evidence.nonce == Some(marker.nonce));
+        let mut directory = Self { path: path.to_owned(), expected, marker, store, verdict, recovered };
         directory.leave_marker(MadeBy::Start)?;
         Ok(directory)
     }
@@ -109,7 +114,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// That something could not be synced. The next start then takes a new incarnation.
-    pub fn close(self) -> Result<(), DataError> {
+    pub fn close(mut self) -> Result<(), DataError> {
         self.leave_marker(MadeBy::CleanStop)?;
         let directory = self.path;
         self.store.shutdown().map_err(|source| DataError::Storage { directory, source })
@@ -127,12 +132,24 @@ impl DataDirectory {
         self.leave_marker(MadeBy::Start)
     }
 
-    /// Makes a new marker file and has the store remember it, synced, with everything written before.
+    /// After a failed sync nothing proves that all is there: the next start takes a loss for possible.
     ///
-    /// A crash between the two leaves a marker that is not the one remembered: the next start takes that for a loss.
-    fn leave_marker(&self, made_by: MadeBy) -> Result<(), DataError> {
-        let (nonce, path) = (random()?, self.path.join(MARKER));
-        let place = write_marker(&self.path, &path, nonce).map_err(|source| DataError::File { file: path, source })?;
+    /// # Errors
+    /// That the marker could not be removed.
+    pub fn doubt(&self) -> Result<(), DataError> {
+        let file = self.path.join(MARKER);
+        fs::remove_file(&file).map_err(|source| DataError::File { file, source })
+    }
+
+    /// Makes a new marker file, has the store remember it, synced, with everything written before, and puts it in the old one's place.
+    ///
+    /// The store remembers both, as a crash or a full disk may leave either.
+    fn leave_marker(&mut self, made_by: MadeBy) -> Result<(), DataError> {
+        let nonce = random()?;
+        let (new, path) = (self.path.join("MARKER.new"), self.path.join(MARKER));
+        let file = |source| DataError::File { file: path.clone(), source };
+        let place = write_marker(&new, nonce).map_err(file)?;
+        let marker = Marker { made_by, nonce, place, boot: boot() };
         let identity = Identity {
             cluster: self.expected.cluster.clone(),
             node: self.expected.node,
@@ -141,9 +158,13 @@ impl DataDirectory {
             incarnation: self.verdict.incarnation,
             ancestors: self.verdict.ancestors.clone(),
             standing: self.verdict.standing,
-            marker: Marker { made_by, nonce, place, boot: boot() },
+            marker: marker.clone(),
+            previous: self.marker.take(),
         };
-        self.store_identity(&identity).map_err(|source| DataError::Storage { directory: self.path.clone(), source })
+        self.store_identity(&identity).map_err(|source| DataError::Storage { directory: self.path.clone(), source })?;
+        put_in_place(&self.path, &new, &path).map_err(file)?;
+        self.marker = Some(marker);
+        Ok(())
     }
 
     fn store_identity(&self, identity: &Identity) -> Result<(), StorageError> {
@@ -189,26 +210,30 @@ fn evidence(path: &Path) -> Result<Evidence, DataError> {
     Ok(Evidence { nonce, place, boot: boot() })
 }
 
-/// Writes a new file in place of the old marker and says where it lies.
-fn write_marker(directory: &Path, path: &Path, nonce: u64) -> std::io::Result<String> {
-    let new = directory.join("MARKER.new");
-    let mut file = fs::File::create(&new)?;
+/// Writes a new marker file and says where it lies. An old one that was never put in place is removed first, as the new one must
+/// be a new file.
+fn write_marker(new: &Path, nonce: u64) -> std::io::Result<String> {
+    match fs::remove_file(new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::File::create(new)?;
     writeln!(file, "{nonce:016x}")?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    fs::File::open(directory)?.sync_all()?;
-    Ok(place(&fs::metadata(path)?))
+    Ok(place(&fs::metadata(new)?))
 }
 
-/// Inode and time of birth. On a file system without times of birth the time of the last change of the inode stands in: nobody
-/// touches the file after it was made.
+fn put_in_place(directory: &Path, new: &Path, path: &Path) -> std::io::Result<()> {
+    fs::rename(new, path)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Inode and time of birth, which a rename keeps and a copy does not. Where the file system has no times of birth, the inode alone.
+/// The device is left out: its number may change with every boot.
 fn place(metadata: &fs::Metadata) -> String {
     let born = metadata.created().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let born = born.map_or_else(
-        || format!("changed {}.{:09}", metadata.ctime(), metadata.ctime_nsec()),
-        |born| format!("born {}.{:09}", born.as_secs(), born.subsec_nanos()),
-    );
-    format!("device {} inode {} {born}", metadata.dev(), metadata.ino())
+    let born = born.map(|born| format!(" born {}.{:09}", born.as_secs(), born.subsec_nanos()));
+    format!("inode {}{}", metadata.ino(), born.unwrap_or_default())
 }
 
 /// This boot of the machine. Where it cannot be told every crash counts as the machine's.

@@ -10,6 +10,7 @@
 //!
 //! A newer link to a peer replaces an older one: the peer may have come back before the loss of its last connection was noticed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use super::shared::Shared;
 use super::turn::{Event, LinkStreams};
 
 /// How long dialing may take. A node that starts meanwhile answers the next dial sooner than the packets of this one are repeated.
-const DIAL_TIME: Duration = Duration::from_secs(1);
+const DIAL_TIME: Duration = Duration::from_secs(2);
 /// The first pause between dials; each is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest.
@@ -51,23 +52,35 @@ struct Dialed {
 pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, address: String) {
     let mut pause = PAUSE_MIN;
     while !shared.is_stopping() {
-        match tokio::time::timeout(DIAL_TIME, dial(&shared, &endpoint, peer, &address)).await {
-            Ok(Ok(Dialed { connection, incarnation, foreground, background })) => {
+        match dial(&shared, &endpoint, peer, &address).await {
+            Ok(Dialed { connection, incarnation, foreground, background }) => {
                 pause = PAUSE_MIN;
                 run(&shared, (peer, incarnation), &connection, foreground, background).await;
             }
-            Ok(Err(problem)) => shared.peers.disconnected(peer, problem),
-            Err(_) => shared.peers.disconnected(peer, format!("{address} does not answer")),
+            Err(problem) => shared.peers.disconnected(peer, problem),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
+/// Tries the addresses that a name stands for, one after the other.
 async fn dial(shared: &Shared, endpoint: &Endpoint, peer: NodeId, address: &str) -> Result<Dialed, String> {
-    let mut found =
-        tokio::net::lookup_host(address).await.map_err(|error| format!("cannot resolve {address}: {error}"))?;
-    let remote = found.next().ok_or_else(|| format!("{address} has no address"))?;
+    let looking_up = tokio::time::timeout(DIAL_TIME, tokio::net::lookup_host(address)).await;
+    let found = looking_up.map_err(|_| format!("looking up {address} takes too long"))?;
+    let found = found.map_err(|error| format!("cannot resolve {address}: {error}"))?;
+    let mut problem = format!("{address} has no address");
+    for remote in found {
+        match tokio::time::timeout(DIAL_TIME, connect(shared, endpoint, peer, remote)).await {
+            Ok(Ok(dialed)) => return Ok(dialed),
+            Ok(Err(reason)) => problem = reason,
+            Err(_) => problem = format!("{address} does not answer"),
+        }
+    }
+    Err(problem)
+}
+
+async fn connect(shared: &Shared, endpoint: &Endpoint, peer: NodeId, remote: SocketAddr) -> Result<Dialed, String> {
     let name = node_server_name(&shared.cluster, peer);
     let config = shared.credentials.client_config();
     let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;

@@ -95,6 +95,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
             Some(alarm) = alarms.recv() => match alarm {
                 Alarm::StorageFailed(reason) => break Err(RunError::StorageFailed { reason }),
                 Alarm::LossFound { by, lost } => node.loss_found(by, lost)?,
+                Alarm::Panicked => break Err(RunError::Panicked),
                 Alarm::Proven => node.directory.remember_standing(Standing::Proven)?,
             },
         }
@@ -217,6 +218,9 @@ impl Node {
         tokio::time::sleep(Duration::from_millis(20)).await;
         endpoint.close(0_u32.into(), b"stopping");
         let _ = tokio::time::timeout(FAREWELL_TIME, endpoint.wait_idle()).await;
+        if self.shared.store.sync_failed() {
+            self.directory.doubt()?;
+        }
         ended?;
         if !clean {
             return Err(RunError::Panicked);

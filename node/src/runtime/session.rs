@@ -51,7 +51,9 @@ async fn receive(
             }
         };
         outbox.push(&NodeMessage { id, result: answer })?;
-        outbox.flush();
+        if !outbox.flush() {
+            break;
+        }
     }
     Ok(())
 }

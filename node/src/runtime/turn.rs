@@ -74,6 +74,8 @@ pub(super) enum Alarm {
     LossFound { by: NodeId, lost: Incarnation },
     /// No peer has met an earlier incarnation of this node.
     Proven,
+    /// A shard ended by a bug: requests for its partitions would never be answered.
+    Panicked,
 }
 
 /// A shard and what it is connected to.
@@ -90,6 +92,14 @@ pub(super) struct Turns {
     /// Whose outboxes have something to flush.
     pub(super) dirty_sessions: Vec<SessionId>,
     pub(super) stopping: Option<tokio::time::Instant>,
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.alarm(Alarm::Panicked);
+        }
+    }
 }
 
 impl Turns {
@@ -239,7 +249,6 @@ impl Turns {
         for session in self.dirty_sessions.drain(..) {
             let fine = self.sessions.get_mut(&session).is_none_or(Outbox::flush);
             if !fine {
-                // Dropping the outbox ends the stream; the client may connect again.
                 self.sessions.remove(&session);
             }
         }

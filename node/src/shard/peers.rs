@@ -40,7 +40,8 @@ impl Shard {
             PeerMessage::Repair { .. } => {}
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
-                if self.ring.is_primary(self.own(), partition) {
+                let exists = u32::from(partition.number()) < self.ring.partitions().get();
+                if exists && self.ring.is_primary(self.own(), partition) {
                     let asker = Asker::Peer { node: from, exchange };
                     return self.replica.handle_scan(asker, &bucket, partition, after.as_ref(), limit);
                 }

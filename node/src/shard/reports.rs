@@ -8,6 +8,7 @@ use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::replica::{Asker, Report, WriteRefusal};
+use crate::start::Standing;
 
 impl Shard {
     /// Passes on everything the replica side has to tell, and hands its operations to the store.
@@ -39,6 +40,10 @@ impl Shard {
             },
             Report::Made { coordination, dot, container } => self.made(now, coordination, dot, &container),
             Report::Refused { coordination, reason } => self.refused(coordination, reason),
+            Report::SetBack => {
+                self.config.standing = Standing::Lost;
+                self.outputs.push_back(Output::LossFound { by: self.own(), lost: self.config.actor.incarnation });
+            }
             Report::Poisoned { reason } => self.outputs.push_back(Output::StorageFailed { reason }),
             Report::Damaged { reason } => tracing::error!(node = %self.own(), reason, "a stored entry cannot be read"),
         }

@@ -13,7 +13,7 @@ use crate::coordinator::read::{Read, Step};
 use crate::coordinator::repair::{is_stale, merge, merge_pages};
 use crate::coordinator::write::{self, Write};
 use crate::coordinator::{CoordinationId, ReplyTo};
-use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY};
+use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY, LATE_REPLY_TIME};
 use crate::replica::{Asker, Event, KeyOperation};
 
 impl Shard {
@@ -123,8 +123,9 @@ impl Shard {
                 let reply_to = read.reply_to;
                 let next = read.step();
                 self.reply(reply_to, Ok(Response::Found { values, context }));
-                if next == Step::End {
-                    self.get_step(now, id, next);
+                match next {
+                    Step::End => self.get_step(now, id, next),
+                    _ => self.wait_for_late_replies(now, id),
                 }
             }
             Step::Fail => {
@@ -133,6 +134,19 @@ impl Shard {
             }
             Step::End => self.end_get(id),
         }
+    }
+
+    /// A read is answered, and some that were asked are silent: they get a little longer.
+    fn wait_for_late_replies(&mut self, now: Time, id: CoordinationId) {
+        let deadline = match self.coordinations.get_mut(&id) {
+            Some(Coordination::Get(read)) => &mut read.deadline,
+            Some(Coordination::Page(read)) => &mut read.deadline,
+            _ => return,
+        };
+        let sooner = (*deadline).min(now + LATE_REPLY_TIME);
+        self.timers.remove(&(*deadline, id));
+        *deadline = sooner;
+        self.timers.insert((sooner, id));
     }
 
     fn ask_get(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
@@ -244,8 +258,9 @@ impl Shard {
                 });
                 let page = Response::Page { items: items.collect(), next: merged.next };
                 self.reply(reply_to, Ok(page));
-                if next == Step::End {
-                    self.page_step(now, id, next);
+                match next {
+                    Step::End => self.page_step(now, id, next),
+                    _ => self.wait_for_late_replies(now, id),
                 }
             }
             Step::Fail => {

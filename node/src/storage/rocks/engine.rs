@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
@@ -20,6 +20,7 @@ pub(super) struct Engine {
     database: DB,
     poison: OnceLock<String>,
     syncs: AtomicU64,
+    sync_failed: AtomicBool,
 }
 
 /// What a read found that must not block.
@@ -35,7 +36,7 @@ impl Engine {
         prepare_directory(path)?;
         let database = DB::open_cf_descriptors(&options.of_database(), path, options.families())
             .map_err(|error| OpenError::of_engine(path, &error))?;
-        Ok(Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0) })
+        Ok(Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0), sync_failed: AtomicBool::new(false) })
     }
 
     /// The column's family.
@@ -53,7 +54,10 @@ impl Engine {
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         self.usable()?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.database.flush_wal(true).map_err(|error| self.poison(error.as_ref()))
+        self.database.flush_wal(true).map_err(|error| {
+            self.sync_failed.store(true, Ordering::Relaxed);
+            self.poison(error.as_ref())
+        })
     }
 
     /// Reads an object if memory has the answer; `memory_only` are options of [`memory_only`].
@@ -121,6 +125,10 @@ impl Engine {
     /// Refuses if the store is poisoned.
     pub(super) fn usable(&self) -> Result<(), StorageError> {
         self.poisoned().map_or(Ok(()), |reason| Err(StorageError::Poisoned { reason: reason.to_owned() }))
+    }
+
+    pub(super) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Relaxed)
     }
 
     pub(super) fn syncs(&self) -> u64 {

@@ -82,6 +82,12 @@ impl RocksStore {
         self.engine.poisoned()
     }
 
+    /// Whether a sync failed. The kernel may then have dropped what was handed to it and not yet on the disk, without saying so
+    /// again; what a restarted process reads back proves nothing.
+    pub fn sync_failed(&self) -> bool {
+        self.engine.sync_failed()
+    }
+
     /// How often the log was synced.
     pub fn syncs(&self) -> u64 {
         self.engine.syncs()
