@@ -1,7 +1,7 @@
 //! Three real nodes and the load on one machine: rates, CPU for each operation, latencies, memory, start times.
 //!
 //! ```text
-//! cargo bench -p quorate-tests -- --seconds 10 --concurrency 256 --shards 1 --keys 1000000 --threads 1
+//! cargo bench -p quorate-tests -- --seconds 10 --concurrency 256 --shards 1 --keys 1000000 --threads 1 --sync-millis 100
 //! ```
 //!
 //! Closed loop for the rates: so many requests are always under way, each waits for its answer. Open loop for the latencies at half
@@ -34,6 +34,7 @@ struct Settings {
     shards: u64,
     keys: u64,
     threads: u64,
+    sync_millis: u64,
 }
 
 /// What a run of one kind of request came to.
@@ -65,7 +66,8 @@ fn main() {
 
 impl Settings {
     fn parse() -> Self {
-        let mut settings = Self { seconds: 10, concurrency: 256, shards: 1, keys: 1_000_000, threads: 1 };
+        let mut settings =
+            Self { seconds: 10, concurrency: 256, shards: 1, keys: 1_000_000, threads: 1, sync_millis: 100 };
         // `cargo bench` adds a flag of its own.
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
@@ -76,8 +78,9 @@ impl Settings {
                 "--shards" => &mut settings.shards,
                 "--keys" => &mut settings.keys,
                 "--threads" => &mut settings.threads,
+                "--sync-millis" => &mut settings.sync_millis,
                 _ => {
-                    panic!("unknown flag {name}: --seconds, --concurrency, --shards, --keys or --threads with a number")
+                    panic!("unknown flag {name}; the flags are at the top of the bench's source")
                 }
             };
             *place = value.unwrap_or_else(|| panic!("{name} takes a number"));
@@ -87,7 +90,8 @@ impl Settings {
 }
 
 async fn bench(settings: &Settings) {
-    let mut cluster = ClusterOptions::new(3).node_lines(&format!("shards = {}", settings.shards)).start().await;
+    let lines = format!("shards = {}\nsync_interval_millis = {}", settings.shards, settings.sync_millis);
+    let mut cluster = ClusterOptions::new(3).node_lines(&lines).start().await;
     let client = cluster.client().await;
     let bucket = client.bucket("bench").expect("a valid name");
     let written = Arc::new(AtomicU64::new(0));
