@@ -49,9 +49,10 @@ purity: ## Show that the core does no I/O: it compiles without any crate that co
 laws: ## The laws of versions over 100,000 generated cases each
 	PROPTEST_CASES=100000 cargo test --locked -p quorate-ring --test version_laws
 
-fuzz: ## Two minutes of each fuzz target (needs `cargo install cargo-fuzz`)
-	cd ring/fuzz && for target in $$(cargo fuzz list); do \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=120; done
+fuzz: ## Two minutes of each fuzz target (needs `cargo install cargo-fuzz --locked`)
+	cd ring/fuzz && cargo run --example seeds && for target in $$(cargo fuzz list); do \
+	  RUSTC_BOOTSTRAP=1 nice -n 19 cargo fuzz run --fuzz-dir . --sanitizer none $$target -- \
+	    -max_total_time=120 -max_len=4096 -rss_limit_mb=512; done
 
 bench: build ## A real cluster of three under load: rates, CPU per operation, percentiles, memory
 	cargo bench --locked -p quorate-tests

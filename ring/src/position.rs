@@ -81,7 +81,8 @@ pub struct InvalidPartitionCount {
 }
 
 /// Q, how many partitions the ring has: a power of two from 8 to 65,536, chosen when a cluster is created and fixed for its
-/// life. Default 1024: good balance up to some hundred nodes. Rule of thumb: at least ten partitions for each node there may be.
+/// life. Default 1024: even to 2.5 % with 30 nodes, to 7 % with 100. Rule of thumb: 64 partitions for each node there may be,
+/// which keeps the fullest node within 1.5 % of the mean.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct PartitionCount(u8);

@@ -19,6 +19,7 @@
 //! on disk never claims an event whose data is not there.
 
 pub mod layout;
+mod operation;
 mod slot;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,144 +27,16 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
-use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+use quorate_ring::wire::{Durability, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
 use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
 
 use self::layout::Damaged;
+pub use self::operation::{Asker, Event, KeyOperation, Report, WriteRefusal};
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Scan, StorageError};
-
-/// Who is told how an operation went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// A coordinator of this shard.
-    Coordinator(CoordinationId),
-    /// A peer.
-    Peer {
-        /// Which.
-        node: NodeId,
-        /// Its question.
-        exchange: ExchangeId,
-    },
-    /// Nobody: repair.
-    Nobody,
-}
-
-/// What a client's write does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Adds a value.
-    Put(Value),
-    /// Adds none.
-    Delete,
-}
-
-/// What is asked of a key's replica.
-#[derive(Clone, Debug)]
-pub enum KeyOperation {
-    /// Read it.
-    Read {
-        /// Who wants it.
-        asker: Asker,
-        /// When the asker no longer waits.
-        deadline: Time,
-    },
-    /// Make a write event of it, as the coordinating replica.
-    Write {
-        /// Who coordinates.
-        coordination: CoordinationId,
-        /// What it does.
-        event: Event,
-        /// What it replaces.
-        context: VersionVector,
-        /// When it counts as stored here.
-        durability: Durability,
-        /// When the coordinator no longer waits; a write not yet begun is dropped then.
-        deadline: Time,
-    },
-    /// Merge a peer's filled container into it.
-    Merge {
-        /// Who wants to know.
-        asker: Asker,
-        /// The container, filled by the sender.
-        container: Container<Value>,
-        /// The event the container was sent for; `None` for repair, which vouches for the dots of its values only.
-        dot: Option<Dot>,
-        /// When it counts as stored here.
-        durability: Durability,
-    },
-}
-
-/// What the replica side has to tell the rest of the shard.
-#[derive(Debug)]
-pub enum Report {
-    /// A read is done.
-    Read {
-        /// Who asked.
-        asker: Asker,
-        /// What there is.
-        result: Result<ReplicaRead, ReplicaError>,
-    },
-    /// A write event has been made and submitted, and can be sent to the other replicas. It is *not* stored yet.
-    Made {
-        /// Who coordinates.
-        coordination: CoordinationId,
-        /// The event.
-        dot: Dot,
-        /// The key's container with the event, filled.
-        container: Container<Value>,
-    },
-    /// A write event was refused before anything happened.
-    Refused {
-        /// Who coordinates.
-        coordination: CoordinationId,
-        /// Why.
-        reason: WriteRefusal,
-    },
-    /// A write or merge is stored as durably as asked, or is not.
-    Stored {
-        /// Who asked.
-        asker: Asker,
-        /// How it went.
-        result: Result<(), ReplicaError>,
-    },
-    /// A page of a partition is read.
-    Page {
-        /// Who asked.
-        asker: Asker,
-        /// What there is.
-        result: Result<ReplicaPage, ReplicaError>,
-    },
-    /// The store was set back to an earlier state while nobody looked.
-    SetBack,
-    /// The store failed: this and everything that comes is refused.
-    Poisoned {
-        /// What the store said.
-        reason: String,
-    },
-    /// A stored entry cannot be read; an operator should know.
-    Damaged {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// Why a write event was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteRefusal {
-    /// The replica could not do it.
-    Replica(ReplicaError),
-    /// The key has too many siblings, and the write replaces none.
-    TooManySiblings {
-        /// How many.
-        siblings: usize,
-        /// How large together.
-        bytes: usize,
-    },
-}
 
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {

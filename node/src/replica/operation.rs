@@ -1,0 +1,137 @@
+//! What is asked of the replica side, and what it has to tell.
+
+use quorate_ring::version::{Container, Dot, VersionVector};
+use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead};
+use quorate_ring::{NodeId, Value};
+
+use crate::Time;
+use crate::coordinator::CoordinationId;
+
+/// Who is told how an operation went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A coordinator of this shard.
+    Coordinator(CoordinationId),
+    /// A peer.
+    Peer {
+        /// Which.
+        node: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
+    },
+    /// Nobody: repair.
+    Nobody,
+}
+
+/// What a client's write does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Adds a value.
+    Put(Value),
+    /// Adds none.
+    Delete,
+}
+
+/// What is asked of a key's replica.
+#[derive(Clone, Debug)]
+pub enum KeyOperation {
+    /// Read it.
+    Read {
+        /// Who wants it.
+        asker: Asker,
+        /// When the asker no longer waits.
+        deadline: Time,
+    },
+    /// Make a write event of it, as the coordinating replica.
+    Write {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// What it does.
+        event: Event,
+        /// What it replaces.
+        context: VersionVector,
+        /// When it counts as stored here.
+        durability: Durability,
+        /// When the coordinator no longer waits; a write not yet begun is dropped then.
+        deadline: Time,
+    },
+    /// Merge a peer's filled container into it.
+    Merge {
+        /// Who wants to know.
+        asker: Asker,
+        /// The container, filled by the sender.
+        container: Container<Value>,
+        /// The event the container was sent for; `None` for repair, which vouches for the dots of its values only.
+        dot: Option<Dot>,
+        /// When it counts as stored here.
+        durability: Durability,
+    },
+}
+
+/// What the replica side has to tell the rest of the shard.
+#[derive(Debug)]
+pub enum Report {
+    /// A read is done.
+    Read {
+        /// Who asked.
+        asker: Asker,
+        /// What there is.
+        result: Result<ReplicaRead, ReplicaError>,
+    },
+    /// A write event has been made and submitted, and can be sent to the other replicas. It is *not* stored yet.
+    Made {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// The event.
+        dot: Dot,
+        /// The key's container with the event, filled.
+        container: Container<Value>,
+    },
+    /// A write event was refused before anything happened.
+    Refused {
+        /// Who coordinates.
+        coordination: CoordinationId,
+        /// Why.
+        reason: WriteRefusal,
+    },
+    /// A write or merge is stored as durably as asked, or is not.
+    Stored {
+        /// Who asked.
+        asker: Asker,
+        /// How it went.
+        result: Result<(), ReplicaError>,
+    },
+    /// A page of a partition is read.
+    Page {
+        /// Who asked.
+        asker: Asker,
+        /// What there is.
+        result: Result<ReplicaPage, ReplicaError>,
+    },
+    /// The store was set back to an earlier state while nobody looked.
+    SetBack,
+    /// The store failed: this and everything that comes is refused.
+    Poisoned {
+        /// What the store said.
+        reason: String,
+    },
+    /// A stored entry cannot be read; an operator should know.
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a write event was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteRefusal {
+    /// The replica could not do it.
+    Replica(ReplicaError),
+    /// The key has too many siblings, and the write replaces none.
+    TooManySiblings {
+        /// How many.
+        siblings: usize,
+        /// How large together.
+        bytes: usize,
+    },
+}
