@@ -97,7 +97,6 @@ mod fixture;
 pub mod operation;
 mod problem;
 pub mod routing;
-mod time;
 
 #[cfg(feature = "transport")]
 mod bucket;
@@ -124,8 +123,8 @@ mod update;
 
 pub use error::{Error, Outcome, Said, Tried};
 pub use problem::ConnectProblem;
+pub use quorate_ring::Time;
 pub use routing::Router;
-pub use time::Time;
 
 pub use quorate_ring::version::ContextToken;
 pub use quorate_ring::wire::Durability;

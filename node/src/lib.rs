@@ -24,7 +24,6 @@ pub mod runtime;
 pub mod shard;
 pub mod start;
 pub mod storage;
-mod time;
 
+pub use quorate_ring::Time;
 pub use shard::{Input, Output, SessionId, Shard, ShardConfig};
-pub use time::Time;

@@ -12,6 +12,7 @@ mod position;
 mod preference_list;
 mod quorum;
 mod ring;
+mod time;
 pub mod version;
 pub mod wire;
 
@@ -21,3 +22,4 @@ pub use position::{InvalidPartitionCount, PartitionCount, PartitionId, Position}
 pub use preference_list::{PreferenceList, Replica, ReplicaKind};
 pub use quorum::{InvalidQuorum, Quorum};
 pub use ring::{InvalidRing, Member, Ring};
+pub use time::Time;

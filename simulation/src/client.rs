@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quorate_client::Router;
 use quorate_client::operation::{AttemptId, Operation};
-use quorate_client::{Router, Time};
 use quorate_node::SessionId;
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{RequestError, RequestId, Response};
@@ -135,9 +135,4 @@ pub(crate) fn session(client: usize, epoch: u32) -> SessionId {
 pub(crate) fn client_of(session: SessionId) -> (usize, u32) {
     let epoch = u32::try_from(session.0 & u64::from(u32::MAX)).expect("cut to 32 bits");
     (usize::try_from(session.0 >> CLIENT_SHIFT).expect("a client's index"), epoch)
-}
-
-/// The same instant, as the client's crate knows it.
-pub(crate) fn client_time(time: quorate_node::Time) -> Time {
-    Time::from_micros(time.as_micros())
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use quorate_client::operation::{Fate as Lost, Step};
 use quorate_client::{ConnectProblem, Error};
-use quorate_node::{SessionId, Time};
+use quorate_node::SessionId;
 use quorate_ring::wire::{ClientMessage, NodeMessage, RequestId, Response};
 
 use super::event::Event;
 use super::{Simulation, index_of, node_id};
-use crate::client::{Task, client_of, client_time, session};
+use crate::client::{Task, client_of, session};
 use crate::oracle::Violation;
 use crate::oracle::truth::WriteId;
 use crate::sometimes::Sometimes;
@@ -18,7 +18,7 @@ impl Simulation {
     /// A client does what its operation says, or begins the next one.
     pub(super) fn drive(&mut self, client: usize) -> Result<(), Violation> {
         loop {
-            let now = client_time(self.now);
+            let now = self.now;
             let actor = &mut self.clients[client];
             let Some(doing) = &mut actor.doing else { return Ok(()) };
             match doing.operation.next_step(&actor.router, now) {
@@ -34,9 +34,8 @@ impl Simulation {
                     self.send_request(client, index_of(to), &message, connect_within)?;
                 }
                 Step::WaitUntil(time) => {
-                    let at = Time::from_micros(time.as_micros());
                     let doing = doing.number;
-                    self.queue.push(at.max(self.now), Event::ClientWake { client, doing });
+                    self.queue.push(time.max(self.now), Event::ClientWake { client, doing });
                     return Ok(());
                 }
                 Step::Done(result) => {
@@ -94,7 +93,7 @@ impl Simulation {
 
     /// A client learns that a request is lost.
     pub(super) fn request_lost(&mut self, client: usize, request: RequestId, sent: bool) -> Result<(), Violation> {
-        let now = client_time(self.now);
+        let now = self.now;
         let actor = &mut self.clients[client];
         let Some(doing) = &mut actor.doing else { return Ok(()) };
         let Some(&(_, attempt, node)) = doing.sent.iter().find(|(known, ..)| *known == request) else { return Ok(()) };
@@ -117,7 +116,7 @@ impl Simulation {
     ) -> Result<(), Violation> {
         self.trace(|| format!("n{} -> {name:?}: {message:?}", node + 1));
         let (client, _) = client_of(name);
-        let now = client_time(self.now);
+        let now = self.now;
         let actor = &mut self.clients[client];
         actor.router.note_reachable(node_id(node));
         let Some(doing) = &mut actor.doing else { return Ok(()) };

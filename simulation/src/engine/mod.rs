@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 use self::event::{Event, Queue};
 use self::network::Link;
 use crate::choices::{Choices, Recording, Stream};
-use crate::client::{Client, client_time};
+use crate::client::Client;
 use crate::node::{Node, cluster};
 use crate::oracle::Violation;
 use crate::oracle::dots::Dots;
@@ -298,7 +298,7 @@ fn describe(plan: &Plan) -> RingDescription {
 
 impl std::fmt::Debug for Simulation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = client_time(self.now);
+        let at = self.now;
         f.debug_struct("Simulation").field("now", &at).field("events", &self.events).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use quorate_ring::wire::{Durability, PutItem, Request};
 use quorate_ring::{ObjectKey, PartitionId, Position};
 
 use super::Simulation;
-use crate::client::{Doing, Seen, Task, Then, client_time};
+use crate::client::{Doing, Seen, Task, Then};
 use crate::oracle::Violation;
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Kind, WriteId};
@@ -175,7 +175,7 @@ impl Simulation {
         let actor = &mut self.clients[client];
         let timeout = if self.healed { 5_000 } else { actor.stream.choose("timeout", shortest..=longest) };
         let seed = actor.stream.number("operation's seed");
-        let now = client_time(self.now);
+        let now = self.now;
         let mut target = Target::of(&request);
         // Some clients ask anybody, as old ones do that do not know the ring well.
         if actor.stream.chance("ask anybody", 100) {

@@ -1,7 +1,7 @@
-//! Time as the pure part knows it: an argument, never read from a clock.
+//! Time as pure code knows it: an argument, never read from a clock. Nodes, clients and the simulator share the type.
 
 use std::fmt;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// An instant, in microseconds since some start that only the caller knows. Monotonic.
@@ -23,6 +23,12 @@ impl Time {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// Whole milliseconds from `now` until this, for deadlines that travel with messages. At least 1 while there is any time.
+    pub fn millis_from(self, now: Self) -> u32 {
+        let micros = self.0.saturating_sub(now.0);
+        u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX)
+    }
 }
 
 impl Add<Duration> for Time {
@@ -30,6 +36,13 @@ impl Add<Duration> for Time {
     fn add(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
     }
 }
 
