@@ -26,7 +26,7 @@ test: install-needs test-pure test-real ## Build and pass every test
 
 test-pure: ## Only the pure crates and the simulator: no RocksDB, no sockets, no C++
 	cargo test --locked $(PURE)
-	cargo test --locked -p quorate-client --no-default-features
+	cargo test --locked -p quorate-client --no-default-features --lib --tests
 	cargo test --locked -p quorate-node --no-default-features
 
 test-real: build ## Only what needs RocksDB and QUIC: engines, processes, examples
