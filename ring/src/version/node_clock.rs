@@ -70,7 +70,7 @@ impl NodeClock {
     /// If the clock has gaps of the actor, for then it is not the one that issues its dots; and after 2^64 - 1 events.
     pub fn issue(&mut self, own: Actor) -> Dot {
         assert!(!self.beyond.contains_key(&own), "a replica has received all events that it issued itself");
-        let counter = self.base.counter(own).checked_add(1).expect("no actor lives to issue 2^64 events");
+        let counter = self.base.counter(own).checked_add(1).expect("no actor lives to make 2^64 events");
         self.base.raise(own, counter);
         Dot::new(own, counter)
     }
