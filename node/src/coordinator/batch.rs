@@ -49,3 +49,51 @@ fn bytes_of(result: &Result<Response, RequestError>) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SessionId;
+    use quorate_ring::Value;
+    use quorate_ring::version::ContextToken;
+    use quorate_ring::wire::RequestId;
+
+    fn batch(items: usize) -> Batch {
+        Batch::new(ReplyTo::Client { session: SessionId(0), request: RequestId(0) }, items)
+    }
+
+    fn found(sizes: &[usize]) -> Result<Response, RequestError> {
+        let context = ContextToken::from_bytes(Vec::new().into()).expect("short");
+        let values = sizes.iter().map(|&bytes| Value::new(vec![0; bytes]).expect("small")).collect();
+        Ok(Response::Found { values, context })
+    }
+
+    fn indices(part: Option<Response>) -> Vec<u32> {
+        match part {
+            Some(Response::Many(results)) => results.into_iter().map(|(index, _)| index).collect(),
+            other => panic!("no part: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn small_answers_are_sent_together_when_all_are_there() {
+        let mut batch = batch(3);
+        assert_eq!(batch.handle_result(2, found(&[1])), None);
+        assert_eq!(batch.handle_result(0, Err(RequestError::Invalid { reason: String::new() })), None);
+        assert!(!batch.is_done());
+        assert_eq!(indices(batch.handle_result(1, found(&[]))), [2, 0, 1]);
+        assert!(batch.is_done());
+    }
+
+    #[test]
+    fn answers_are_sent_as_a_part_as_soon_as_they_are_large_together() {
+        let mut batch = batch(5);
+        assert_eq!(batch.handle_result(0, found(&[BATCH_REPLY_BYTES / 2])), None);
+        assert_eq!(batch.handle_result(1, found(&[1, BATCH_REPLY_BYTES / 2 - 2])), None);
+        assert_eq!(indices(batch.handle_result(2, found(&[1]))), [0, 1, 2]);
+        assert!(!batch.is_done());
+        assert_eq!(batch.handle_result(3, found(&[BATCH_REPLY_BYTES - 1])), None, "what was sent counts no more");
+        assert_eq!(indices(batch.handle_result(4, found(&[]))), [3, 4]);
+        assert!(batch.is_done());
+    }
+}

@@ -119,9 +119,10 @@ impl<Q, A> Read<Q, A> {
                 self.answered = true;
                 Step::Answer
             }
-            Verdict::Lost if !self.answered => Step::Fail,
-            Verdict::Won | Verdict::Lost if self.tally.silent().next().is_none() => Step::End,
-            _ => Step::Wait,
+            Verdict::Won if self.tally.silent().next().is_none() => Step::End,
+            // Never after the answer: an answer that counted goes on counting.
+            Verdict::Lost => Step::Fail,
+            Verdict::Won | Verdict::Pending => Step::Wait,
         }
     }
 
@@ -137,5 +138,129 @@ impl<Q, A> Read<Q, A> {
             reached: self.tally.reached(),
             answers: self.tally.answers().to_vec(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SessionId;
+    use quorate_ring::wire::RequestId;
+
+    fn node(number: u32) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    /// A read of R of the nodes 1, 2 and 3.
+    fn read(needed: u8) -> Read<(), &'static str> {
+        let reply_to = ReplyTo::Client { session: SessionId(0), request: RequestId(0) };
+        Read::new((), reply_to, Time::default(), needed, (1..=3).map(node))
+    }
+
+    fn all(_: NodeId) -> bool {
+        true
+    }
+
+    #[test]
+    fn r_are_asked_and_this_node_is_the_first_of_them() {
+        assert_eq!(read(2).ask(node(3), all), [node(3), node(1)]);
+        assert_eq!(read(3).ask(node(4), all), [node(1), node(2), node(3)]);
+    }
+
+    #[test]
+    fn those_asked_are_not_asked_again_while_they_may_answer() {
+        let mut read = read(2);
+        read.ask(node(1), all);
+        assert_eq!(read.ask(node(1), all), []);
+        assert_eq!(read.handle_answer(node(1), "one", true), Step::Wait);
+        assert_eq!(read.ask(node(1), all), []);
+        assert_eq!(read.handle_error(node(2), ReplicaError::Overloaded), Step::Wait);
+        assert_eq!(read.ask(node(1), all), [node(3)], "one of the two failed");
+    }
+
+    #[test]
+    fn this_node_reaches_itself_and_the_unreachable_are_passed_over() {
+        let mut read = read(2);
+        assert_eq!(read.ask(node(1), |peer| peer == node(3)), [node(1), node(3)]);
+        assert_eq!(
+            read.error(),
+            error(2, 0, [ReplicaAnswer::Silent, ReplicaAnswer::Unreachable, ReplicaAnswer::Silent])
+        );
+    }
+
+    #[test]
+    fn nobody_is_asked_where_too_few_can_be_reached() {
+        let mut read = read(2);
+        assert_eq!(read.ask(node(1), |_| false), []);
+        assert_eq!(read.step(), Step::Fail);
+        let [not_asked, away] = [ReplicaAnswer::NotAsked, ReplicaAnswer::Unreachable];
+        assert_eq!(read.error(), error(2, 0, [not_asked, away.clone(), away]));
+    }
+
+    #[test]
+    fn a_slow_read_asks_one_more_and_an_answered_one_does_not() {
+        let mut read = read(1);
+        assert_eq!(read.ask(node(1), all), [node(1)]);
+        assert_eq!(read.hedge(node(1), all), [node(2)]);
+        assert_eq!(read.handle_answer(node(2), "two", true), Step::Answer);
+        assert_eq!(read.hedge(node(1), all), []);
+    }
+
+    #[test]
+    fn the_answer_is_asked_for_once_and_the_read_lives_until_all_asked_have_answered() {
+        let mut read = read(2);
+        read.ask(node(1), all);
+        read.hedge(node(1), all);
+        assert_eq!(read.handle_answer(node(1), "one", true), Step::Wait);
+        assert_eq!(read.handle_answer(node(3), "three", true), Step::Answer);
+        assert_eq!(read.step(), Step::Wait, "node 2 may still show that it is stale");
+        assert_eq!(read.handle_answer(node(2), "two", true), Step::End);
+        assert_eq!(read.answers(), [(node(1), "one"), (node(3), "three"), (node(2), "two")]);
+    }
+
+    #[test]
+    fn a_silent_replica_whose_connection_is_gone_is_not_waited_for() {
+        let mut read = read(1);
+        read.ask(node(1), all);
+        read.hedge(node(1), all);
+        assert_eq!(read.handle_answer(node(1), "one", true), Step::Answer);
+        assert_eq!(read.handle_unreachable(node(2)), Step::End);
+    }
+
+    #[test]
+    fn a_second_answer_of_a_replica_is_not_taken() {
+        let mut read = read(2);
+        read.ask(node(1), all);
+        for answer in ["one", "another"] {
+            assert_eq!(read.handle_answer(node(1), answer, true), Step::Wait);
+        }
+        assert_eq!(read.answers(), [(node(1), "one")]);
+    }
+
+    #[test]
+    fn the_deadline_fails_a_read_without_answer_and_ends_one_with() {
+        let mut read = read(1);
+        read.ask(node(1), all);
+        assert_eq!(read.handle_deadline(), Step::Fail);
+        assert_eq!(read.handle_answer(node(1), "one", true), Step::Answer);
+        assert_eq!(read.handle_deadline(), Step::End);
+    }
+
+    #[test]
+    fn replicas_that_catch_up_do_not_count_and_what_they_say_is_kept() {
+        let mut read = read(2);
+        read.ask(node(1), all);
+        assert_eq!(read.handle_answer(node(1), "one", false), Step::Wait);
+        assert_eq!(read.handle_answer(node(2), "two", true), Step::Wait);
+        assert_eq!(read.handle_error(node(3), ReplicaError::StorageFailed), Step::Fail);
+        assert_eq!(read.answers(), [(node(1), "one"), (node(2), "two")]);
+        assert_eq!(
+            read.error(),
+            error(2, 1, [ReplicaAnswer::CatchingUp, ReplicaAnswer::Done, ReplicaAnswer::StorageFailed])
+        );
+    }
+
+    fn error(needed: u8, reached: u8, answers: [ReplicaAnswer; 3]) -> RequestError {
+        RequestError::ReadQuorum { needed, reached, answers: (1..=3).map(node).zip(answers).collect() }
     }
 }

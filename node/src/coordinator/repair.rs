@@ -67,3 +67,88 @@ fn filled(held: Option<&Container<Value>>, base: &VersionVector) -> Container<Va
     container.fill(base);
     container
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_ring::version::{Actor, Dot, Incarnation};
+    use quorate_ring::wire::StoredObject;
+    use quorate_ring::{BucketName, Key, Position};
+
+    fn node(number: u32) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    /// The event of node 1 with this number.
+    fn dot(counter: u64) -> Dot {
+        Dot::new(Actor::new(node(1), Incarnation::new(1)), counter)
+    }
+
+    /// A stored value of this event.
+    fn stored(counter: u64) -> Container<Value> {
+        let mut container = Container::empty();
+        container.add(dot(counter), Value::new("v").expect("small"));
+        container.strip(&[dot(counter)].into_iter().collect());
+        container
+    }
+
+    /// Keys in ring order.
+    fn keys<const COUNT: usize>() -> [ObjectKey; COUNT] {
+        let bucket = BucketName::new("b").expect("valid");
+        let mut keys =
+            std::array::from_fn(|index| ObjectKey::new(&bucket, &Key::new(format!("k{index}")).expect("valid")));
+        keys.sort_by_key(Position::of);
+        keys
+    }
+
+    /// A replica's page of these objects: it has seen so many events of node 1.
+    fn page(replica: u32, seen: u64, last: bool, objects: &[(&ObjectKey, u64)]) -> (NodeId, ReplicaPage) {
+        let object =
+            |&(key, counter): &(&ObjectKey, u64)| StoredObject { key: key.clone(), container: stored(counter) };
+        let base = [dot(seen)].into_iter().filter(|dot| 0 < dot.counter).collect();
+        (node(replica), ReplicaPage { objects: objects.iter().map(object).collect(), base, last, complete: true })
+    }
+
+    fn live(merged: &MergedPage) -> Vec<&ObjectKey> {
+        merged.objects.iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn a_replica_is_stale_if_its_values_differ_and_not_if_only_its_vector_does() {
+        let [mut held, mut merged] = [stored(1), stored(1)];
+        held.record(dot(1));
+        merged.record(dot(7));
+        assert!(!is_stale(&held, &merged));
+        merged.add(dot(8), Value::new("w").expect("small"));
+        assert!(is_stale(&held, &merged));
+        assert!(is_stale(&merged, &held));
+        assert_eq!(merge([&held, &merged].into_iter()), merged);
+    }
+
+    #[test]
+    fn a_merged_page_ends_with_the_first_of_its_pages_that_does_not_reach_the_end() {
+        let [first, second, third] = &keys();
+        let full = page(1, 3, true, &[(first, 1), (second, 2), (third, 3)]);
+        let short = page(2, 3, false, &[(first, 1), (second, 2)]);
+        let shorter = page(3, 3, false, &[(first, 1)]);
+        let merged = merge_pages(&[full.clone(), short.clone()]);
+        assert_eq!((live(&merged), merged.next.as_ref()), (vec![first, second], Some(second)));
+        let merged = merge_pages(&[short, shorter, full.clone()]);
+        assert_eq!((live(&merged), merged.next.as_ref()), (vec![first], Some(first)));
+        let merged = merge_pages(&[full]);
+        assert_eq!((live(&merged), merged.next.as_ref()), (vec![first, second, third], None));
+        assert!(merged.stale.is_empty());
+    }
+
+    #[test]
+    fn an_object_that_a_replica_has_not_heard_of_is_live_and_one_that_it_knows_to_be_gone_is_not() {
+        let [unheard, gone] = &keys();
+        let behind = page(1, 1, true, &[(gone, 1)]);
+        // This one has seen event 1, and holds nothing under it: it was deleted.
+        let ahead = page(2, 2, true, &[(unheard, 2)]);
+        let merged = merge_pages(&[behind, ahead]);
+        assert_eq!(live(&merged), [unheard]);
+        let stale: Vec<_> = merged.stale.iter().map(|(node, key, newest)| (*node, key, newest.siblings())).collect();
+        assert_eq!(stale, [(node(1), unheard, 1), (node(1), gone, 0)]);
+    }
+}

@@ -146,6 +146,51 @@ mod tests {
     }
 
     #[test]
+    fn as_many_more_are_to_be_asked_as_can_not_come_from_those_asked() {
+        let mut tally = tally(3);
+        assert_eq!(tally.shortfall(), 3);
+        tally.ask(node(1));
+        tally.ask(node(2));
+        assert_eq!(tally.shortfall(), 1, "two may yet answer");
+        tally.record(node(1), ReplicaAnswer::Done);
+        assert_eq!(tally.shortfall(), 1, "one has, one may");
+        tally.record(node(2), ReplicaAnswer::Overloaded);
+        assert_eq!(tally.shortfall(), 2, "one has, one will not");
+    }
+
+    #[test]
+    fn the_tally_says_who_was_asked_and_who_not() {
+        let mut tally = tally(2);
+        assert!(tally.not_asked().eq([1, 2, 3].map(node)));
+        assert_eq!(tally.silent().count(), 0);
+        tally.ask(node(3));
+        tally.ask(node(1));
+        assert!(tally.not_asked().eq([node(2)]) && tally.silent().eq([1, 3].map(node)));
+        tally.record(node(1), ReplicaAnswer::Done);
+        tally.ask(node(1));
+        assert!(tally.silent().eq([node(3)]), "an answer is not forgotten");
+        assert_eq!((tally.reached(), tally.needed()), (1, 2));
+    }
+
+    #[test]
+    fn a_primary_that_went_before_it_was_asked_cannot_be_asked() {
+        let mut tally = tally(2);
+        tally.lose(node(2));
+        assert_eq!(tally.answers()[1], (node(2), ReplicaAnswer::Unreachable));
+        assert_eq!(tally.verdict(), Verdict::Pending);
+        tally.lose(node(3));
+        assert_eq!(tally.verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn one_that_has_answered_is_not_lost_with_its_connection() {
+        let mut tally = tally(1);
+        tally.record(node(1), ReplicaAnswer::Done);
+        tally.lose(node(1));
+        assert_eq!((tally.answers()[0].1.clone(), tally.verdict()), (ReplicaAnswer::Done, Verdict::Won));
+    }
+
+    #[test]
     fn duplicate_answers_count_once() {
         let mut tally = tally(2);
         assert!(tally.record(node(1), ReplicaAnswer::Done));

@@ -95,3 +95,154 @@ impl Slices {
         hands.into_iter().filter(move |(shard, items, _)| !items.is_empty() || (empty && *shard == 0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_ring::version::{Actor, Container, ContextToken, Dot, Incarnation};
+    use quorate_ring::wire::{Durability, ExchangeId, PutItem, ReplicaError};
+    use quorate_ring::{BucketName, Key, NodeId, Value};
+
+    /// Eight partitions in three slices: 0 to 2, 3 to 5, and 6 and 7.
+    fn slices() -> Slices {
+        Slices::new(PartitionCount::new(8).expect("a power of two"), 3)
+    }
+
+    fn bucket() -> BucketName {
+        BucketName::new("b").expect("valid")
+    }
+
+    /// Keys enough that each of the three shards holds some.
+    fn keys() -> Vec<ObjectKey> {
+        (0..40).map(|index| ObjectKey::new(&bucket(), &Key::new(format!("k{index}")).expect("valid"))).collect()
+    }
+
+    /// A key that a shard holds.
+    fn key_of(shard: u8) -> ObjectKey {
+        keys().into_iter().find(|key| slices().shard_of_key(key) == shard).expect("forty keys are over all slices")
+    }
+
+    fn item(key: ObjectKey) -> PutItem {
+        PutItem { key, value: Value::new("v").expect("small"), context: None }
+    }
+
+    fn token() -> ContextToken {
+        ContextToken::from_bytes(Vec::new().into()).expect("short")
+    }
+
+    fn scan(partition: u16) -> Request {
+        Request::Scan { bucket: bucket(), partition: PartitionId::new(partition), after: None, limit: 1, r: None }
+    }
+
+    #[test]
+    fn each_shard_has_one_contiguous_slice() {
+        let of: Vec<u8> = (0..8).map(|number| slices().shard_of(PartitionId::new(number))).collect();
+        assert_eq!(of, [0, 0, 0, 1, 1, 1, 2, 2]);
+        for key in keys() {
+            let partition = slices().partitions.partition_of(Position::of(&key));
+            assert_eq!(slices().shard_of_key(&key), slices().shard_of(partition));
+        }
+    }
+
+    #[test]
+    fn a_request_for_one_key_or_partition_goes_whole_to_its_shard() {
+        for shard in 0..3 {
+            let key = key_of(shard);
+            let requests = [
+                Request::Get { key: key.clone(), r: None },
+                Request::Put { item: item(key.clone()), w: None, durability: None },
+                Request::Delete { key, context: token(), w: None, durability: None },
+                scan(u16::from(shard) * 3),
+            ];
+            for request in requests {
+                assert_eq!(slices().split(request.clone()), [(shard, request, None)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_partition_that_is_not_there_is_for_the_first_shard_to_refuse() {
+        assert_eq!(slices().split(scan(7)), [(2, scan(7), None)]);
+        for missing in [8, 9, u16::MAX] {
+            assert_eq!(slices().split(scan(missing)), [(0, scan(missing), None)]);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_dealt_with_the_indices_of_its_items() {
+        let mut seen = vec![];
+        for (shard, request, indices) in slices().split(Request::GetMany { keys: keys(), r: Some(2) }) {
+            let (Request::GetMany { keys: part, r: Some(2) }, Some(indices)) = (request, indices) else {
+                panic!("no part")
+            };
+            assert!(part.iter().all(|key| slices().shard_of_key(key) == shard));
+            assert!(part.into_iter().eq(indices.iter().map(|&index| keys().swap_remove(index as usize))));
+            seen.extend(indices);
+        }
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..40));
+    }
+
+    #[test]
+    fn shards_without_an_item_of_a_batch_are_not_asked() {
+        let batch = |keys: Vec<ObjectKey>| Request::PutMany {
+            items: keys.into_iter().map(item).collect(),
+            w: Some(1),
+            durability: Some(Durability::Synced),
+        };
+        let parts = slices().split(batch(vec![key_of(2), key_of(1), key_of(2)]));
+        let expected =
+            [(1, batch(vec![key_of(1)]), Some(vec![1])), (2, batch(vec![key_of(2), key_of(2)]), Some(vec![0, 2]))];
+        assert_eq!(parts, expected);
+        assert_eq!(slices().split(batch(vec![])), [(0, batch(vec![]), Some(vec![]))], "someone must answer it");
+    }
+
+    #[test]
+    fn a_node_of_one_shard_splits_nothing() {
+        let one = Slices::new(PartitionCount::new(8).expect("a power of two"), 1);
+        let batch = Request::GetMany { keys: keys(), r: None };
+        assert_eq!(one.split(batch.clone()), [(0, batch, None)]);
+    }
+
+    #[test]
+    fn questions_of_peers_go_to_the_shard_of_their_key_or_partition() {
+        let (exchange, timeout_millis) = (ExchangeId(u64::MAX), 1);
+        let dot = Dot::new(Actor::new(NodeId::new(1).expect("not 0"), Incarnation::new(1)), 1);
+        for shard in 0..3 {
+            let (key, container) = (key_of(shard), Container::empty());
+            let partition = PartitionId::new(u16::from(shard) * 3);
+            let questions = [
+                PeerMessage::Read { exchange, timeout_millis, key: key.clone() },
+                PeerMessage::Repair { key: key.clone(), container: container.clone() },
+                PeerMessage::Replicate {
+                    exchange,
+                    timeout_millis,
+                    key: key.clone(),
+                    dot,
+                    container,
+                    durability: Durability::Buffered,
+                },
+                PeerMessage::Scan { exchange, timeout_millis, bucket: bucket(), partition, after: None, limit: 1 },
+                PeerMessage::Forward { exchange, timeout_millis, request: Request::Get { key, r: None } },
+            ];
+            assert!(questions.iter().all(|question| slices().shard_of_message(question) == shard));
+        }
+        assert_eq!(slices().shard_of_message(&PeerMessage::Known { incarnations: vec![] }), 0);
+    }
+
+    #[test]
+    fn answers_go_to_the_shard_that_asked_if_this_node_has_it() {
+        let overloaded = ReplicaError::Overloaded;
+        for (asked_by, shard) in [(0, 0), (2, 2), (3, 0), (255, 0)] {
+            let exchange = ExchangeId(asked_by << 56 | 0x00ff_ffff_ffff_fffe);
+            let lost = quorate_ring::wire::RequestError::Invalid { reason: String::new() };
+            let answers = [
+                PeerMessage::ReadReply { exchange, result: Err(overloaded) },
+                PeerMessage::ReplicateReply { exchange, result: Ok(()) },
+                PeerMessage::ScanReply { exchange, result: Err(overloaded) },
+                PeerMessage::ForwardReply { exchange, result: Err(lost) },
+            ];
+            assert!(answers.iter().all(|answer| slices().shard_of_message(answer) == shard), "{asked_by}");
+        }
+    }
+}

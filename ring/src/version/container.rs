@@ -76,13 +76,10 @@ impl<V> Container<V> {
         let Self { values: theirs, vector } = other;
         let had: Vec<Dot> = self.dots().collect();
         self.values.retain(|(dot, _)| !vector.covers(dot) || theirs.binary_search_by_key(dot, |value| value.0).is_ok());
-        let known = self.values.len();
         let new = theirs.into_iter().filter(|(dot, _)| !self.vector.covers(dot) && had.binary_search(dot).is_err());
         self.values.extend(new);
-        if known < self.values.len() {
-            // Two ascending runs, which the standard stable sort merges in linear time.
-            self.values.sort_by_key(|value| value.0);
-        }
+        // Two ascending runs at most, which the standard stable sort merges in linear time.
+        self.values.sort_by_key(|value| value.0);
         self.vector.join(&vector);
     }
 
@@ -167,6 +164,15 @@ mod tests {
         assert!(!left.is_empty());
         left.strip(&vector(&[(1, 2)]));
         assert!(left.is_empty());
+    }
+
+    #[test]
+    fn mapped_values_keep_their_dots_and_the_vector() {
+        let mapped = container(&[(1, 1), (2, 1)], &[(3, 7)]).map_values(|dot, value| (*dot, value));
+        assert!(
+            mapped.values().map(|(dot, mapped)| (*dot, *mapped)).eq([dot(1, 1), dot(2, 1)].map(|dot| (dot, (dot, 0))))
+        );
+        assert_eq!(mapped.vector(), &vector(&[(1, 1), (2, 1), (3, 7)]));
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::{ClusterName, ObjectKey};
 
 const FORMAT: u8 = 1;
 const TAG_BYTES: usize = 16;
-/// Format, the header of the vector's array, tag.
-const FRAME_BYTES: usize = 1 + 5 + TAG_BYTES;
+/// Format, the header of an array of 16 to 65,535 actors, tag.
+const FRAME_BYTES: usize = 1 + 3 + TAG_BYTES;
 /// Two array headers, node (5), incarnation (9), counter (9).
 const ENTRY_BYTES_MAX: usize = 2 + 5 + 9 + 9;
 /// Most actors of a sealed vector, so that every token is within [`CONTEXT_BYTES_MAX`].
@@ -97,7 +97,7 @@ impl ContextToken {
             return Err(InvalidContext::TooLong { bytes: pairs.len() });
         }
         let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        let byte = |&[high, low]: &[u8; 2]| Some(digit(high)? << 4 | digit(low)?);
+        let byte = |&[high, low]: &[u8; 2]| Some(digit(high)? * 16 + digit(low)?);
         let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
         Ok(Self(bytes.ok_or(InvalidContext::NotText)?.into()))
     }
@@ -139,13 +139,9 @@ impl ContextKey {
     /// A vector of more than 2,600 actors is cut to fit a token: the context then covers less, which keeps a sibling too many,
     /// and never loses one.
     pub fn seal(&self, key: &ObjectKey, vector: &VersionVector) -> ContextToken {
-        let fitting = (ENTRIES_MAX < vector.len()).then(|| {
-            let mut fitting = vector.clone();
-            fitting.truncate(ENTRIES_MAX);
-            fitting
-        });
+        let fitting: Vec<_> = vector.iter().take(ENTRIES_MAX).collect();
         let mut token = vec![FORMAT];
-        rmp_serde::encode::write(&mut token, fitting.as_ref().unwrap_or(vector)).expect("a vector encodes into memory");
+        rmp_serde::encode::write(&mut token, &fitting).expect("a vector encodes into memory");
         let tag = self.tag(key, &token);
         token.extend_from_slice(&tag);
         assert!(token.len() <= CONTEXT_BYTES_MAX, "a fitting vector makes a token within the bound");
@@ -242,8 +238,18 @@ mod tests {
         for text in ["0", "0g", "é", "+1"] {
             assert_eq!(ContextToken::from_text(text), Err(InvalidContext::NotText), "{text}");
         }
-        let bytes = CONTEXT_BYTES_MAX + 1;
-        assert_eq!(ContextToken::from_text(&"00".repeat(bytes)), Err(InvalidContext::TooLong { bytes }));
+    }
+
+    #[test]
+    fn tokens_up_to_the_bound_are_taken_and_longer_ones_refused() {
+        let taken = ContextToken(vec![0; CONTEXT_BYTES_MAX].into());
+        assert_eq!(ContextToken::from_bytes(taken.as_bytes().clone()), Ok(taken.clone()));
+        assert_eq!(ContextToken::from_text(&taken.to_text()), Ok(taken));
+        for bytes in [CONTEXT_BYTES_MAX + 1, CONTEXT_BYTES_MAX + 2] {
+            let refused = Err(InvalidContext::TooLong { bytes });
+            assert_eq!(ContextToken::from_bytes(vec![0; bytes].into()), refused);
+            assert_eq!(ContextToken::from_text(&"00".repeat(bytes)), refused);
+        }
     }
 
     #[test]
@@ -251,7 +257,9 @@ mod tests {
         let node = crate::NodeId::new(u32::MAX).expect("not 0");
         let dot = |number: u64| Dot::new(Actor::new(node, Incarnation::new(u64::MAX - number)), u64::MAX);
         let vector: VersionVector = (0..4000).map(dot).collect();
-        let opened = key().open(&object_key("a"), &key().seal(&object_key("a"), &vector)).expect("genuine");
+        let token = key().seal(&object_key("a"), &vector);
+        assert_eq!(token.0.len(), FRAME_BYTES + ENTRIES_MAX * ENTRY_BYTES_MAX, "these actors take as much as any can");
+        let opened = key().open(&object_key("a"), &token).expect("genuine");
         assert_eq!(opened.len(), ENTRIES_MAX);
         assert!(2_600 <= ENTRIES_MAX && vector.dominates(&opened));
     }

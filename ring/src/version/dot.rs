@@ -122,6 +122,11 @@ mod tests {
     }
 
     #[test]
+    fn an_incarnation_is_its_number() {
+        assert_eq!(Incarnation::new(0xa).number(), 10);
+    }
+
+    #[test]
     fn dot_zero_is_refused() {
         let bytes = rmp_serde::to_vec(&((1, 2), 0)).expect("encodes");
         assert!(rmp_serde::from_slice::<Dot>(&bytes).is_err());

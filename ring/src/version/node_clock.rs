@@ -100,8 +100,7 @@ impl NodeClock {
     pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
         let contiguous = self.base.iter().flat_map(move |(actor, counter)| {
             let known = other.base.counter(actor);
-            let range = if known < counter { Some(known + 1..=counter) } else { None };
-            range.into_iter().flatten().map(move |counter| Dot::new(actor, counter))
+            (known..=counter).skip(1).map(move |counter| Dot::new(actor, counter))
         });
         contiguous.chain(self.beyond()).filter(|dot| !other.contains(dot))
     }
@@ -263,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_is_empty_until_it_has_received_something() {
+        let mut clock = NodeClock::new();
+        assert!(clock.is_empty());
+        clock.add(dot(1, 2));
+        assert!(!clock.is_empty() && clock.base().is_empty());
+        clock.add(dot(1, 1));
+        assert!(!clock.is_empty() && !clock.has_gaps());
+    }
+
+    #[test]
     fn clocks_not_in_normal_form_are_refused() {
         type Beyond = [((u32, u64), Vec<(u64, u64)>)];
         let refused = |base: &VersionVector, beyond: &Beyond| {
@@ -278,6 +287,7 @@ mod tests {
         assert!(refused(&base, &[((1, 1), vec![(3, 1), (3, 2)])]));
         assert!(refused(&base, &[((1, 1), vec![(u64::MAX / 64 + 1, 1)])]));
         assert!(refused(&base, &[((2, 1), vec![(3, 1)]), ((1, 1), vec![(3, 1)])]));
+        assert!(refused(&base, &[((2, 1), vec![(3, 1)]), ((2, 1), vec![(4, 1)])]));
         assert!(refused(&vector(&[]), &[((1, 1), vec![(0, 1)])]), "there is no event 0");
         assert!(refused(&vector(&[(1, u64::MAX)]), &[((1, 1), vec![(u64::MAX / 64, 1 << 63)])]));
     }

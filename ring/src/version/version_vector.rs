@@ -45,10 +45,8 @@ impl VersionVector {
                 Err(_) => self.entries.push((actor, counter)),
             }
         }
-        if known < self.entries.len() {
-            // Two ascending runs, which the standard stable sort merges in linear time.
-            self.entries.sort_by_key(|entry| entry.0);
-        }
+        // Two ascending runs at most, which the standard stable sort merges in linear time.
+        self.entries.sort_by_key(|entry| entry.0);
     }
 
     /// Takes in an event and all that came before it from the same actor.
@@ -59,11 +57,6 @@ impl VersionVector {
     /// Drops every actor of whom `other` means as much or more.
     pub fn subtract(&mut self, other: &Self) {
         self.entries.retain(|&(actor, counter)| other.counter(actor) < counter);
-    }
-
-    /// Keeps the first `entries_max` actors. The vector then means fewer events.
-    pub fn truncate(&mut self, entries_max: usize) {
-        self.entries.truncate(entries_max);
     }
 
     /// Whether no event is meant.
