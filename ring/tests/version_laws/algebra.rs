@@ -152,6 +152,7 @@ proptest! {
         let mut joined = left.clone();
         joined.join(&right);
         prop_assert_eq!(&joined, &clock(&a.union(&b).copied().collect()));
+        prop_assert!(joined.dominates(&left) && joined.dominates(&right));
         prop_assert_eq!(&round_trip(&joined), &joined);
         prop_assert_eq!(joined.clone().add(probe), !a.contains(&probe) && !b.contains(&probe));
         for actor in a.iter().map(|dot| dot.actor) {

@@ -1,10 +1,14 @@
 //! What the core does, told in scenes of a few inputs. The simulator looks for what nobody thought of; these say what is meant.
 
-mod core_harness;
+mod batches;
+mod harness;
+mod peers;
+mod reads;
+mod writes;
 
 use std::time::Duration;
 
-use core_harness::{Cluster, TIMEOUT, bucket, key, node, put, text};
+use harness::{Cluster, TIMEOUT, bucket, key, node, put, text};
 use quorate_node::Input;
 use quorate_node::limits::{COORDINATIONS_MAX, HEDGE_DELAY, KEY_QUEUE_MAX};
 use quorate_node::storage::Column;
@@ -145,9 +149,7 @@ fn a_slow_replica_is_passed_over_and_its_late_reply_still_gets_it_repaired() {
     cluster.put(primaries[0], &key, "one", None).expect("two of three");
     assert_eq!(cluster.stored(primaries[1], &key), 0);
     // Read at a fresh connection: the stale replica is asked and is slow.
-    let incarnation = quorate_ring::version::Incarnation::new(1);
-    cluster.input(primaries[0], Input::PeerConnected { peer: primaries[1], incarnation });
-    cluster.input(primaries[1], Input::PeerConnected { peer: primaries[0], incarnation });
+    cluster.connect(primaries[0], primaries[1]);
     cluster.settle();
     cluster.silent.insert(primaries[1]);
     let id = cluster.begin(primaries[0], Request::Get { key: key.clone(), r: Some(2) });
@@ -235,9 +237,7 @@ fn pages_of_several_replicas_are_merged_and_follow_each_other() {
         let [at, without] = [0, 1].map(|step| primaries[(index + step) % 3]);
         cluster.disconnect(at, without);
         cluster.put(at, key, "v", None).expect("two of three");
-        let incarnation = quorate_ring::version::Incarnation::new(1);
-        cluster.input(at, Input::PeerConnected { peer: without, incarnation });
-        cluster.input(without, Input::PeerConnected { peer: at, incarnation });
+        cluster.connect(at, without);
     }
     cluster.settle();
     let (mut found, mut after) = (Vec::new(), None);
@@ -261,7 +261,7 @@ fn contexts_that_were_not_given_out_for_the_key_are_refused() {
     let (mut cluster, key, primaries, _) = four();
     cluster.put(primaries[0], &key, "one", None).expect("stored");
     let (_, genuine) = cluster.get(primaries[0], &key, None);
-    let (_, foreign) = cluster.get(primaries[0], &core_harness::key("another"), None);
+    let (_, foreign) = cluster.get(primaries[0], &harness::key("another"), None);
     let mut forged = genuine.as_bytes().to_vec();
     *forged.last_mut().expect("not empty") ^= 1;
     let token = |bytes: &[u8]| ContextToken::from_bytes(bytes.to_vec().into()).expect("short");

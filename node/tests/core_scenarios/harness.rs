@@ -49,9 +49,11 @@ pub(crate) struct Cluster {
     pub(crate) silent: BTreeSet<NodeId>,
     /// Nodes whose stores do nothing.
     pub(crate) stuck: BTreeSet<NodeId>,
+    /// What nodes told whoever runs them: of losses, proofs and failures.
+    pub(crate) told: Vec<(NodeId, Output)>,
     now: Time,
     requests: u64,
-    answers: BTreeMap<RequestId, Answer>,
+    answers: BTreeMap<RequestId, Vec<Answer>>,
 }
 
 /// How a request is made unless the test says otherwise.
@@ -60,48 +62,62 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 impl Cluster {
     /// So many nodes, all connected.
     pub(crate) fn new(nodes: u32) -> Self {
-        Self::with_incomplete(nodes, &[])
+        Self::with(nodes, |_| {})
     }
 
     /// The same, where some may have lost writes and have not caught up.
     pub(crate) fn with_incomplete(nodes: u32, incomplete: &[u32]) -> Self {
+        let is_incomplete = |actor: Actor| incomplete.contains(&actor.node.number());
+        Self::with(nodes, |config| {
+            if is_incomplete(config.actor) {
+                config.standing = Standing::Lost;
+            }
+        })
+    }
+
+    /// The same, each configured otherwise.
+    pub(crate) fn with(nodes: u32, configure: impl Fn(&mut ShardConfig)) -> Self {
+        let mut cluster = Self::apart(nodes, configure);
+        for one in 1..=nodes {
+            (one + 1..=nodes).for_each(|other| cluster.connect(node(one), node(other)));
+        }
+        cluster.settle();
+        cluster
+    }
+
+    /// So many nodes, none connected to another.
+    pub(crate) fn apart(nodes: u32, configure: impl Fn(&mut ShardConfig)) -> Self {
         let partitions = PartitionCount::new(8).expect("a power of two");
         let member = |number| Member { node: node(number), zone: None, capacity: Capacity::default() };
         let owners = (0..8).map(|partition| u16::try_from(partition % nodes).expect("few")).collect();
         let ring = Arc::new(Ring::new(partitions, 3, (1..=nodes).map(member).collect(), owners).expect("a ring"));
         let machine = |number| {
-            let config = ShardConfig {
-                actor: Actor::new(node(number), Incarnation::new(u64::from(number))),
+            let mut config = ShardConfig {
+                actor: Actor::new(node(number), incarnation(node(number))),
                 quorum: Quorum::majority(3).expect("valid"),
                 durability: Durability::Buffered,
                 context_key: ContextKey::new([1; 32]),
                 shard: 0,
-                standing: if incomplete.contains(&number) { Standing::Lost } else { Standing::Proven },
+                standing: Standing::Proven,
                 ancestors: BTreeSet::new(),
                 seed: u64::from(number),
             };
+            configure(&mut config);
             let shard = Shard::new(config, ring.clone(), Recovered::default());
             (node(number), Machine { shard, store: MemoryStore::new(SyncPolicy::OnFlush) })
         };
         let machines = (1..=nodes).map(machine).collect();
-        let mut cluster = Self {
+        Self {
             ring,
             machines,
             sent: VecDeque::new(),
             silent: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            told: Vec::new(),
             now: Time::default(),
             requests: 0,
             answers: BTreeMap::new(),
-        };
-        for one in 1..=nodes {
-            for other in (1..=nodes).filter(|other| *other != one) {
-                let incarnation = Incarnation::new(u64::from(other));
-                cluster.input(node(one), Input::PeerConnected { peer: node(other), incarnation });
-            }
         }
-        cluster.settle();
-        cluster
     }
 
     /// The nodes that hold a key, and one that does not, if there is one.
@@ -112,6 +128,13 @@ impl Cluster {
     /// A key's partition.
     pub(crate) fn partition(&self, key: &ObjectKey) -> PartitionId {
         self.ring.partition_of(Position::of(key))
+    }
+
+    /// Connects two nodes.
+    pub(crate) fn connect(&mut self, one: NodeId, other: NodeId) {
+        for (at, peer) in [(one, other), (other, one)] {
+            self.input(at, Input::PeerConnected { peer, incarnation: incarnation(peer) });
+        }
     }
 
     /// Breaks the connection between two nodes.
@@ -126,12 +149,15 @@ impl Cluster {
         machine.shard.handle(self.now, input);
         while let Some(output) = machine.shard.poll_output() {
             match output {
-                Output::SendPeer { to: peer, message } => self.sent.push_back(Sent { from: to, to: peer, message }),
-                Output::Reply { id, result, .. } => {
-                    assert!(self.answers.insert(id, result).is_none(), "a request is answered once");
+                Output::SendPeer { to: peer, message } => {
+                    assert_ne!(peer, to, "no node sends to itself");
+                    self.sent.push_back(Sent { from: to, to: peer, message });
                 }
+                Output::Reply { id, result, .. } => self.answers.entry(id).or_default().push(result),
                 Output::Store { id, operation } => machine.store.submit(id, operation),
-                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven => {}
+                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven => {
+                    self.told.push((to, output));
+                }
             }
         }
     }
@@ -171,16 +197,38 @@ impl Cluster {
 
     /// Asks a node for something, and lets nothing else happen.
     pub(crate) fn begin(&mut self, at: NodeId, request: Request) -> RequestId {
+        self.begin_part(at, request, None)
+    }
+
+    /// Asks a node for its part of a batch, and lets nothing else happen.
+    pub(crate) fn begin_part(&mut self, at: NodeId, request: Request, indices: Option<Vec<u32>>) -> RequestId {
         let id = RequestId(self.requests);
         self.requests += 1;
         let timeout_millis = u32::try_from(TIMEOUT.as_millis()).expect("short");
-        self.input(at, Input::ClientRequest { session: SessionId(1), id, timeout_millis, request, indices: None });
+        self.input(at, Input::ClientRequest { session: SessionId(1), id, timeout_millis, request, indices });
         id
     }
 
     /// What was answered, if anything was.
     pub(crate) fn answer(&mut self, id: RequestId) -> Option<Answer> {
-        self.answers.remove(&id)
+        let mut answers = self.parts(id);
+        assert!(answers.len() <= 1, "a request is answered once: {answers:?}");
+        answers.pop()
+    }
+
+    /// All that was answered: a batch may be answered in parts.
+    pub(crate) fn parts(&mut self, id: RequestId) -> Vec<Answer> {
+        self.answers.remove(&id).unwrap_or_default()
+    }
+
+    /// A message from one node to another, outside all that they have sent so far.
+    pub(crate) fn tell(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        self.input(to, Input::PeerMessage { from, message });
+    }
+
+    /// How many requests a node is working on.
+    pub(crate) fn in_flight(&self, at: NodeId) -> usize {
+        self.machines[&at].shard.in_flight()
     }
 
     /// Asks, lets everything happen, and takes the answer.
@@ -214,6 +262,11 @@ impl Cluster {
 pub(crate) fn put(key: &ObjectKey, value: &str, context: Option<ContextToken>) -> Request {
     let value = Value::new(Bytes::copy_from_slice(value.as_bytes())).expect("small");
     Request::Put { item: PutItem { key: key.clone(), value, context }, w: None, durability: None }
+}
+
+/// The incarnation that a node is, unless the test says otherwise.
+pub(crate) fn incarnation(node: NodeId) -> Incarnation {
+    Incarnation::new(u64::from(node.number()))
 }
 
 /// The node with this number.
