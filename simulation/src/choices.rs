@@ -41,6 +41,11 @@ impl Choices {
         Self { seed, replay: recording }
     }
 
+    /// The seed.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The stream of this name. Each is taken once.
     pub fn stream(&mut self, name: impl Into<String>) -> Stream {
         let name = name.into();

@@ -12,6 +12,7 @@ use quorate_ring::{ObjectKey, PartitionId};
 use crate::choices::Stream;
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::WriteId;
+use crate::plan::load::{ClientPlan, Put};
 
 /// What a client remembers of a key: a context, and the ghost of what it covers.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) enum Task {
     GetMany(Vec<(usize, Bits)>),
     /// Learn what became of each write.
     PutMany(Vec<WriteId>),
+    /// See that the forged context is refused.
+    Forge,
     /// Check the page.
     Scan {
         /// What is read.
@@ -57,11 +60,20 @@ pub(crate) enum Then {
     /// Nothing.
     Rest,
     /// A write with its context.
-    Write,
+    Write(Put),
 }
 
 /// The index of a batch's item, and its answer.
 pub(crate) type Answer = (u32, Result<Response, RequestError>);
+
+/// Whether a thing has to succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// Faults may prevent it.
+    No,
+    /// Nothing is in its way.
+    Yes,
+}
 
 /// A thing being done.
 #[derive(Debug)]
@@ -72,6 +84,8 @@ pub(crate) struct Doing {
     pub(crate) operation: Operation,
     /// What for.
     pub(crate) task: Task,
+    /// Whether it has to succeed.
+    pub(crate) needed: Needed,
     /// Requests under way: their numbers, what they are attempts of, to which node.
     pub(crate) sent: Vec<(RequestId, AttemptId, usize)>,
     /// Batches answered in part.
@@ -85,6 +99,8 @@ pub(crate) struct ClientLink {
     pub(crate) epoch: u32,
     /// How many faults cut it now.
     pub(crate) cuts: u32,
+    /// How many faults lose the node's replies now.
+    pub(crate) mute: u32,
 }
 
 /// An application.
@@ -98,8 +114,8 @@ pub(crate) struct Client {
     pub(crate) doing: Option<Doing>,
     /// How many things it has begun.
     pub(crate) begun: u64,
-    /// How many it still has to do.
-    pub(crate) left: u32,
+    /// Which of its steps is next.
+    pub(crate) next: usize,
     /// How many requests it has sent.
     pub(crate) requests: u64,
     /// What it remembers of keys.
@@ -109,18 +125,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client with so many things to do.
-    pub(crate) fn new(router: Router, stream: Stream, left: u32, nodes: usize) -> Self {
+    /// A client that has done nothing yet.
+    pub(crate) fn new(router: Router, stream: Stream, nodes: usize) -> Self {
         Self {
             router,
             stream,
             doing: None,
             begun: 0,
-            left,
+            next: 0,
             requests: 0,
             memory: BTreeMap::new(),
             links: vec![ClientLink::default(); nodes],
         }
+    }
+}
+
+impl Client {
+    /// Whether it is doing something, or has still something to do.
+    pub(crate) fn is_busy(&self, plan: &ClientPlan) -> bool {
+        self.next < plan.steps.len() || self.doing.is_some()
     }
 }
 

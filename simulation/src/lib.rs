@@ -13,8 +13,10 @@
 //! assert_eq!(one.history, other.history);
 //! ```
 
+pub mod catalogue;
 pub mod choices;
 mod client;
+mod clock;
 pub mod delay;
 pub mod engine;
 mod node;

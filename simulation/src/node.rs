@@ -13,9 +13,10 @@ use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Stora
 use quorate_node::{Shard, ShardConfig, Time};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::Durability;
-use quorate_ring::{ClusterName, NodeId, Ring};
+use quorate_ring::{ClusterName, NodeId, Quorum, Ring};
 
 use crate::choices::Stream;
+use crate::clock::LocalClock;
 use crate::plan::Plan;
 
 /// One shard's disk: a store, and what is on its way to it.
@@ -43,8 +44,19 @@ pub(crate) struct Process {
     pub(crate) stream: Stream,
     /// It stands still until then.
     pub(crate) paused_until: Time,
-    /// It dies within its next turn.
-    pub(crate) doomed: bool,
+    /// How it will die, if it will.
+    pub(crate) doom: Option<Doom>,
+    /// The next write that it sends to its peers reaches so many only.
+    pub(crate) fan_out: Option<usize>,
+}
+
+/// The end of a process within a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doom {
+    /// How many inputs it still takes before.
+    pub(crate) inputs: u32,
+    /// How much of the last one's output it brings out, of a thousand.
+    pub(crate) outputs: u16,
 }
 
 /// What the identity says of the process that began.
@@ -64,10 +76,26 @@ pub(crate) struct Node {
     pub(crate) life: u32,
     /// The disks, one for each shard.
     pub(crate) disks: Vec<Disk>,
-    /// Whether its disks are slow until then.
+    /// Its clocks.
+    pub(crate) clock: LocalClock,
+    /// Its disks are slow until then.
     pub(crate) slow_until: Time,
+    /// Its disks do nothing until then.
+    pub(crate) stalled_until: Time,
+    /// Its disks are full until then.
+    pub(crate) full_until: Time,
+    /// Its disks' syncs lie until then.
+    pub(crate) lying_until: Time,
+    /// Whether a sync lied since the last that did not.
+    pub(crate) lied: bool,
     /// Whether one of its disks has failed, or is about to.
     pub(crate) failing: bool,
+    /// Whose disks it has, if they are not its own: it must not start on them.
+    pub(crate) disks_of: Option<NodeId>,
+    /// A copy of its stores, and of the marker beside them.
+    copy: Option<(Vec<MemoryStore>, Option<u64>)>,
+    /// Where its files lie, which a restored copy does not share.
+    place: u32,
     /// How often it was booted.
     pub(crate) boot: u32,
     /// Whether a sync is under way.
@@ -85,14 +113,21 @@ impl Node {
             unsynced: Vec::new(),
             busy_until: Time::default(),
         };
-        let disks = (0..shards).map(disk).collect();
         Self {
             id,
             process: None,
             life: 0,
-            disks,
+            disks: (0..shards).map(disk).collect(),
+            clock: LocalClock::starting_at(Time::from_micros(u64::from(id.number()) * CLOCKS_APART_MICROS)),
             slow_until: Time::default(),
+            stalled_until: Time::default(),
+            full_until: Time::default(),
+            lying_until: Time::default(),
+            lied: false,
             failing: false,
+            disks_of: None,
+            copy: None,
+            place: 0,
             boot: 0,
             syncing: false,
             marker: None,
@@ -100,10 +135,10 @@ impl Node {
     }
 
     /// Starts a process on what the disks hold.
-    pub(crate) fn start(&mut self, plan: &Plan, ring: &Arc<Ring>, mut stream: Stream) {
+    pub(crate) fn start(&mut self, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
         assert!(self.process.is_none(), "one process at a time");
         let identity = self.identity(ring);
-        let evidence = Evidence { nonce: self.marker, place: "here".to_owned(), boot: self.boot.to_string() };
+        let evidence = Evidence { nonce: self.marker, place: self.place.to_string(), boot: self.boot.to_string() };
         let fresh = Incarnation::new(stream.number("incarnation"));
         let verdict = start::judge(identity.as_ref(), &evidence, fresh, Forced::No);
         let begun =
@@ -115,8 +150,8 @@ impl Node {
         let shard = |(index, disk): (usize, &Disk)| {
             let config = ShardConfig {
                 actor,
-                quorum: plan.quorum,
-                durability: plan.durability,
+                quorum,
+                durability: plan.durability(),
                 context_key: ContextKey::new([7; 32]),
                 shard: u8::try_from(index).expect("at most 256 shards"),
                 standing: verdict.standing,
@@ -127,14 +162,57 @@ impl Node {
         };
         let shards: Vec<Shard> = self.disks.iter().enumerate().map(shard).collect();
         let wakes = vec![None; shards.len()];
-        self.process = Some(Process { shards, wakes, actor, stream, paused_until: Time::default(), doomed: false });
+        let paused_until = Time::default();
+        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, fan_out: None });
+    }
+
+    /// Tries to start on another's disks.
+    ///
+    /// # Errors
+    /// Whose they are. That it could start is an error as well: it must not.
+    pub(crate) fn start_on_foreign_disks(&self, ring: &Ring) -> Result<(), String> {
+        let Some(stored) = self.disks[0].store.value(Column::Metadata, start::IDENTITY_KEY) else { return Ok(()) };
+        match start::check(stored, &self.expected(ring)) {
+            Err(start::NotOurs::Node { .. }) => Ok(()),
+            other => Err(format!("{} on another's disks: {other:?}", self.id)),
+        }
+    }
+
+    /// Makes a copy of the stores, as a backup does.
+    pub(crate) fn copy(&mut self) {
+        let synced = |disk: &Disk| disk.store.clone().crash(disk.store.unsynced());
+        self.copy = Some((self.disks.iter().map(synced).collect(), self.marker));
+    }
+
+    /// Puts the copy in the place of the stores; the process is dead. `false` if there is none.
+    pub(crate) fn restore(&mut self) -> bool {
+        assert!(self.process.is_none(), "the process died first");
+        let Some((stores, marker)) = self.copy.take() else { return false };
+        self.disks.iter_mut().zip(stores).for_each(|(disk, store)| {
+            disk.store = store;
+            disk.unsynced.clear();
+        });
+        self.marker = marker;
+        self.place += 1;
+        true
+    }
+
+    /// Two machines, whose processes are dead, get each other's disks.
+    pub(crate) fn swap_disks(&mut self, other: &mut Self) {
+        assert!(self.process.is_none() && other.process.is_none(), "the processes died first");
+        std::mem::swap(&mut self.disks, &mut other.disks);
+        std::mem::swap(&mut self.marker, &mut other.marker);
+        // Whoever carries disks to another machine has switched them off in order.
+        self.disks.iter_mut().chain(&mut other.disks).for_each(|disk| disk.store.sync());
+    }
+
+    fn expected(&self, ring: &Ring) -> Expected {
+        Expected { cluster: cluster(), node: self.id, partitions: ring.partitions(), ring: ring.fingerprint() }
     }
 
     fn identity(&self, ring: &Ring) -> Option<Identity> {
         let stored = self.disks[0].store.value(Column::Metadata, start::IDENTITY_KEY)?;
-        let expected =
-            Expected { cluster: cluster(), node: self.id, partitions: ring.partitions(), ring: ring.fingerprint() };
-        Some(start::check(stored, &expected).expect("a machine keeps its own disks"))
+        Some(start::check(stored, &self.expected(ring)).expect("a machine keeps its own disks"))
     }
 
     /// Makes the marker anew and has the identity remember it, synced.
@@ -149,7 +227,7 @@ impl Node {
             ancestors: begun.ancestors.clone(),
             standing: begun.standing,
             previous: None,
-            marker: Marker { made_by, nonce, place: "here".to_owned(), boot: self.boot.to_string() },
+            marker: Marker { made_by, nonce, place: self.place.to_string(), boot: self.boot.to_string() },
         };
         self.write_identity(&identity);
         let store = &mut self.disks[0].store;
@@ -172,13 +250,14 @@ impl Node {
         store.flush();
     }
 
-    /// The process dies. Of the turns that its disks had not begun, the first `begun` of each are done all the same.
-    pub(crate) fn die(&mut self, begun: usize) -> Option<Process> {
+    /// The process dies. Of the turns that its disks had not begun, the first so many of a thousand are done all the same.
+    pub(crate) fn die(&mut self, begun: u16) -> Option<Process> {
         let process = self.process.take()?;
         self.life += 1;
         self.syncing = false;
         self.failing = false;
         for disk in &mut self.disks {
+            let begun = share(disk.queue.len(), begun);
             for turn in disk.queue.drain(..).take(begun) {
                 disk.unsynced.extend(logged(&turn));
                 turn.into_iter().for_each(|(id, operation)| disk.store.submit(id, operation));
@@ -192,14 +271,14 @@ impl Node {
 
     /// The process is stopped in order: everything submitted is stored and synced, and the marker says so, unless a store fails even
     /// now.
-    pub(crate) fn stop(&mut self, ring: &Ring) -> Option<Process> {
+    pub(crate) fn stop(&mut self, now: Time, ring: &Ring) -> Option<Process> {
         let Identity { incarnation, ancestors, standing, .. } = self.identity(ring)?;
         for shard in 0..self.disks.len() {
             while !self.disks[shard].queue.is_empty() {
-                self.do_turn(shard);
+                self.do_turn(now, shard);
             }
         }
-        self.sync();
+        self.sync(now);
         let failed = self.disks.iter().any(|disk| disk.store.poisoned().is_some());
         let mut process = self.die(0)?;
         if failed {
@@ -210,14 +289,15 @@ impl Node {
         Some(process)
     }
 
-    /// The machine, whose process is dead, loses power. Gives how many flushes were lost.
-    pub(crate) fn lose_power(&mut self, stream: &mut Stream) -> usize {
+    /// The machine, whose process is dead, loses power, and all but this part of a thousand of the flushes that were not synced. Gives
+    /// how many flushes were lost.
+    pub(crate) fn lose_power(&mut self, keeps: u16) -> usize {
         assert!(self.process.is_none(), "the process died first");
         self.boot += 1;
         let mut lost = 0;
         for disk in &mut self.disks {
             let unsynced = disk.store.unsynced();
-            let kept = stream.index("flushes that reached the disk", unsynced + 1);
+            let kept = share(unsynced, keeps);
             lost += unsynced - kept;
             disk.store = std::mem::take(&mut disk.store).crash(kept);
             disk.unsynced.clear();
@@ -236,9 +316,13 @@ impl Node {
     }
 
     /// The disk of a shard does the oldest turn in its queue. Gives the entries of the dot log that are flushed by it.
-    pub(crate) fn do_turn(&mut self, shard: usize) -> Vec<Bytes> {
+    pub(crate) fn do_turn(&mut self, now: Time, shard: usize) -> Vec<Bytes> {
         let disk = &mut self.disks[shard];
         let Some(turn) = disk.queue.pop_front() else { return Vec::new() };
+        if now < self.full_until && turn.iter().any(|(_, operation)| matches!(operation, Operation::Write { .. })) {
+            disk.store.fail_next_write("no space left on device");
+            self.failing = true;
+        }
         let entries: Vec<Bytes> = logged(&turn).collect();
         turn.into_iter().for_each(|(id, operation)| disk.store.submit(id, operation));
         disk.store.flush();
@@ -250,10 +334,19 @@ impl Node {
     }
 
     /// All disks sync. Gives the entries of the dot log that are durable by it.
-    pub(crate) fn sync(&mut self) -> Vec<Bytes> {
+    pub(crate) fn sync(&mut self, now: Time) -> Vec<Bytes> {
+        let lies = now < self.lying_until;
         let mut synced = Vec::new();
         for disk in &mut self.disks {
+            if lies {
+                self.lied |= 0 < disk.store.unsynced();
+                disk.store.pretend_sync();
+                // What the disk says is all that an acknowledgement can go by.
+                synced.extend(disk.unsynced.iter().cloned());
+                continue;
+            }
             disk.store.sync();
+            self.lied = false;
             if disk.store.poisoned().is_none() {
                 synced.append(&mut disk.unsynced);
             }
@@ -265,6 +358,14 @@ impl Node {
     pub(crate) fn slices(&self, ring: &Ring) -> Slices {
         Slices::new(ring.partitions(), u8::try_from(self.disks.len()).expect("at most 256 shards"))
     }
+}
+
+/// By how much the monotonic clocks of two machines differ at the start.
+const CLOCKS_APART_MICROS: u64 = 7_919_000_000;
+
+/// So many of a thousand.
+pub(crate) fn share(whole: usize, per_mille: u16) -> usize {
+    (whole * usize::from(per_mille) + 500) / 1_000
 }
 
 /// The cluster of all runs.

@@ -36,7 +36,7 @@ const ACTS: [Act; 9] = [
 
 impl Act {
     fn changes_nothing(self) -> bool {
-        matches!(self, Self::Overloaded | Self::Stopping | Self::NotSent)
+        matches!(self, Self::Overloaded | Self::Stopping | Self::StorageFailed | Self::NotSent)
     }
 
     fn happen(self, operation: &mut Operation, now: Time, attempt: AttemptId, by: NodeId) {
@@ -144,8 +144,8 @@ proptest! {
         let last = act(run.asked.len() - 1, node(1));
         let in_time = run.asked[run.asked.len() - 1].0 + Duration::from_micros(last.1) < deadline;
         let unknown = match last.0 {
-            Act::Answer | Act::Invalid | Act::Overloaded | Act::Stopping | Act::NotSent => !in_time,
-            Act::Silent | Act::Lost | Act::QuorumUnknown | Act::StorageFailed => true,
+            Act::Answer | Act::Invalid | Act::Overloaded | Act::Stopping | Act::NotSent | Act::StorageFailed => !in_time,
+            Act::Silent | Act::Lost | Act::QuorumUnknown => true,
         };
         if run.asked[run.asked.len() - 1].0 + Duration::from_micros(last.1) != deadline {
             prop_assert_eq!(matches!(run.result, Err(Error::OutcomeUnknown { .. })), unknown, "{:?}", run.result);

@@ -4,7 +4,7 @@
 //! flushed batch that lies between the two, in order. So a test decides what a crash takes: see [`MemoryStore::crash`]. It has no
 //! threads and no chance of its own: the same calls bring the same answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub struct MemoryStore {
     completions: VecDeque<(OperationId, Result<Completion, StorageError>)>,
     poison: Option<String>,
     faults: Faults,
+    /// Objects whose bytes are not what was written, as the engine's checksums find when they are read.
+    rotten: BTreeSet<Bytes>,
     syncs: u64,
 }
 
@@ -79,6 +81,13 @@ impl MemoryStore {
         self.completions.extend(self.awaiting_sync.drain(..).map(|id| (id, Ok(Completion::Written))));
     }
 
+    /// A disk says that a sync is done, and did nothing: the synced writes complete, and a crash takes them all the same.
+    pub fn pretend_sync(&mut self) {
+        if self.poison.is_none() {
+            self.completions.extend(self.awaiting_sync.drain(..).map(|id| (id, Ok(Completion::Written))));
+        }
+    }
+
     /// The machine loses power: what is left is what was synced and the first `keep_unsynced` of the flushes since, because a
     /// disk may have got further than it was asked to. Submitted operations and completions not polled are lost.
     #[must_use = "what is left of the store is the returned one"]
@@ -87,7 +96,8 @@ impl MemoryStore {
         for changes in self.unsynced.drain(..kept) {
             self.durable.apply(changes);
         }
-        Self { live: self.durable.clone(), durable: self.durable, ..Self::new(self.policy) }
+        let rotten = self.rotten;
+        Self { live: self.durable.clone(), durable: self.durable, rotten, ..Self::new(self.policy) }
     }
 
     /// The process dies and the machine goes on: all that was flushed is left, synced or not.
@@ -97,7 +107,8 @@ impl MemoryStore {
     pub fn process_crash(self) -> Self {
         let mut live = self.durable.clone();
         self.unsynced.iter().cloned().for_each(|changes| live.apply(changes));
-        Self { live, durable: self.durable, unsynced: self.unsynced, ..Self::new(self.policy) }
+        let rotten = self.rotten;
+        Self { live, durable: self.durable, unsynced: self.unsynced, rotten, ..Self::new(self.policy) }
     }
 
     /// Everything is gone, as with a replaced disk.
@@ -138,6 +149,21 @@ impl MemoryStore {
     /// The next read or scan fails, and only that one.
     pub fn fail_next_read(&mut self, reason: impl Into<String>) {
         self.faults.read = Some(reason.into());
+    }
+
+    /// An object's bytes change on the disk, or are overwritten with another's. The engine's checksum tells when it is read: reads of
+    /// it, and scans over it, fail until it is written anew. `false` if there is no such object.
+    pub fn rot(&mut self, key: &Bytes) -> bool {
+        let there = self.live.objects.contains_key(key);
+        if there {
+            self.rotten.insert(key.clone());
+        }
+        there
+    }
+
+    /// Whether an object cannot be read any more.
+    pub fn is_rotten(&self, key: &Bytes) -> bool {
+        self.rotten.contains(key)
     }
 
     /// Sets an entry, or removes it, behind the back of whoever uses the store: a disk that forgot, or that rotted.
@@ -194,6 +220,11 @@ impl MemoryStore {
             Some(reason) => self.fail_for_good(reason),
             None => self.live.apply(changes.iter().cloned()),
         }
+        if !self.rotten.is_empty() {
+            for Change::Put { key, .. } | Change::Delete { key, .. } in &changes {
+                self.rotten.remove(key);
+            }
+        }
         self.unsynced.push_back(changes);
     }
 
@@ -209,16 +240,20 @@ impl MemoryStore {
             (Some(reason), _) => Err(StorageError::Poisoned { reason: reason.clone() }),
             (None, Operation::Write { durability: Durability::Synced, .. }) => return self.awaiting_sync.push(id),
             (None, Operation::Write { durability: Durability::Buffered, .. }) => Ok(Completion::Written),
-            (None, Operation::Read { key }) => {
-                self.read_fault().map(|()| Completion::Read(self.value(Column::Objects, &key).cloned()))
+            (None, Operation::Read { key }) => self
+                .read_fault(self.is_rotten(&key))
+                .map(|()| Completion::Read(self.value(Column::Objects, &key).cloned())),
+            (None, Operation::Scan(scan)) => {
+                let inside = |key: &Bytes| scan.from <= *key && scan.until.as_ref().is_none_or(|until| key < until);
+                self.read_fault(self.rotten.iter().any(inside)).map(|()| self.scan(&scan))
             }
-            (None, Operation::Scan(scan)) => self.read_fault().map(|()| self.scan(&scan)),
         };
         self.completions.push_back((id, outcome));
     }
 
-    fn read_fault(&mut self) -> Result<(), StorageError> {
-        self.faults.read.take().map_or(Ok(()), |reason| Err(StorageError::Read { reason }))
+    fn read_fault(&mut self, rotten: bool) -> Result<(), StorageError> {
+        let rotten = rotten.then(|| "a block's checksum is wrong".to_owned());
+        self.faults.read.take().or(rotten).map_or(Ok(()), |reason| Err(StorageError::Read { reason }))
     }
 
     fn scan(&self, scan: &Scan) -> Completion {

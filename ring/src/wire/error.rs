@@ -115,7 +115,7 @@ pub enum RequestError {
         /// Which bound was met.
         what: String,
     },
-    /// The node's storage failed; it serves nothing until an operator has acted. Retry elsewhere.
+    /// The node's storage failed, or cannot read the key, before anything was done. Nothing changed. Retry elsewhere.
     #[error("the storage of {node} failed: {reason}")]
     #[serde(rename = "f")]
     StorageFailed {
@@ -163,6 +163,7 @@ impl RequestError {
             | Self::TooManySiblings { .. }
             | Self::ReadQuorum { .. }
             | Self::Overloaded { .. }
+            | Self::StorageFailed { .. }
             | Self::NoPrimary { .. }
             | Self::Stopping { .. } => true,
             Self::WriteQuorum { reached, answers, .. } => {
@@ -170,7 +171,7 @@ impl RequestError {
                 let in_doubt = |answer| matches!(answer, &ReplicaAnswer::Silent | &ReplicaAnswer::StorageFailed);
                 *reached == 0 && !answers.iter().any(|(_, answer)| in_doubt(answer))
             }
-            Self::StorageFailed { .. } | Self::ForwardLost { .. } => false,
+            Self::ForwardLost { .. } => false,
         }
     }
 

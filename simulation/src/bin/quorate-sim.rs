@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use quorate_simulation::catalogue::Fired;
 use quorate_simulation::choices::Choices;
 use quorate_simulation::sometimes::Tallies;
 use quorate_simulation::{Plan, Trace, run, run_plan};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 fn tell(seed: u64) -> ExitCode {
     let mut choices = Choices::new(seed);
     let plan = Plan::swarm(&mut choices);
-    println!("{plan:#?}");
+    println!("{}", quorate_simulation::plan::file::write(&plan, ""));
     let outcome = run_plan(plan, choices, Trace::On);
     outcome.trace.iter().for_each(|line| println!("{line}"));
     println!("history {:016x}, {} events, {:?}; {}", outcome.history, outcome.events, outcome.lasted, outcome.tallies);
@@ -40,6 +41,7 @@ fn tell(seed: u64) -> ExitCode {
 fn campaign(first: u64, count: u64) -> ExitCode {
     let began = Instant::now();
     let (mut events, mut tallies, mut failed) = (0, Tallies::default(), 0);
+    let mut fired = Fired::default();
     for seed in first..first + count {
         // A panic of the core is a failed seed like any other.
         let Ok(outcome) = std::panic::catch_unwind(|| run(seed)) else {
@@ -53,6 +55,7 @@ fn campaign(first: u64, count: u64) -> ExitCode {
         }
         events += outcome.events;
         tallies.add(&outcome.tallies);
+        fired.add(&outcome.fired);
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(
@@ -60,5 +63,6 @@ fn campaign(first: u64, count: u64) -> ExitCode {
         events as f64 / seconds
     );
     println!("{tallies}; never: {:?}", tallies.never());
+    println!("{fired}");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,10 +4,10 @@ use quorate_client::{Error, Outcome};
 use quorate_ring::wire::{RequestError, Response, ScanItem};
 use quorate_ring::{ObjectKey, PartitionId};
 
-use super::Simulation;
 use super::event::Event;
 use super::workload::place;
-use crate::client::{Answer, Seen, Task, Then};
+use super::{Phase, Simulation};
+use crate::client::{Answer, Doing, Needed, Seen, Task, Then};
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Fate, Kind, WriteId};
 use crate::oracle::{Oracle, Violation};
@@ -15,10 +15,23 @@ use crate::sometimes::Sometimes;
 
 impl Simulation {
     /// A thing is done: the truth learns of writes, reads are checked, and the next thing waits its time.
-    pub(super) fn done(&mut self, client: usize, task: Task, result: Result<Response, Error>) -> Result<(), Violation> {
+    pub(super) fn done(
+        &mut self,
+        client: usize,
+        doing: Doing,
+        result: Result<Response, Error>,
+    ) -> Result<(), Violation> {
+        let Doing { task, needed, operation, .. } = doing;
         self.trace(|| format!("client {client} done: {task:?} -> {result:?}"));
         if let Err(error) = &result {
             self.note_error(error);
+            if needed == Needed::Yes {
+                return Err(Violation::new(Oracle::Availability, format_args!("{task:?}: {error}")));
+            }
+        }
+        if operation.deadline() < self.now {
+            let what = format!("{task:?} was over {:?} after its deadline", self.now.since(operation.deadline()));
+            return Err(Violation::new(Oracle::Availability, what));
         }
         match task {
             Task::Write(id) => self.write_done(client, id, result.map_err(|error| error.outcome())),
@@ -26,14 +39,15 @@ impl Simulation {
             Task::Get { key, required, then } => {
                 if let Ok(Response::Found { values, context }) = result {
                     self.found(client, key, &required, &values, context)?;
-                    if then == Then::Write {
-                        let (seen, asked) = (self.clients[client].memory.get(&key).cloned(), self.asked(client));
-                        return self.begin_write(client, key, seen, asked);
+                    if let Then::Write(put) = then {
+                        return self.begin_write(client, &put, operation.deadline().since(self.now), needed);
                     }
-                } else if self.healed {
-                    return Err(Violation::new(Oracle::Availability, format_args!("a read of key {key}: {result:?}")));
                 }
             }
+            Task::Forge if result.is_ok() => {
+                return Err(Violation::new(Oracle::Origin, "a context that no node made was accepted"));
+            }
+            Task::Forge => {}
             Task::GetMany(keys) => self.get_many_done(client, &keys, result)?,
             Task::Scan { partition, after, keys } => {
                 if let Ok(Response::Page { items, next }) = result {
@@ -45,10 +59,12 @@ impl Simulation {
         Ok(())
     }
 
+    /// A client rests until its next step.
     fn rest(&mut self, client: usize) {
-        let actor = &mut self.clients[client];
-        let think = self.plan.load.think.draw("think", &mut actor.stream);
-        self.queue.push(self.now + think, Event::ClientWake { client, doing: 0 });
+        let next = self.clients[client].next;
+        if let Some(step) = self.plan.clients[client].steps.get(next) {
+            self.queue.push(self.now + step.after.duration(), Event::ClientWake { client, doing: 0 });
+        }
     }
 
     fn found(
@@ -59,7 +75,7 @@ impl Simulation {
         values: &[quorate_ring::Value],
         context: quorate_ring::version::ContextToken,
     ) -> Result<(), Violation> {
-        let missed = if self.healed { Oracle::Lost } else { Oracle::Quorum };
+        let missed = if self.phase == Phase::Healed { Oracle::Lost } else { Oracle::Quorum };
         let shown = self.truth.check_read(key, required, values, missed)?;
         if 1 < values.len() {
             self.tallies.note(Sometimes::Siblings);

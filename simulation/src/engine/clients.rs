@@ -40,7 +40,7 @@ impl Simulation {
                 }
                 Step::Done(result) => {
                     let Some(doing) = self.clients[client].doing.take() else { return Ok(()) };
-                    self.done(client, doing.task, result)?;
+                    self.done(client, doing, result)?;
                 }
             }
         }
@@ -61,7 +61,8 @@ impl Simulation {
             self.queue.push(self.now + connect_within, lost);
             return Ok(());
         }
-        let delay = self.plan.network.delay.draw("request's delay", &mut self.network);
+        let stream = &mut self.clients[client].stream;
+        let delay = self.plan.network.delay.draw("request's delay", stream);
         let session = session(client, link.epoch);
         self.queue.push(self.now + delay, Event::Request { node, life, session, message: Box::new(message) });
         Ok(())
@@ -78,7 +79,7 @@ impl Simulation {
         let actor = &mut self.clients[client];
         actor.links[node].epoch += 1;
         let Some(doing) = &actor.doing else { return };
-        let after = self.plan.network.detection.draw("client's detection", &mut self.network);
+        let after = self.plan.network.detection.draw("client's detection", &mut actor.stream);
         for &(request, _, to) in &doing.sent {
             if to == node {
                 self.queue.push(self.now + after, Event::RequestLost { client, request, sent: true });

@@ -35,12 +35,16 @@ pub(super) enum Event {
     Wake { node: usize, life: u32, shard: usize },
     /// A client looks at what it is doing, if it is still doing that.
     ClientWake { client: usize, doing: u64 },
-    /// A fault begins.
-    Fault,
-    /// Links between nodes that were cut work again.
-    Mend { pairs: Vec<[usize; 2]> },
-    /// A client reaches nodes again from which it was cut off.
-    MendClient { client: usize, nodes: Vec<usize> },
+    /// A fault of the plan begins.
+    FaultBegins { index: usize },
+    /// A fault of the plan ends.
+    FaultEnds { index: usize },
+    /// A flapping link goes down, or up.
+    Flap { pair: [usize; 2], down: bool },
+    /// A stuttering process stands still.
+    Stand { node: usize, life: u32, until: Time },
+    /// A connection on which nothing comes through one way is given up, if that is still so.
+    GiveUp { from: usize, to: usize, epoch: u32 },
     /// A machine is switched on.
     Start { node: usize },
 }

@@ -1,84 +1,168 @@
-//! How a run ends: O14, O1 and O6. When all faults are over, every key is read from all its replicas: each read must succeed and show
-//! every acknowledged write; then, repaired by these reads, all replicas must hold the same, and a write to all of them must be acknowledged.
+//! How a run ends: O14, O1 and O6.
+//!
+//! First a core of the nodes is healed while the others are down: it must serve everything that it has a quorum for. Then all are
+//! healed, and every key is read from all its replicas: each read must succeed and show every acknowledged write; repaired by
+//! these reads, all replicas must hold the same, a write to all of them must be acknowledged, and then nothing must go on any more.
 
 use std::time::Duration;
 
 use quorate_node::Time;
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
-use quorate_ring::Position;
-use quorate_ring::version::Dot;
+use quorate_ring::version::{Container, Dot};
+use quorate_ring::{ObjectKey, Position, Value};
 
-use super::workload::Asked;
-use super::{Simulation, index_of};
-use crate::client::Then;
-use crate::oracle::truth::Fate;
+use super::{Phase, Simulation, index_in_plan, index_of};
+use crate::client::Needed;
 use crate::oracle::{Oracle, Violation};
+use crate::plan::load::{Action, Get, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long a request may take when nothing is in its way.
+const CALM: Duration = Duration::from_secs(5);
 
 impl Simulation {
     /// Heals everything and checks what must then be so.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
-        self.clients.iter_mut().for_each(|client| client.left = 0);
-        self.heal();
-        let calm = self.backlog().max(self.now) + SETTLE;
-        self.run_until(calm)?;
-        assert!(self.clients.iter().all(|client| client.doing.is_none()), "requests are over by their deadlines");
-        let n = self.plan.quorum.n();
+        self.clients.iter_mut().zip(&self.plan.clients).for_each(|(client, plan)| client.next = plan.steps.len());
+        let without: Vec<usize> = self.plan.cluster.core_without.iter().map(|node| index_in_plan(*node)).collect();
+        self.heal_core(&without);
+        self.calm_down()?;
+        self.check_core()?;
+        self.heal_all();
+        self.calm_down()?;
         for key in 0..self.truth.keys.len() {
-            self.begin_get(0, key, Some(n), Then::Rest)?;
-            while self.clients[0].doing.is_some() {
-                self.step()?;
+            let r = self.readable(key);
+            if 0 < r {
+                self.must(Action::Get(Get { key, r: Some(r) }))?;
             }
         }
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
-        self.check_writable()
+        if 0 < self.readable(0) {
+            let w = Some(self.holders(0).count().try_into().expect("at most N"));
+            self.must(Action::Put(Put { w, ..Put::default() }))?;
+        }
+        self.calm_down()?;
+        self.check_idle()
     }
 
-    /// A write to all replicas of a key is acknowledged.
-    fn check_writable(&mut self) -> Result<(), Violation> {
-        let seen = self.clients[0].memory.get(&0).cloned();
-        let asked = Asked { r: None, w: Some(self.plan.quorum.n()), durability: None };
-        self.begin_write(0, 0, seen, asked)?;
+    fn calm_down(&mut self) -> Result<(), Violation> {
+        self.run_until(self.backlog().max(self.now) + SETTLE)
+    }
+
+    /// Does something that nothing is in the way of.
+    fn must(&mut self, action: Action) -> Result<(), Violation> {
+        self.begin_action(0, &action, CALM, Whom::Best, Needed::Yes)?;
         while self.clients[0].doing.is_some() {
             self.step()?;
         }
-        match self.truth.writes.last() {
-            Some(write) if write.fate == Fate::Acknowledged => Ok(()),
-            last => Err(Violation::new(Oracle::Availability, format_args!("a write to all replicas: {last:?}"))),
-        }
+        Ok(())
     }
 
     /// When every pause is over, and every disk has done what waits for it: a disk that was slow may be long behind.
     fn backlog(&self) -> Time {
         let paused = self.nodes.iter().filter_map(|node| node.process.as_ref()).map(|process| process.paused_until);
-        let busy = self.nodes.iter().flat_map(|node| &node.disks).map(|disk| disk.busy_until);
-        paused.chain(busy).max().unwrap_or_default()
+        let disks = self.nodes.iter().flat_map(|node| &node.disks).map(|disk| disk.busy_until);
+        paused.chain(disks).chain([self.last_arrival()]).max().unwrap_or_default()
     }
 
+    /// O14: what the core has a quorum for is served.
+    fn check_core(&mut self) -> Result<(), Violation> {
+        for key in 0..self.truth.keys.len() {
+            if u8::try_from(self.complete_holders(key)).expect("at most N") >= self.quorum.r().max(self.loosest.r()) {
+                self.must(Action::Get(Get { key, r: Some(self.quorum.r()) }))?;
+            }
+            if u8::try_from(self.holders(key).count()).expect("at most N") >= self.quorum.w() {
+                self.must(Action::Put(Put { key, w: Some(self.quorum.w()), ..Put::default() }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The primaries of a key that run and can read it.
+    fn holders(&self, key: usize) -> impl Iterator<Item = usize> {
+        let name = &self.truth.keys[key].key;
+        let primaries = self.ring.primaries(self.ring.partition_of(Position::of(name))).map(index_of);
+        let place = layout::object(name);
+        primaries.filter(move |node| {
+            let machine = &self.nodes[*node];
+            machine.process.is_some() && !machine.disks.iter().any(|disk| disk.store.is_rotten(&place))
+        })
+    }
+
+    /// How many of them have all that was ever acknowledged from them.
+    fn complete_holders(&self, key: usize) -> usize {
+        let complete = |node: &usize| {
+            let process = self.nodes[*node].process.as_ref();
+            process.is_some_and(|process| process.shards.iter().all(|shard| shard.replica().is_complete()))
+        };
+        self.holders(key).filter(complete).count()
+    }
+
+    /// From how many replicas a key can be read when all nodes run: all, unless a copy rotted, whose node cannot answer. Then
+    /// replicas that are catching up do not count either.
+    fn readable(&self, key: usize) -> u8 {
+        let holders = self.holders(key).count();
+        let r = if holders == usize::from(self.truth.n) { holders } else { self.complete_holders(key) };
+        u8::try_from(r).expect("at most N")
+    }
+
+    /// O6: all replicas of a key hold the same.
     fn check_convergence(&self) -> Result<(), Violation> {
-        for truth in &self.truth.keys {
-            let partition = self.ring.partition_of(Position::of(&truth.key));
-            let mut held: Option<Vec<Dot>> = None;
-            for primary in self.ring.primaries(partition) {
-                let node = &self.nodes[index_of(primary)];
-                let shard = usize::from(node.slices(&self.ring).shard_of(partition));
-                let stored = node.disks[shard].store.value(Column::Objects, &layout::object(&truth.key));
-                let container = stored.map(|stored| layout::decode_container(stored)).transpose();
-                let container = container.map_err(|error| Violation::new(Oracle::Convergence, error))?;
-                let dots: Vec<Dot> = container.iter().flat_map(|container| container.dots()).collect();
+        for (key, truth) in self.truth.keys.iter().enumerate() {
+            if self.holders(key).count() < usize::from(self.truth.n) {
+                continue;
+            }
+            let mut held: Option<Vec<(Dot, Value)>> = None;
+            for node in self.holders(key) {
+                let values = self.values(node, &truth.key)?;
                 match &held {
-                    Some(held) if *held != dots => {
-                        let what = format!("{:?}: {primary} holds {dots:?}, another {held:?}", truth.key);
+                    Some(held) if *held != values => {
+                        let what = format!("{:?}: n{} holds {values:?}, another {held:?}", truth.key, node + 1);
                         return Err(Violation::new(Oracle::Convergence, what));
                     }
-                    _ => held = Some(dots),
+                    _ => held = Some(values),
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What a node's store holds of a key.
+    fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, Value)>, Violation> {
+        let machine = &self.nodes[node];
+        let shard = usize::from(machine.slices(&self.ring).shard_of_key(key));
+        let stored = machine.disks[shard].store.value(Column::Objects, &layout::object(key));
+        let container = stored.map(|stored| layout::decode_container(stored)).transpose();
+        let container: Option<Container<Value>> =
+            container.map_err(|error| Violation::new(Oracle::Convergence, error))?;
+        Ok(container.into_iter().flat_map(Container::into_values).collect())
+    }
+
+    /// O6 and O13: when all is done, nothing is sent or stored any more, and nobody waits for anything.
+    fn check_idle(&mut self) -> Result<(), Violation> {
+        let sent = self.sent;
+        self.run_until(self.now + SETTLE)?;
+        if self.sent != sent {
+            let what = format!("{} messages were sent with nothing to do", self.sent - sent);
+            return Err(Violation::new(Oracle::Convergence, what));
+        }
+        for (node, machine) in self.nodes.iter().enumerate() {
+            for shard in machine.process.iter().flat_map(|process| &process.shards) {
+                let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
+                if (requests, operations, shard.next_deadline()) != (0, 0, None) {
+                    let what = format!(
+                        "n{} still works on {requests} requests and {operations} operations, and waits until {:?}",
+                        node + 1,
+                        shard.next_deadline()
+                    );
+                    return Err(Violation::new(Oracle::Bounds, what));
+                }
+            }
+        }
+        debug_assert_eq!(self.phase, Phase::Healed);
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! The engine: one queue of events in virtual time, and everything that happens in it.
 //!
 //! A run is a loop: take the next event, let time be its time, have it happen. Everything else is what events do: to nodes (`turn`),
-//! on the network (`network`), to clients (`clients`, `workload`,
-//! `answers`), as faults (`faults`), and at the end (`finale`). Every
+//! on the network (`network`, `link`), to clients (`clients`,
+//! `workload`, `answers`), as faults (`faults`), and at the end (`finale`). Every
 //! event goes into a running hash, the history: two runs with the same one were the same run (O18).
 
 mod answers;
@@ -10,6 +10,7 @@ mod clients;
 mod event;
 mod faults;
 mod finale;
+mod link;
 mod network;
 mod turn;
 mod workload;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 use quorate_client::Router;
 use quorate_node::Time;
 use quorate_ring::wire::{MemberDescription, RingDescription};
-use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, Ring};
+use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, Quorum, Ring};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::event::{Event, Queue};
-use self::network::Link;
+use self::link::Link;
+use crate::catalogue::{FaultId, Fired};
 use crate::choices::{Choices, Recording, Stream};
 use crate::client::Client;
 use crate::node::{Node, cluster};
@@ -43,10 +45,17 @@ pub(crate) struct Simulation {
     events: u64,
     history: Xxh3,
     choices: Choices,
-    network: Stream,
-    faults: Stream,
-    faults_left: u32,
-    healed: bool,
+    phase: Phase,
+    /// The faults of the plan that have begun and not ended.
+    active: Vec<usize>,
+    /// How many messages of each kind there were since a fault began to lose some.
+    counted: u32,
+    /// The current default R and W, and the smallest there have been.
+    quorum: Quorum,
+    loosest: Quorum,
+    fired: Fired,
+    /// Messages between nodes.
+    sent: u64,
     nodes: Vec<Node>,
     links: Vec<Link>,
     clients: Vec<Client>,
@@ -58,6 +67,17 @@ pub(crate) struct Simulation {
     /// Where messages are encoded.
     frame: Vec<u8>,
     trace: Option<Vec<String>>,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Clients work, and faults happen.
+    Load,
+    /// A core of the nodes is healed; the others are down.
+    Core,
+    /// Everything is healed.
+    Healed,
 }
 
 /// How a run ended.
@@ -73,6 +93,8 @@ pub struct Outcome {
     pub lasted: std::time::Duration,
     /// What happened how often.
     pub tallies: Tallies,
+    /// How often each kind of fault fired.
+    pub fired: Fired,
     /// Every decision.
     pub recording: Recording,
     /// What happened in words, if that was asked for.
@@ -94,12 +116,14 @@ impl Simulation {
         let description = describe(&plan);
         let router = Router::new(description).expect("a ring of distinct nodes");
         let ring = Arc::new(router.ring().clone());
-        let nodes = plan.nodes as usize;
-        let client = |index: u32| {
+        let nodes = plan.cluster.nodes as usize;
+        let client = |index: usize| {
             let stream = choices.stream(format!("client {index}"));
-            Client::new(router.clone(), stream, plan.load.operations, nodes)
+            Client::new(router.clone(), stream, nodes)
         };
-        let clients = (0..plan.load.clients).map(client).collect();
+        let clients = (0..plan.clients.len()).map(client).collect();
+        let nodes = plan.cluster.nodes as usize;
+        let quorum = plan.quorum();
         Self {
             ring,
             bucket: BucketName::new("scanned").expect("valid"),
@@ -107,15 +131,18 @@ impl Simulation {
             queue: Queue::default(),
             events: 0,
             history: Xxh3::new(),
-            network: choices.stream("network"),
-            faults: choices.stream("faults"),
             choices,
-            faults_left: plan.faults.count,
-            healed: false,
-            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.shards)).collect(),
-            links: vec![Link::default(); nodes * nodes],
+            phase: Phase::Load,
+            active: Vec::new(),
+            counted: 0,
+            quorum,
+            loosest: quorum,
+            fired: Fired::default(),
+            sent: 0,
+            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.cluster.shards)).collect(),
+            links: (0..nodes * nodes).map(|_| Link::default()).collect(),
             clients,
-            truth: Truth::new(plan.quorum.n(), keys(plan.load.keys)),
+            truth: Truth::new(quorum.n(), keys(plan.cluster.keys)),
             dots: Dots::default(),
             tallies: Tallies::default(),
             streams: Vec::new(),
@@ -134,13 +161,14 @@ impl Simulation {
         }
         let mut streams = self.streams;
         streams.extend(self.clients.into_iter().map(|client| client.stream));
-        streams.extend([self.network, self.faults]);
+        streams.extend(self.links.into_iter().flat_map(Link::into_streams));
         Outcome {
             violation,
             history: self.history.digest(),
             events: self.events,
             lasted: self.now.since(Time::default()),
             tallies: self.tallies,
+            fired: self.fired,
             recording: streams.into_iter().map(Stream::into_recorded).collect(),
             trace: self.trace.unwrap_or_default(),
         }
@@ -148,10 +176,13 @@ impl Simulation {
 
     fn load(&mut self) -> Result<(), Violation> {
         (0..self.nodes.len()).for_each(|node| self.queue.push(self.now, Event::Start { node }));
-        (0..self.clients.len()).for_each(|client| self.queue.push(self.now, Event::ClientWake { client, doing: 0 }));
-        let first = self.plan.faults.between.draw("until the first fault", &mut self.faults);
-        self.queue.push(self.now + first, Event::Fault);
-        while self.clients.iter().any(|client| 0 < client.left || client.doing.is_some()) {
+        for (client, plan) in self.plan.clients.iter().enumerate() {
+            self.queue.push(self.now + plan.starts.duration(), Event::ClientWake { client, doing: 0 });
+        }
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            self.queue.push(self.now + fault.at.duration(), Event::FaultBegins { index });
+        }
+        while self.clients.iter().zip(&self.plan.clients).any(|(client, plan)| client.is_busy(plan)) {
             self.step()?;
         }
         Ok(())
@@ -218,14 +249,11 @@ impl Simulation {
             Event::RequestLost { client, request, sent } => self.request_lost(client, request, sent)?,
             Event::Connect { pair } => self.connect(pair),
             Event::ClientWake { client, doing } => self.client_wake(client, doing)?,
-            Event::Fault => self.fault(),
-            Event::Mend { pairs } => self.mend(&pairs),
-            Event::MendClient { client, nodes } => {
-                for node in nodes {
-                    let link = &mut self.clients[client].links[node];
-                    link.cuts = link.cuts.saturating_sub(1);
-                }
-            }
+            Event::FaultBegins { index } => self.fault_begins(index),
+            Event::FaultEnds { index } => self.fault_ends(index),
+            Event::Flap { pair, down } => self.flap(pair, down),
+            Event::Stand { node, life, until } if self.is_alive(node, life) => self.pause(node, until),
+            Event::GiveUp { from, to, epoch } => self.give_up(from, to, epoch),
             Event::Start { node } => self.start(node),
             // For an earlier life, or on an earlier connection.
             _ => {}
@@ -255,11 +283,20 @@ impl Simulation {
         self.queue.push(until, event);
     }
 
+    fn fired(&mut self, id: FaultId) {
+        self.fired.note(id);
+    }
+
     fn trace(&mut self, what: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.trace {
             lines.push(format!("{:?} {}", self.now, what()));
         }
     }
+}
+
+/// The index of a node of the plan.
+fn index_in_plan(node: u32) -> usize {
+    node as usize - 1
 }
 
 fn node_id(index: usize) -> NodeId {
@@ -270,7 +307,7 @@ fn index_of(node: NodeId) -> usize {
     node.number() as usize - 1
 }
 
-fn keys(count: u32) -> impl Iterator<Item = ObjectKey> {
+fn keys(count: usize) -> impl Iterator<Item = ObjectKey> {
     (0..count).map(|index| {
         // Another bucket lies between, so that scans have something to pass over.
         let bucket = BucketName::new(if index % 3 == 2 { "other" } else { "scanned" }).expect("valid");
@@ -280,19 +317,19 @@ fn keys(count: u32) -> impl Iterator<Item = ObjectKey> {
 
 fn describe(plan: &Plan) -> RingDescription {
     let node = |index: u32| Member { node: node_id(index as usize), zone: None, capacity: Capacity::default() };
-    let members = (0..plan.nodes).map(node).map(|member| MemberDescription {
+    let members = (0..plan.cluster.nodes).map(node).map(|member| MemberDescription {
         address: format!("{}:7401", member.node),
         node: member.node,
         zone: member.zone,
         capacity: member.capacity,
     });
-    let owner = |partition: u32| u16::try_from(partition % plan.nodes).expect("few nodes");
+    let owner = |partition: u32| u16::try_from(partition % plan.cluster.nodes).expect("few nodes");
     RingDescription {
         cluster: cluster(),
-        replicas: plan.quorum.n(),
-        partitions: plan.partitions,
+        replicas: plan.cluster.n,
+        partitions: plan.partitions(),
         members: members.collect(),
-        owners: (0..plan.partitions.get()).map(owner).collect(),
+        owners: (0..plan.cluster.partitions).map(owner).collect(),
     }
 }
 

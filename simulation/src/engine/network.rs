@@ -1,9 +1,11 @@
 //! How messages travel, and O17: what is decoded is what was encoded.
 //!
-//! A link joins two nodes. While it is up, what is sent on it arrives, in order, after a drawn delay. When it breaks, what is on its
-//! way is gone; each side learns of it in its own time, and what it sends until then is lost too; then the two try to connect
-//! again. With [`Carrier::Datagrams`] each message is lost, doubled or delayed on its own, for as long as both processes live;
-//! only forwarded writes are never doubled, since nothing but the stream sees to it that a client's write is done once.
+//! While a link is up, what is sent on it arrives, in order, after a drawn delay. When it breaks, what is on its way is gone; each
+//! side learns of it in its own time, and what it sends until then is lost too; then the two try to connect again. With
+//! [`Carrier::Datagrams`] each message is lost, doubled or delayed on its own, for as long as both processes live; only forwarded
+//! writes are never doubled, since nothing but the stream sees to it that a client's write is done once.
+//!
+//! A stream loses nothing but with its connection. So where a fault makes a single message vanish from one, the connection breaks.
 
 use std::time::Duration;
 
@@ -15,31 +17,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::{Envelope, Event};
-use super::{Simulation, node_id};
+use super::link::Link;
+use super::{Phase, Simulation, node_id};
+use crate::catalogue::FaultId;
+use crate::delay::Shape;
 use crate::oracle::{Oracle, Violation};
 use crate::plan::Carrier;
+use crate::plan::fault::{Fault, Layer, MessageKind};
 use crate::sometimes::Sometimes;
-
-/// What joins two nodes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    up: bool,
-    /// Counts connections: what was sent on an earlier one is dropped.
-    epoch: u32,
-    /// How many faults cut it now.
-    cuts: u32,
-    /// Whether each side, lower index first, has been told that it is up.
-    told: [bool; 2],
-    /// When the last message of each direction arrives.
-    last: [Time; 2],
-}
 
 const RECONNECT: Duration = Duration::from_millis(10);
 
 impl Simulation {
-    fn link(&mut self, one: usize, other: usize) -> &mut Link {
+    pub(super) fn link(&mut self, one: usize, other: usize) -> &mut Link {
         assert!(one != other, "a node has no link to itself");
-        &mut self.links[one.min(other) * self.plan.nodes as usize + one.max(other)]
+        &mut self.links[one.min(other) * self.nodes.len() + one.max(other)]
     }
 
     /// Encodes a message as it would be sent, and decodes it as it would be received.
@@ -67,39 +59,151 @@ impl Simulation {
 
     /// Sends a message from one node to another.
     pub(super) fn send(&mut self, from: usize, to: usize, message: &PeerMessage) -> Result<(), Violation> {
+        self.sent += 1;
         let message = self.through_the_wire(message)?;
-        let lives = [self.nodes[from].life, self.nodes[to].life];
-        let now = self.now;
-        let delay = self.plan.network.delay.draw("delay", &mut self.network);
-        let link = self.link(from, to);
-        let epoch = link.epoch;
-        if !link.up {
+        let bytes = self.frame.len() as u64;
+        if !self.link(from, to).up {
             self.tallies.note(Sometimes::MessageLost);
             return Ok(());
         }
-        let last = &mut link.last[usize::from(to < from)];
-        let reordered = now + delay < *last;
-        let mut at = (now + delay).max(*last);
-        *last = at;
-        if let (Carrier::Datagrams { lost, duplicated }, false) = (self.plan.network.carrier, self.healed) {
+        if self.is_lost_by_kind(&message) || self.is_corrupted(from, to)? {
+            self.tallies.note(Sometimes::MessageLost);
+            self.lose_on(from, to);
+            return Ok(());
+        }
+        let Some(delay) = self.transit(from, to, bytes) else {
+            self.fired(FaultId::N13);
+            self.lose_on(from, to);
+            return Ok(());
+        };
+        self.dispatch(from, to, delay, message);
+        Ok(())
+    }
+
+    /// Puts a message on its way.
+    fn dispatch(&mut self, from: usize, to: usize, delay: Duration, message: PeerMessage) {
+        let lives = [self.nodes[from].life, self.nodes[to].life];
+        let now = self.now;
+        let datagrams = match self.plan.network.carrier {
+            Carrier::Datagrams { lost, duplicated } if self.phase == Phase::Load => Some((lost, duplicated)),
+            _ => None,
+        };
+        let Self { links, nodes, choices, .. } = self;
+        let link = &mut links[from.min(to) * nodes.len() + from.max(to)];
+        let epoch = link.epoch;
+        let way = link.way(from, to);
+        let reordered = now + delay < way.last;
+        let mut at = (now + delay).max(way.last);
+        way.last = at;
+        let mut again = None;
+        if let Some((lost, duplicated)) = datagrams {
             at = now + delay;
-            if self.network.chance("lost", lost) {
+            let stream = way.stream(choices, from, to);
+            if stream.chance("lost", lost) {
                 self.tallies.note(Sometimes::MessageLost);
-                return Ok(());
+                return self.fired(FaultId::N1);
             }
             let once = matches!(message, PeerMessage::Forward { .. });
-            if !once && self.network.chance("duplicated", duplicated) {
-                let late = delay * u32::try_from(self.network.choose("how late", 1..=40)).expect("small");
-                let message = message.clone();
-                self.queue.push(now + late, Event::Message(Box::new(Envelope { from, to, lives, epoch, message })));
-                self.tallies.note(Sometimes::MessageDuplicated);
-            }
-            if reordered {
-                self.tallies.note(Sometimes::MessageReordered);
+            if !once && stream.chance("duplicated", duplicated) {
+                again = Some(delay * u32::try_from(stream.choose("how late", 1..=40)).expect("small"));
             }
         }
+        let way = link.way(from, to);
+        if way.holds() {
+            // A blocked datagram is lost. On a stream it is sent again and again, until the way is free or the connection given up.
+            match datagrams {
+                Some(_) if 0 < way.blocked => self.tallies.note(Sometimes::MessageLost),
+                _ => way.held.push(Envelope { from, to, lives, epoch, message }),
+            }
+            return;
+        }
+        if let Some(late) = again {
+            self.tallies.note(Sometimes::MessageDuplicated);
+            self.fired.note(FaultId::N2);
+            let message = message.clone();
+            self.queue.push(now + late, Event::Message(Box::new(Envelope { from, to, lives, epoch, message })));
+        }
+        if reordered && datagrams.is_some() {
+            self.tallies.note(Sometimes::MessageReordered);
+            self.fired.note(FaultId::N3);
+        }
         self.queue.push(at, Event::Message(Box::new(Envelope { from, to, lives, epoch, message })));
-        Ok(())
+    }
+
+    /// How long a message takes; `None` if too much waits already.
+    fn transit(&mut self, from: usize, to: usize, bytes: u64) -> Option<Duration> {
+        let now = self.now;
+        let Self { links, nodes, choices, plan, fired, .. } = self;
+        let link = &mut links[from.min(to) * nodes.len() + from.max(to)];
+        let (slow, narrow) = (link.slow.unwrap_or(1), link.narrow);
+        let way = link.way(from, to);
+        let mut delay = plan.network.delay.draw("delay", way.stream(choices, from, to)) * slow;
+        if !matches!(plan.network.delay.shape, Shape::Constant | Shape::Uniform) {
+            fired.note(FaultId::N4);
+        }
+        if let Some((bytes_per_second, queue_bytes)) = narrow {
+            let waits = way.busy_until.since(now);
+            if queue_bytes < u64::try_from(waits.as_micros()).unwrap_or(u64::MAX) * bytes_per_second / 1_000_000 {
+                return None;
+            }
+            way.busy_until = way.busy_until.max(now) + Duration::from_micros(bytes * 1_000_000 / bytes_per_second);
+            delay += way.busy_until.since(now);
+        }
+        Some(delay)
+    }
+
+    /// Whether a fault takes this message because of its kind.
+    fn is_lost_by_kind(&mut self, sent: &PeerMessage) -> bool {
+        for index in 0..self.active.len() {
+            if let Fault::LoseEach { message, nth } = self.plan.faults[self.active[index]].fault
+                && message == kind_of(sent)
+            {
+                self.counted += 1;
+                if self.counted.is_multiple_of(nth) {
+                    self.fired(FaultId::N14);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether a fault changes the bytes of the frame just encoded. They must be found out, or at least not do any harm.
+    fn is_corrupted(&mut self, from: usize, to: usize) -> Result<bool, Violation> {
+        let Self { links, nodes, choices, frame, .. } = self;
+        let link = &mut links[from.min(to) * nodes.len() + from.max(to)];
+        let Some((per_mille, layer)) = link.corrupt else { return Ok(false) };
+        let stream = link.way(from, to).stream(choices, from, to);
+        if !stream.chance("corrupted", per_mille) {
+            return Ok(false);
+        }
+        let mut bytes = frame.clone();
+        let from_byte = if layer == Layer::Frame { 0 } else { frame::HEADER_BYTES };
+        let at = from_byte + stream.index("byte", bytes.len() - from_byte);
+        bytes[at] ^= 1 << stream.choose("bit", 0..=7);
+        self.fired(FaultId::N6);
+        match layer {
+            Layer::Frame => {
+                let mut decoder = frame::Decoder::new();
+                decoder.push(&bytes);
+                match decoder.next() {
+                    Ok(Some(_)) => Err(Violation::new(Oracle::Codec, "a corrupted frame was taken for a good one")),
+                    Ok(None) | Err(_) => Ok(true),
+                }
+            }
+            // Beyond the checksum, all that can be asked is an error or a message, and no panic. The stream is closed either way.
+            Layer::Payload => {
+                drop(frame::decode::<PeerMessage>(&bytes[frame::HEADER_BYTES..]));
+                Ok(true)
+            }
+        }
+    }
+
+    /// A message vanishes from a connection, which breaks if it is a stream.
+    fn lose_on(&mut self, from: usize, to: usize) {
+        if self.plan.network.carrier == Carrier::Streams {
+            self.break_link(from, to);
+        }
     }
 
     /// A message arrives, if its connection is still there.
@@ -134,9 +238,12 @@ impl Simulation {
         }
         link.up = false;
         link.epoch += 1;
+        link.ways.iter_mut().for_each(|way| way.held.clear());
         let mut longest = Duration::ZERO;
         for (node, peer) in [(one, other), (other, one)] {
-            let after = self.plan.network.detection.draw("detection", &mut self.network);
+            let Self { links, nodes, choices, plan, .. } = self;
+            let way = links[pair[0] * nodes.len() + pair[1]].way(peer, node);
+            let after = plan.network.detection.draw("detection", way.stream(choices, peer, node));
             longest = longest.max(after);
             if self.nodes[node].process.is_none() {
                 continue;
@@ -152,14 +259,15 @@ impl Simulation {
         let running = pair.iter().all(|node| self.nodes[*node].process.is_some());
         let now = self.now;
         let link = self.link(pair[0], pair[1]);
-        if link.up || !running || 0 < link.cuts {
+        let blocked = link.ways.iter().any(|way| 0 < way.blocked);
+        if link.up || !running || 0 < link.cuts || blocked {
             return;
         }
         if link.told != [false; 2] {
             return self.queue.push(now + RECONNECT, Event::Connect { pair });
         }
         link.up = true;
-        link.last = [now; 2];
+        link.ways.iter_mut().for_each(|way| (way.last, way.busy_until) = (now, now));
         for (node, peer) in [(pair[0], pair[1]), (pair[1], pair[0])] {
             let life = self.nodes[node].life;
             let up = self.nodes[peer].process.as_ref().map(|process| process.actor.incarnation);
@@ -196,28 +304,26 @@ impl Simulation {
         }
     }
 
-    /// A fault cuts links.
-    pub(super) fn cut(&mut self, pairs: &[[usize; 2]]) {
-        for &[one, other] in pairs {
-            self.break_link(one, other);
-            self.link(one, other).cuts += 1;
+    /// What waited on a way comes all at once, in order.
+    pub(super) fn release(&mut self, from: usize, to: usize) {
+        let at = self.now;
+        let way = self.link(from, to).way(from, to);
+        if way.holds() {
+            return;
+        }
+        way.last = way.last.max(at);
+        let at = way.last;
+        for envelope in std::mem::take(&mut way.held) {
+            self.queue.push(at, Event::Message(Box::new(envelope)));
         }
     }
 
-    /// A fault that cut links is over.
-    pub(super) fn mend(&mut self, pairs: &[[usize; 2]]) {
-        for &pair in pairs {
-            let link = self.link(pair[0], pair[1]);
-            link.cuts = link.cuts.saturating_sub(1);
-            self.connect(pair);
+    /// A connection on which nothing has come through one way for long is given up by both sides.
+    pub(super) fn give_up(&mut self, from: usize, to: usize, epoch: u32) {
+        let link = self.link(from, to);
+        if link.epoch == epoch && 0 < link.way(from, to).blocked {
+            self.break_link(from, to);
         }
-    }
-
-    /// All faults that cut links are over.
-    pub(super) fn mend_all(&mut self) {
-        self.links.iter_mut().for_each(|link| link.cuts = 0);
-        self.clients.iter_mut().flat_map(|client| &mut client.links).for_each(|link| link.cuts = 0);
-        (0..self.nodes.len()).for_each(|node| self.connect_all(node));
     }
 
     /// A node answers a client.
@@ -228,8 +334,32 @@ impl Simulation {
         message: &NodeMessage,
     ) -> Result<(), Violation> {
         let message = Box::new(self.through_the_wire(message)?);
-        let delay = self.plan.network.delay.draw("reply's delay", &mut self.network);
+        let (client, _) = crate::client::client_of(session);
+        let actor = &mut self.clients[client];
+        let delay = self.plan.network.delay.draw("reply's delay", &mut actor.stream);
+        if 0 < actor.links[node].mute {
+            self.fired(FaultId::L2);
+            return Ok(());
+        }
         self.queue.push(self.now + delay, Event::Reply { node, session, message });
         Ok(())
+    }
+
+    /// When nothing that was sent is on its way any more.
+    pub(super) fn last_arrival(&self) -> Time {
+        self.links.iter().flat_map(|link| &link.ways).map(|way| way.last).max().unwrap_or_default()
+    }
+}
+
+fn kind_of(message: &PeerMessage) -> MessageKind {
+    match message {
+        PeerMessage::Read { .. } | PeerMessage::Scan { .. } => MessageKind::Read,
+        PeerMessage::ReadReply { .. } | PeerMessage::ScanReply { .. } => MessageKind::ReadReply,
+        PeerMessage::Replicate { .. } => MessageKind::Replicate,
+        PeerMessage::ReplicateReply { .. } => MessageKind::ReplicateReply,
+        PeerMessage::Repair { .. } => MessageKind::Repair,
+        PeerMessage::Forward { .. } => MessageKind::Forward,
+        PeerMessage::ForwardReply { .. } => MessageKind::ForwardReply,
+        PeerMessage::Known { .. } => MessageKind::Known,
     }
 }

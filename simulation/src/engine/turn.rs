@@ -1,14 +1,14 @@
 //! Driving a node: one input at a time into a production shard, its outputs out, its turn to the disk.
 
-use std::time::Duration;
-
 use quorate_node::start::Standing;
 use quorate_node::storage::{Operation, Storage};
 use quorate_node::{Input, Output, Time};
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage};
 
 use super::event::{Done, Event};
-use super::{Simulation, index_of};
+use super::{Phase, Simulation, index_of};
+use crate::catalogue::FaultId;
+use crate::node::share;
 use crate::oracle::Violation;
 use crate::sometimes::Sometimes;
 
@@ -18,20 +18,25 @@ const SLOW: u32 = 40;
 impl Simulation {
     /// Gives a shard one input and does all that it wants done.
     pub(super) fn turn(&mut self, node: usize, shard: usize, input: Input) -> Result<(), Violation> {
-        let now = self.now;
         let told_time = matches!(input, Input::Time);
-        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
-        process.shards[shard].handle(now, input);
+        let machine = &mut self.nodes[node];
+        let local = machine.clock.at(self.now);
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        process.shards[shard].handle(local, input);
         let mut outputs = Vec::new();
         while let Some(output) = process.shards[shard].poll_output() {
             outputs.push(output);
         }
-        let doomed = process.doomed && !outputs.is_empty();
-        if doomed {
-            let kept = process.stream.index("outputs before the crash", outputs.len() + 1);
-            outputs.truncate(kept);
-            self.tallies.note(Sometimes::CrashedInTurn);
+        let dies = process.doom.filter(|doom| doom.inputs == 0);
+        if let Some(doom) = &mut process.doom {
+            doom.inputs = doom.inputs.saturating_sub(1);
         }
+        if let Some(doom) = dies {
+            outputs.truncate(share(outputs.len(), doom.outputs));
+            self.tallies.note(Sometimes::CrashedInTurn);
+            self.fired(FaultId::P8);
+        }
+        self.narrow_fan_out(node, &mut outputs);
         let mut turn = Vec::new();
         for output in outputs {
             match output {
@@ -62,12 +67,38 @@ impl Simulation {
         if !turn.is_empty() {
             self.queue_turn(node, shard, turn);
         }
-        if doomed {
+        if dies.is_some() {
             self.crash(node);
         } else {
             self.schedule_wake(node, shard);
         }
         Ok(())
+    }
+
+    /// Takes out what a fault keeps from reaching all the primaries of a write; the streams it was on break.
+    fn narrow_fan_out(&mut self, node: usize, outputs: &mut Vec<Output>) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        let Some(reaches) = process.fan_out else { return };
+        let is_copy =
+            |output: &Output| matches!(output, Output::SendPeer { message: PeerMessage::Replicate { .. }, .. });
+        let copies = outputs.iter().filter(|output| is_copy(output)).count();
+        if copies <= reaches {
+            return;
+        }
+        process.fan_out = None;
+        let (mut sent, mut unreached) = (0, Vec::new());
+        outputs.retain(|output| {
+            sent += usize::from(is_copy(output));
+            match output {
+                Output::SendPeer { to, .. } if is_copy(output) && reaches < sent => {
+                    unreached.push(index_of(*to));
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.fired(FaultId::N16);
+        unreached.into_iter().for_each(|peer| self.break_link(node, peer));
     }
 
     fn sent(&mut self, node: usize, to: usize, told_time: bool, message: &PeerMessage) -> Result<(), Violation> {
@@ -104,9 +135,10 @@ impl Simulation {
         let slow = if now < machine.slow_until { SLOW } else { 1 };
         let Some(process) = &mut machine.process else { return };
         let takes = self.plan.disk.write.draw("write", &mut process.stream) * slow;
+        let stalled = machine.stalled_until;
         let disk = &mut machine.disks[shard];
         disk.queue.push_back(turn);
-        disk.busy_until = disk.busy_until.max(now) + takes;
+        disk.busy_until = disk.busy_until.max(now).max(stalled) + takes;
         self.queue.push(disk.busy_until, Event::DiskTurn { node, life, shard });
     }
 
@@ -118,7 +150,8 @@ impl Simulation {
         let wake = &mut process.wakes[shard];
         if wake.is_none_or(|wake| deadline < wake) {
             *wake = Some(deadline);
-            self.queue.push(deadline.max(self.now), Event::Wake { node, life, shard });
+            let at = machine.clock.moment_of(deadline);
+            self.queue.push(at.max(self.now), Event::Wake { node, life, shard });
         }
     }
 
@@ -132,7 +165,11 @@ impl Simulation {
 
     /// A disk does a turn.
     pub(super) fn disk_turn(&mut self, node: usize, shard: usize) {
-        let entries = self.nodes[node].do_turn(shard);
+        let (now, machine) = (self.now, &mut self.nodes[node]);
+        if now < machine.stalled_until {
+            return self.queue.push(machine.stalled_until, Event::DiskTurn { node, life: machine.life, shard });
+        }
+        let entries = machine.do_turn(now, shard);
         self.dots.note_flushed(self.nodes[node].id, entries.into_iter());
         self.complete(node, shard);
         let machine = &mut self.nodes[node];
@@ -147,7 +184,12 @@ impl Simulation {
 
     /// A node's disks sync.
     pub(super) fn sync(&mut self, node: usize) {
-        let entries = self.nodes[node].sync();
+        let (now, machine) = (self.now, &mut self.nodes[node]);
+        if now < machine.stalled_until {
+            machine.syncing = true;
+            return self.queue.push(machine.stalled_until, Event::Sync { node, life: machine.life });
+        }
+        let entries = machine.sync(now);
         self.dots.note_synced(self.nodes[node].id, entries.into_iter());
         for shard in 0..self.nodes[node].disks.len() {
             self.complete(node, shard);
@@ -157,8 +199,8 @@ impl Simulation {
     /// A node's disks sync for nobody, and will again.
     pub(super) fn background_sync(&mut self, node: usize, life: u32) {
         self.sync(node);
-        if !self.healed {
-            let pause = Duration::from_micros(self.plan.disk.background_sync_micros);
+        if self.phase != Phase::Healed {
+            let pause = self.plan.disk.background_sync.duration();
             self.queue.push(self.now + pause, Event::BackgroundSync { node, life });
         }
     }

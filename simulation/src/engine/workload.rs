@@ -3,158 +3,196 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_client::operation::Operation;
 use quorate_client::routing::Target;
+use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request};
 use quorate_ring::{ObjectKey, PartitionId, Position};
 
-use super::Simulation;
-use crate::client::{Doing, Seen, Task, Then};
+use super::{Simulation, index_in_plan, node_id};
+use crate::catalogue::FaultId;
+use crate::client::{Doing, Needed, Seen, Task, Then};
 use crate::oracle::Violation;
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Kind, WriteId};
+use crate::plan::load::{Action, Asked, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Whom};
 
-/// R, W and durability as a request asks for them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) r: Option<u8>,
-    pub(super) w: Option<u8>,
-    pub(super) durability: Option<Durability>,
+/// A value from here on is a huge one.
+const HUGE_BYTES: usize = 100_000;
+/// So many clients are a crowd.
+const CROWD: usize = 30;
+
+/// A request about to begin.
+struct Begun {
+    request: Request,
+    task: Task,
+    within: Duration,
+    ask: Whom,
+    needed: Needed,
 }
 
 impl Simulation {
-    /// A client begins the next thing, if it has any left to do.
+    /// A client begins its next step, if it has one.
     pub(super) fn begin_next(&mut self, client: usize) -> Result<(), Violation> {
-        let actor = &mut self.clients[client];
-        if actor.left == 0 {
-            return Ok(());
+        let Some(step) = self.plan.clients[client].steps.get(self.clients[client].next).cloned() else { return Ok(()) };
+        self.clients[client].next += 1;
+        if CROWD <= self.clients.len() {
+            self.fired(FaultId::L1);
         }
-        actor.left -= 1;
-        let mix = self.plan.load.mix;
-        let weights = [mix.get, mix.blind_put, mix.put, mix.update, mix.delete, mix.get_many, mix.put_many, mix.scan];
-        let mut drawn = actor.stream.choose("operation", 0..=weights.iter().sum::<u64>() - 1);
-        let kind = weights.iter().position(|weight| {
-            let here = drawn < *weight;
-            drawn = drawn.wrapping_sub(*weight);
-            here
-        });
-        let key = actor.stream.index("key", self.truth.keys.len());
-        let asked = self.asked(client);
-        match kind {
-            Some(1) => self.begin_write(client, key, None, asked),
-            Some(2) => {
-                let seen = self.clients[client].memory.get(&key).cloned();
-                self.begin_write(client, key, seen, asked)
-            }
-            Some(3) => self.begin_get(client, key, asked.r, Then::Write),
-            Some(4) => self.begin_delete(client, key, asked),
-            Some(5) => self.begin_get_many(client, asked.r),
-            Some(6) => self.begin_put_many(client, asked),
-            Some(7) => self.begin_scan(client, key, asked.r),
-            _ => self.begin_get(client, key, asked.r, Then::Rest),
-        }
+        self.begin_action(client, &step.action, step.within.duration(), step.ask, Needed::No)
     }
 
-    pub(super) fn asked(&mut self, client: usize) -> Asked {
-        let n = u64::from(self.plan.quorum.n());
-        let stream = &mut self.clients[client].stream;
-        let mut own = |label| {
-            let asks = self.plan.load.own_quorums && stream.chance("asks", 500);
-            asks.then(|| u8::try_from(stream.choose(label, 1..=n)).expect("at most N"))
+    /// A client begins to do something.
+    pub(super) fn begin_action(
+        &mut self,
+        client: usize,
+        action: &Action,
+        within: Duration,
+        ask: Whom,
+        needed: Needed,
+    ) -> Result<(), Violation> {
+        let (request, task) = match action {
+            Action::Get(get) => self.get(get, Then::Rest),
+            Action::Update(put) => self.get(&Get { key: put.key, r: put.r }, Then::Write(*put)),
+            Action::Put(put) => self.put(client, put),
+            Action::Delete(delete) => self.delete(client, delete),
+            Action::GetMany(many) => self.get_many(many),
+            Action::PutMany(many) => self.put_many(client, many),
+            Action::Scan(scan) => self.scan(scan),
+            Action::Forge(forge) => self.forge(client, forge),
         };
-        let (r, w) = (own("r"), own("w"));
-        let durability =
-            own("durability").map(|odd| if odd % 2 == 1 { Durability::Synced } else { Durability::Buffered });
-        Asked { r, w, durability }
+        self.begin(client, Begun { request, task, within, ask, needed })
     }
 
-    /// Reads a key.
-    pub(super) fn begin_get(&mut self, client: usize, key: usize, r: Option<u8>, then: Then) -> Result<(), Violation> {
-        let required = self.truth.required(key, r.unwrap_or(self.plan.quorum.r()));
-        let request = Request::Get { key: self.truth.keys[key].key.clone(), r };
-        self.begin(client, request, Task::Get { key, required, then })
-    }
-
+    /// Writes a key, after the read that was to come before it.
     pub(super) fn begin_write(
         &mut self,
         client: usize,
-        key: usize,
-        seen: Option<Seen>,
-        asked: Asked,
+        put: &Put,
+        within: Duration,
+        needed: Needed,
     ) -> Result<(), Violation> {
-        let (context, ghost) = seen.map(|seen| (seen.context, seen.ghost)).unzip();
-        let (item, id) = self.put_item(client, key, context, ghost.unwrap_or_default(), asked);
-        let request = Request::Put { item, w: asked.w, durability: asked.durability };
-        self.begin(client, request, Task::Write(id))
+        let (request, task) = self.put(client, put);
+        self.begin(client, Begun { request, task, within, ask: Whom::Best, needed })
+    }
+
+    /// What a read that begins now has to show.
+    fn required(&self, key: usize, r: Option<u8>) -> Bits {
+        self.truth.required(key, r.unwrap_or(self.loosest.r()))
+    }
+
+    fn get(&self, get: &Get, then: Then) -> (Request, Task) {
+        let required = self.required(get.key, get.r);
+        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r };
+        (request, Task::Get { key: get.key, required, then })
+    }
+
+    fn put(&mut self, client: usize, put: &Put) -> (Request, Task) {
+        let seen = match put.context {
+            Context::Last => self.clients[client].memory.get(&put.key).cloned(),
+            Context::Blind => None,
+        };
+        let (item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
+        let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from) };
+        (request, Task::Write(id))
     }
 
     fn put_item(
         &mut self,
-        client: usize,
         key: usize,
-        context: Option<quorate_ring::version::ContextToken>,
-        ghost: Bits,
-        asked: Asked,
+        bytes: usize,
+        seen: Option<Seen>,
+        w: Option<u8>,
+        durability: Option<Asked>,
     ) -> (PutItem, WriteId) {
-        let id = self.begin_truth(key, Kind::Put, ghost, asked);
-        let padding = self.clients[client].stream.pick("padding", &[0, 0, 10, 100]);
-        (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(padding), context }, id)
+        let (context, ghost) = seen.map(|seen| (seen.context, seen.ghost)).unzip();
+        let id = self.begin_truth(key, Kind::Put, ghost.unwrap_or_default(), w, durability);
+        if HUGE_BYTES <= bytes {
+            self.fired(FaultId::L1);
+        }
+        (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(bytes), context }, id)
     }
 
-    fn begin_truth(&mut self, key: usize, kind: Kind, ghost: Bits, asked: Asked) -> WriteId {
-        let w = asked.w.unwrap_or(self.plan.quorum.w());
-        self.truth.begin(key, kind, ghost, w, asked.durability.unwrap_or(self.plan.durability))
+    fn begin_truth(
+        &mut self,
+        key: usize,
+        kind: Kind,
+        ghost: Bits,
+        w: Option<u8>,
+        durability: Option<Asked>,
+    ) -> WriteId {
+        let durability = durability.map_or(self.plan.durability(), Durability::from);
+        self.truth.begin(key, kind, ghost, w.unwrap_or(self.loosest.w()), durability)
     }
 
-    fn begin_delete(&mut self, client: usize, key: usize, asked: Asked) -> Result<(), Violation> {
+    fn delete(&mut self, client: usize, delete: &Delete) -> (Request, Task) {
+        let Delete { key, w, durability } = *delete;
         let Some(Seen { context, ghost }) = self.clients[client].memory.get(&key).cloned() else {
-            return self.begin_get(client, key, asked.r, Then::Rest);
+            return self.get(&Get { key, r: None }, Then::Rest);
         };
-        let id = self.begin_truth(key, Kind::Delete, ghost, asked);
+        let id = self.begin_truth(key, Kind::Delete, ghost, w, durability);
         let key = self.truth.keys[key].key.clone();
-        let request = Request::Delete { key, context, w: asked.w, durability: asked.durability };
-        self.begin(client, request, Task::Write(id))
+        (Request::Delete { key, context, w, durability: durability.map(Durability::from) }, Task::Write(id))
     }
 
-    fn some_keys(&mut self, client: usize) -> Vec<usize> {
-        let stream = &mut self.clients[client].stream;
-        let all = self.truth.keys.len();
-        let first = stream.index("first key", all);
-        let count = stream.index("further keys", all.min(6)) + 1;
-        (first..first + count).map(|key| key % all).collect()
+    fn get_many(&self, many: &GetMany) -> (Request, Task) {
+        let required = many.keys.iter().map(|key| (*key, self.required(*key, many.r))).collect();
+        let keys = many.keys.iter().map(|key| self.truth.keys[*key].key.clone()).collect();
+        (Request::GetMany { keys, r: many.r }, Task::GetMany(required))
     }
 
-    fn begin_get_many(&mut self, client: usize, r: Option<u8>) -> Result<(), Violation> {
-        let keys = self.some_keys(client);
-        let counted = r.unwrap_or(self.plan.quorum.r());
-        let required = keys.iter().map(|key| (*key, self.truth.required(*key, counted))).collect();
-        let keys = keys.iter().map(|key| self.truth.keys[*key].key.clone()).collect();
-        self.begin(client, Request::GetMany { keys, r }, Task::GetMany(required))
-    }
-
-    fn begin_put_many(&mut self, client: usize, asked: Asked) -> Result<(), Violation> {
-        let keys = self.some_keys(client);
-        let mut put = |key: usize| {
-            let seen = self.clients[client].memory.get(&key).cloned();
-            let (context, ghost) = seen.map(|seen| (seen.context, seen.ghost)).unzip();
-            self.put_item(client, key, context, ghost.unwrap_or_default(), asked)
+    fn put_many(&mut self, client: usize, many: &PutMany) -> (Request, Task) {
+        let mut put = |key: &usize| {
+            let seen = self.clients[client].memory.get(key).cloned();
+            self.put_item(*key, many.bytes, seen, many.w, many.durability)
         };
-        let (items, ids) = keys.into_iter().map(&mut put).unzip();
-        let request = Request::PutMany { items, w: asked.w, durability: asked.durability };
-        self.begin(client, request, Task::PutMany(ids))
+        let (items, ids) = many.keys.iter().map(&mut put).unzip();
+        let request = Request::PutMany { items, w: many.w, durability: many.durability.map(Durability::from) };
+        (request, Task::PutMany(ids))
     }
 
-    fn begin_scan(&mut self, client: usize, key: usize, r: Option<u8>) -> Result<(), Violation> {
-        let start = self.truth.keys[key].key.clone();
-        let partition = self.ring.partition_of(Position::of(&start));
-        let stream = &mut self.clients[client].stream;
-        let after = stream.chance("from a key", 300).then_some(start);
-        let limit = u32::try_from(stream.choose("limit", 1..=4)).expect("small");
+    fn scan(&self, scan: &Scan) -> (Request, Task) {
+        let start = &self.truth.keys[scan.key].key;
+        let partition = self.ring.partition_of(Position::of(start));
+        let after = scan.behind.then(|| start.clone());
         let keys = self.keys_of(partition, after.as_ref());
-        let counted = r.unwrap_or(self.plan.quorum.r());
-        let keys = keys.into_iter().map(|key| (key, self.truth.required(key, counted))).collect();
-        let request = Request::Scan { bucket: self.bucket.clone(), partition, after: after.clone(), limit, r };
-        self.begin(client, request, Task::Scan { partition, after, keys })
+        let keys = keys.into_iter().map(|key| (key, self.required(key, scan.r))).collect();
+        let (bucket, limit, r) = (self.bucket.clone(), scan.limit, scan.r);
+        (Request::Scan { bucket, partition, after: after.clone(), limit, r }, Task::Scan { partition, after, keys })
+    }
+
+    /// A write with a context that no node made for this key.
+    fn forge(&mut self, client: usize, forge: &Forge) -> (Request, Task) {
+        self.fired(FaultId::B1);
+        let memory = &self.clients[client].memory;
+        let of = |key: usize| memory.get(&key).map(|seen| seen.context.as_bytes().to_vec());
+        let another =
+            || memory.iter().find(|(key, _)| **key != forge.key).map(|(_, seen)| seen.context.as_bytes().to_vec());
+        let made_up = || (0..64).map(|byte: u8| byte.wrapping_mul(37)).collect();
+        let token: Vec<u8> = match forge.how {
+            Forgery::Cut => of(forge.key).map(|token| token[..token.len() - 1].to_vec()),
+            Forgery::Bent => of(forge.key).map(|mut token| {
+                let middle = token.len() / 2;
+                token[middle] ^= 4;
+                token
+            }),
+            Forgery::OfAnotherKey => another(),
+            Forgery::MadeUp => None,
+        }
+        .unwrap_or_else(made_up);
+        let key = self.truth.keys[forge.key].key.clone();
+        match ContextToken::from_bytes(Bytes::from(token)) {
+            Ok(context) => {
+                let value = quorate_ring::Value::new(Bytes::from_static(b"\xff\xff\xff\xff forged")).expect("small");
+                (
+                    Request::Put { item: PutItem { key, value, context: Some(context) }, w: None, durability: None },
+                    Task::Forge,
+                )
+            }
+            // It is not even shaped like one, and never leaves the client.
+            Err(_) => self.get(&Get { key: forge.key, r: None }, Then::Rest),
+        }
     }
 
     /// The bucket's keys of a partition behind a key, in ring order.
@@ -170,21 +208,20 @@ impl Simulation {
         keys
     }
 
-    fn begin(&mut self, client: usize, request: Request, task: Task) -> Result<(), Violation> {
-        let (shortest, longest) = self.plan.load.timeout_millis;
+    fn begin(&mut self, client: usize, begun: Begun) -> Result<(), Violation> {
+        let Begun { request, task, within, ask, needed } = begun;
         let actor = &mut self.clients[client];
-        let timeout = if self.healed { 5_000 } else { actor.stream.choose("timeout", shortest..=longest) };
         let seed = actor.stream.number("operation's seed");
         let now = self.now;
-        let mut target = Target::of(&request);
-        // Some clients ask anybody, as old ones do that do not know the ring well.
-        if actor.stream.chance("ask anybody", 100) {
-            target = Target::Any;
-        }
-        let operation = Operation::new(request, target, now + Duration::from_millis(timeout), now, seed);
+        let target = match ask {
+            Whom::Best => Target::of(&request),
+            Whom::Anybody => Target::Any,
+            Whom::Node(node) => Target::Node(node_id(index_in_plan(node))),
+        };
+        let operation = Operation::new(request, target, now + within, now, seed);
         actor.begun += 1;
         let number = actor.begun;
-        actor.doing = Some(Doing { number, operation, task, sent: Vec::new(), parts: Default::default() });
+        actor.doing = Some(Doing { number, operation, task, needed, sent: Vec::new(), parts: Default::default() });
         self.drive(client)
     }
 }

@@ -59,6 +59,8 @@ pub enum Oracle {
     Honesty,
     /// O11: values come from writes.
     Origin,
+    /// O13: resources are bounded.
+    Bounds,
     /// O14: a healthy cluster answers.
     Availability,
     /// O17: the codec loses nothing.
@@ -76,6 +78,7 @@ impl fmt::Display for Oracle {
             Self::Deleted => (9, "a deleted value came back"),
             Self::Honesty => (10, "a write was acknowledged before enough stores held it"),
             Self::Origin => (11, "a value came from nowhere"),
+            Self::Bounds => (13, "something is left over or too large"),
             Self::Availability => (14, "a healthy cluster did not answer"),
             Self::Codec => (17, "a message changed on the wire"),
         };

@@ -1,0 +1,296 @@
+//! Faults of machines: their processes, disks and clocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_node::Time;
+use quorate_node::replica::layout;
+use quorate_node::storage::Column;
+use quorate_node::storage::memory::MemoryStore;
+
+use super::super::event::Event;
+use super::super::{Phase, Simulation, index_in_plan};
+use crate::catalogue::FaultId;
+use crate::node::{Doom, Node, Process};
+use crate::plan::fault::Fault;
+use crate::sometimes::Sometimes;
+
+impl Simulation {
+    pub(super) fn machine_fault_begins(&mut self, fault: &Fault, lasting: Duration) {
+        let Some(node) = fault.nodes().first().map(|node| index_in_plan(*node)) else { return };
+        if fault.nodes().iter().any(|node| self.nodes[index_in_plan(*node)].disks_of.is_some()) {
+            return;
+        }
+        let until = self.now + lasting;
+        let runs = self.nodes[node].process.is_some();
+        match fault {
+            Fault::PowerLoss { nodes, keeps, torn } => self.lose_power(fault.id(), nodes, *keeps, *torn, lasting),
+            Fault::OldCopy { .. } => self.nodes[node].copy(),
+            Fault::SwapDisks { nodes } => self.swap_disks(*nodes),
+            Fault::Clock { jump_millis, drift_ppm, .. } => {
+                let now = self.now;
+                let clock = &mut self.nodes[node].clock;
+                clock.jump(*jump_millis);
+                clock.drift(now, *drift_ppm);
+                let ahead = clock.wall_ahead_millis();
+                self.trace(|| format!("n{}'s wall clock is {ahead} ms ahead", node + 1));
+                self.fired(FaultId::P6);
+            }
+            Fault::DiskFull { .. } => {
+                let machine = &mut self.nodes[node];
+                machine.full_until = machine.full_until.max(until);
+            }
+            Fault::SlowDisk { .. } => {
+                self.tallies.note(Sometimes::DiskSlow);
+                self.nodes[node].slow_until = until;
+                self.fired(FaultId::D7);
+            }
+            Fault::StallDisk { .. } => {
+                let machine = &mut self.nodes[node];
+                machine.stalled_until = machine.stalled_until.max(until);
+                self.fired(FaultId::D7);
+            }
+            Fault::LyingSync { .. } => self.nodes[node].lying_until = until,
+            Fault::Rot { key, .. } => self.rot(node, &[*key], FaultId::D3),
+            Fault::Misdirect { keys, .. } => self.rot(node, keys, FaultId::D4),
+            _ if !runs => {}
+            Fault::Crash { begun, .. } => {
+                self.crash_for(node, Some(lasting), *begun);
+                self.fired(FaultId::P1);
+            }
+            Fault::Stop { .. } => self.stop_for(node, lasting),
+            Fault::ReplaceDisks { .. } => self.replace_disks(node, lasting),
+            _ => self.process_fault_begins(node, fault, lasting),
+        }
+    }
+
+    fn process_fault_begins(&mut self, node: usize, fault: &Fault, lasting: Duration) {
+        let (now, life) = (self.now, self.nodes[node].life);
+        match fault {
+            Fault::CrashAt { inputs, outputs, .. } => {
+                let doom = Doom { inputs: *inputs, outputs: *outputs };
+                self.with_process(node, |process| process.doom = Some(doom));
+            }
+            Fault::FanOut { reaches, .. } => self.with_process(node, |process| process.fan_out = Some(*reaches)),
+            Fault::Pause { .. } => self.pause(node, now + lasting),
+            Fault::Stutter { runs, stands, .. } => {
+                let mut after = Duration::ZERO;
+                while after < lasting {
+                    let until = now + after + stands.duration();
+                    self.queue.push(now + after, Event::Stand { node, life, until });
+                    after += runs.duration() + stands.duration() + Duration::from_micros(100);
+                }
+            }
+            Fault::WriteFailure { .. } => {
+                self.failing(node, |store| store.fail_next_write("planned"));
+                self.fired(FaultId::D6);
+            }
+            Fault::SyncFailure { .. } => {
+                self.failing(node, |store| store.fail_next_sync("planned"));
+                self.fired(FaultId::D1);
+            }
+            Fault::ReadFailure { .. } => {
+                self.failing(node, |store| store.fail_next_read("planned"));
+                self.fired(FaultId::D5);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn machine_fault_ends(&mut self, fault: &Fault) {
+        match fault {
+            Fault::OldCopy { node } => self.restore(index_in_plan(*node)),
+            Fault::SwapDisks { nodes } => self.swap_disks_back(*nodes),
+            _ => {}
+        }
+    }
+
+    fn failing(&mut self, node: usize, how: impl Fn(&mut MemoryStore)) {
+        let machine = &mut self.nodes[node];
+        machine.failing = true;
+        machine.disks.iter_mut().for_each(|disk| how(&mut disk.store));
+    }
+
+    fn with_process(&mut self, node: usize, change: impl FnOnce(&mut Process)) {
+        if let Some(process) = &mut self.nodes[node].process {
+            change(process);
+        }
+    }
+
+    /// A process stands still.
+    pub(in super::super) fn pause(&mut self, node: usize, until: Time) {
+        if self.phase == Phase::Load {
+            self.tallies.note(Sometimes::Paused);
+            self.fired(FaultId::P5);
+            self.with_process(node, |process| process.paused_until = process.paused_until.max(until));
+        }
+    }
+
+    /// A process dies and, if it is said after how long, starts again.
+    pub(super) fn crash_for(&mut self, node: usize, lasting: Option<Duration>, begun: u16) {
+        let process = self.nodes[node].die(begun);
+        self.tallies.note(Sometimes::ProcessCrashed);
+        self.died(node, process, lasting);
+    }
+
+    fn stop_for(&mut self, node: usize, lasting: Duration) {
+        let ring = Arc::clone(&self.ring);
+        let machine = &mut self.nodes[node];
+        if machine.disks.iter().any(|disk| disk.store.poisoned().is_some()) {
+            return self.crash_for(node, Some(lasting), 0);
+        }
+        let process = machine.stop(self.now, &ring);
+        self.tallies.note(Sometimes::CleanlyRestarted);
+        self.fired(FaultId::P1);
+        self.died(node, process, Some(lasting));
+    }
+
+    fn lose_power(&mut self, id: FaultId, nodes: &[u32], keeps: u16, torn: bool, lasting: Duration) {
+        for node in nodes.iter().map(|node| index_in_plan(*node)) {
+            self.truth.losing.insert(node);
+            let writing = self.nodes[node].disks.iter().any(|disk| !disk.queue.is_empty());
+            // Of a batch that is half on the disk nothing is there afterwards; of one before it, all.
+            let process = self.nodes[node].die(if torn { 0 } else { keeps });
+            if std::mem::take(&mut self.nodes[node].lied) {
+                self.truth.disks_lost.insert(node);
+                self.fired(FaultId::D1);
+            }
+            if 0 < self.nodes[node].lose_power(keeps) {
+                self.tallies.note(Sometimes::PowerLost);
+            }
+            if !torn || writing {
+                self.fired(id);
+            }
+            self.died(node, process, Some(lasting));
+        }
+    }
+
+    fn replace_disks(&mut self, node: usize, lasting: Duration) {
+        self.tallies.note(Sometimes::DiskReplaced);
+        self.fired(FaultId::P3);
+        self.loses_disks(node);
+        let process = self.nodes[node].die(0);
+        self.nodes[node].replace_disks();
+        self.died(node, process, Some(lasting));
+    }
+
+    fn loses_disks(&mut self, node: usize) {
+        self.truth.losing.insert(node);
+        self.truth.disks_lost.insert(node);
+    }
+
+    /// The copy that was made when the fault began takes the place of the stores.
+    fn restore(&mut self, node: usize) {
+        if self.nodes[node].disks_of.is_some() {
+            return;
+        }
+        let process = self.nodes[node].die(0);
+        if self.nodes[node].restore() {
+            self.loses_disks(node);
+            self.fired(FaultId::P4);
+        }
+        self.died(node, process, None);
+        self.queue.push(self.now, Event::Start { node });
+    }
+
+    fn two(&mut self, nodes: [u32; 2]) -> [&mut Node; 2] {
+        self.nodes.get_disjoint_mut(nodes.map(index_in_plan)).expect("two different nodes")
+    }
+
+    fn swap_disks(&mut self, nodes: [u32; 2]) {
+        for node in nodes.map(index_in_plan) {
+            let process = self.nodes[node].die(0);
+            self.died(node, process, None);
+        }
+        let ring = Arc::clone(&self.ring);
+        let [one, other] = self.two(nodes);
+        one.swap_disks(other);
+        (one.disks_of, other.disks_of) = (Some(other.id), Some(one.id));
+        for machine in [one, other] {
+            machine.start_on_foreign_disks(&ring).expect("a node refuses the disks of another");
+        }
+        self.fired(FaultId::P4);
+    }
+
+    fn swap_disks_back(&mut self, nodes: [u32; 2]) {
+        let [one, other] = self.two(nodes);
+        if one.disks_of == Some(other.id) {
+            one.swap_disks(other);
+            (one.disks_of, other.disks_of) = (None, None);
+        }
+        nodes.map(index_in_plan).into_iter().for_each(|node| self.queue.push(self.now, Event::Start { node }));
+    }
+
+    /// Stored objects cannot be read any more.
+    fn rot(&mut self, node: usize, keys: &[usize], id: FaultId) {
+        for key in keys {
+            let place = layout::object(&self.truth.keys[*key].key);
+            let rotted = self.nodes[node].disks.iter_mut().any(|disk| disk.store.rot(&place));
+            if rotted {
+                self.fired(id);
+                self.loses_disks(node);
+            }
+        }
+    }
+
+    pub(super) fn died(&mut self, node: usize, process: Option<Process>, lasting: Option<Duration>) {
+        let Some(process) = process else { return };
+        self.streams.push(process.stream);
+        self.disconnect_all(node);
+        self.disconnect_clients(node);
+        if let Some(lasting) = lasting {
+            self.queue.push(self.now + lasting, Event::Start { node });
+        }
+    }
+
+    /// A machine is switched on.
+    pub(in super::super) fn start(&mut self, node: usize) {
+        let kept_down = self.phase == Phase::Core && self.plan.cluster.core_without.contains(&(node as u32 + 1));
+        let now = self.now;
+        let machine = &mut self.nodes[node];
+        if machine.process.is_some() || machine.disks_of.is_some() || kept_down {
+            return;
+        }
+        if now < machine.full_until {
+            self.fired.note(FaultId::D6);
+            return self.queue.push(machine.full_until, Event::Start { node });
+        }
+        let life = machine.life;
+        let stream = self.choices.stream(format!("node {} life {life}", node + 1));
+        machine.start(&self.plan, self.quorum, &self.ring, stream);
+        // What a dying process had begun to write may be there or not; now it shows.
+        for disk in &mut machine.disks {
+            disk.unsynced = disk.store.entries(Column::DotLog).map(|(key, _)| key.clone()).collect();
+            self.dots.note_flushed(machine.id, disk.unsynced.iter().cloned());
+        }
+        let pause = self.plan.disk.background_sync.duration();
+        self.queue.push(self.now + pause, Event::BackgroundSync { node, life });
+        self.trace(|| format!("n{} starts", node + 1));
+        self.connect_all(node);
+    }
+
+    /// A store has failed for good: the operator starts the process again.
+    pub(in super::super) fn storage_failed(&mut self, node: usize, reason: &str) {
+        self.tallies.note(Sometimes::StorageFailed);
+        if reason.contains("no space") {
+            self.fired(FaultId::D6);
+        }
+        self.trace(|| format!("the store of n{} failed: {reason}", node + 1));
+        self.with_process(node, |process| process.doom = Some(Doom { inputs: 0, outputs: 1_000 }));
+    }
+
+    /// No fault is on a machine any more. Only pauses go on to their end, for what waits for it must not be overtaken.
+    pub(super) fn heal_machine(&mut self, node: usize) {
+        let now = self.now;
+        let machine = &mut self.nodes[node];
+        (machine.slow_until, machine.stalled_until) = (now, now);
+        (machine.full_until, machine.lying_until) = (now, now);
+        machine.clock.drift(now, 0);
+        if let Some(process) = &mut machine.process {
+            (process.doom, process.fan_out) = (None, None);
+        }
+        if machine.failing {
+            self.crash_for(node, Some(Duration::from_millis(1)), 0);
+        }
+    }
+}
