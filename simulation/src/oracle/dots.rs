@@ -75,6 +75,11 @@ impl Dots {
         Ok(())
     }
 
+    /// The key and the write of an entry of the dot log; a delete's write cannot be told.
+    pub fn event(&self, entry: &Bytes) -> Option<(&ObjectKey, Option<WriteId>)> {
+        self.events.get(entry).map(|event| (&event.key, event.write))
+    }
+
     /// A node's store has flushed these entries of the dot log.
     pub fn note_flushed(&mut self, node: NodeId, entries: impl Iterator<Item = Bytes>) {
         self.note(entries, |event| event.flushed |= bit(node));
@@ -109,8 +114,12 @@ impl Dots {
             None => self.deletes(&truth.keys[write.key].key).map(held).max().unwrap_or(0),
         };
         if most < u32::from(write.w) {
-            let what = format!("{id:?}: {most} of w = {} ({:?})", write.w, write.durability);
-            return Err(Violation::new(Oracle::Honesty, what));
+            let held = match write.durability {
+                Durability::Buffered => "flushed",
+                Durability::Synced => "synced",
+            };
+            let what = format!("{id:?} of key {} was acknowledged for w = {}, {held} at {most}", write.key, write.w);
+            return Err(Violation::new(Oracle::Honesty, what).about(write.key, &[id]));
         }
         Ok(())
     }

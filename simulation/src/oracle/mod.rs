@@ -23,6 +23,8 @@ pub mod truth;
 
 use std::fmt;
 
+use self::truth::WriteId;
+
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{oracle}: {what}")]
@@ -31,12 +33,21 @@ pub struct Violation {
     pub oracle: Oracle,
     /// What was seen, and what should have been.
     pub what: String,
+    /// The key that it is about, by its number, if it is about one.
+    pub key: Option<usize>,
+    /// The writes that it is about.
+    pub writes: Vec<WriteId>,
 }
 
 impl Violation {
     /// A violation.
     pub fn new(oracle: Oracle, what: impl fmt::Display) -> Self {
-        Self { oracle, what: what.to_string() }
+        Self { oracle, what: what.to_string(), key: None, writes: Vec::new() }
+    }
+
+    /// Says which key it is about, and which writes to it.
+    pub fn about(self, key: usize, writes: &[WriteId]) -> Self {
+        Self { key: Some(key), writes: writes.to_vec(), ..self }
     }
 }
 
@@ -67,21 +78,69 @@ pub enum Oracle {
     Codec,
 }
 
+impl Oracle {
+    /// Its number in the list of oracles.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Lost => 1,
+            Self::Dots => 2,
+            Self::Concurrency => 4,
+            Self::Convergence => 6,
+            Self::Quorum => 7,
+            Self::Deleted => 9,
+            Self::Honesty => 10,
+            Self::Origin => 11,
+            Self::Bounds => 13,
+            Self::Availability => 14,
+            Self::Codec => 17,
+        }
+    }
+
+    /// What has happened when it does not hold.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "an acknowledged write is lost",
+            Self::Dots => "a dot was issued twice",
+            Self::Concurrency => "false concurrency",
+            Self::Convergence => "replicas differ",
+            Self::Quorum => "a read missed an acknowledged write",
+            Self::Deleted => "a deleted value came back",
+            Self::Honesty => "a write was acknowledged before enough stores held it",
+            Self::Origin => "a value came from nowhere",
+            Self::Bounds => "something is left over or too large",
+            Self::Availability => "a healthy cluster did not answer",
+            Self::Codec => "a message changed on the wire",
+        }
+    }
+
+    /// What it promises, in a sentence.
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::Lost => "After healing, a read of all replicas shows every acknowledged write or a successor of it.",
+            Self::Dots => "No dot is ever issued for two events, by any incarnation of any node.",
+            Self::Concurrency => "Of two siblings neither's writer had seen the other, and no write is there twice.",
+            Self::Convergence => {
+                "After healing and repair, all replicas of a key hold the same, and nothing more is sent."
+            }
+            Self::Quorum => {
+                "With R + W > N, a read shows every write acknowledged before it began, or a successor of it."
+            }
+            Self::Deleted => "What an acknowledged delete had seen is not shown by a read that has to see the delete.",
+            Self::Honesty => {
+                "When a write is acknowledged, the stores of W distinct nodes have held it as durably as it asked."
+            }
+            Self::Origin => "Every value read was written to that key, by a write that did not definitely fail.",
+            Self::Bounds => "When all is done, no request, operation or timer is left over.",
+            Self::Availability => {
+                "What has a quorum and nothing in its way is served, and every request ends by its deadline."
+            }
+            Self::Codec => "What is decoded is what was encoded, for every message.",
+        }
+    }
+}
+
 impl fmt::Display for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, name) = match self {
-            Self::Lost => (1, "an acknowledged write is lost"),
-            Self::Dots => (2, "a dot was issued twice"),
-            Self::Concurrency => (4, "false concurrency"),
-            Self::Convergence => (6, "replicas differ"),
-            Self::Quorum => (7, "a read missed an acknowledged write"),
-            Self::Deleted => (9, "a deleted value came back"),
-            Self::Honesty => (10, "a write was acknowledged before enough stores held it"),
-            Self::Origin => (11, "a value came from nowhere"),
-            Self::Bounds => (13, "something is left over or too large"),
-            Self::Availability => (14, "a healthy cluster did not answer"),
-            Self::Codec => (17, "a message changed on the wire"),
-        };
-        write!(f, "O{number}, {name}")
+        write!(f, "O{}, {}", self.number(), self.name())
     }
 }

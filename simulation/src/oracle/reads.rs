@@ -43,14 +43,17 @@ impl Truth {
             let id = self.origin(key, value)?;
             let write = self.write(id);
             if own.contains(write.index) {
-                return Err(Violation::new(Oracle::Concurrency, format_args!("{id:?} is its own sibling")));
+                return Err(
+                    Violation::new(Oracle::Concurrency, format_args!("{id:?} is its own sibling")).about(key, &[id])
+                );
             }
             own.insert(write.index);
             past.join(&write.ghost);
         }
         if let Some(index) = own.iter().find(|index| past.contains(*index)) {
             let id = self.keys[key].writes[index];
-            return Err(Violation::new(Oracle::Concurrency, format_args!("{id:?} is a sibling of its successor")));
+            return Err(Violation::new(Oracle::Concurrency, format_args!("{id:?} is a sibling of its successor"))
+                .about(key, &[id]));
         }
         let mut shown = Shown { ghost: past, excused: false };
         shown.ghost.join(&own);
@@ -76,8 +79,12 @@ impl Truth {
                 Kind::Delete => (Oracle::Deleted, own.meets(&write.ghost)),
             };
             if wrong && !self.is_excused(write) {
-                let what = format!("{id:?} of key {key} (w = {}, {:?})", write.w, write.durability);
-                return Err(Violation::new(oracle, what));
+                let wrong = match write.kind {
+                    Kind::Put => "neither shown nor behind what is shown",
+                    Kind::Delete => "a delete, and what it had seen is shown",
+                };
+                let what = format!("{id:?} of key {key} (w = {}, {:?}) is {wrong}", write.w, write.durability);
+                return Err(Violation::new(oracle, what).about(key, &[id]));
             }
             shown.excused |= wrong;
         }
@@ -87,7 +94,7 @@ impl Truth {
     fn origin(&self, key: usize, value: &Value) -> Result<WriteId, Violation> {
         let id = WriteId::of(value).filter(|id| (id.0 as usize) < self.writes.len());
         let Some(id) = id else {
-            return Err(Violation::new(Oracle::Origin, "a value that nobody wrote"));
+            return Err(Violation::new(Oracle::Origin, "a value that nobody wrote").about(key, &[]));
         };
         let write = self.write(id);
         let problem = match write.fate {
@@ -96,6 +103,6 @@ impl Truth {
             Fate::Failed => "definitely failed, as its client was told",
             _ => return Ok(id),
         };
-        Err(Violation::new(Oracle::Origin, format_args!("{id:?} of key {key} {problem}")))
+        Err(Violation::new(Oracle::Origin, format_args!("{id:?} of key {key} {problem}")).about(key, &[id]))
     }
 }

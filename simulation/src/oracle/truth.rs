@@ -9,8 +9,14 @@ use quorate_ring::{ObjectKey, Value};
 use super::bits::Bits;
 
 /// A write, by its number in the run. Its value begins with that number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriteId(pub u32);
+
+impl std::fmt::Debug for WriteId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}
 
 impl WriteId {
     /// The value that this write writes: its number, and some padding.
