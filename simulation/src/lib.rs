@@ -23,6 +23,7 @@ mod node;
 pub mod oracle;
 pub mod plan;
 pub mod sometimes;
+pub mod story;
 
 use choices::Choices;
 pub use engine::{Outcome, Trace};

@@ -27,7 +27,9 @@ fn tell(seed: u64) -> ExitCode {
     let plan = Plan::swarm(&mut choices);
     println!("{}", quorate_simulation::plan::file::write(&plan, ""));
     let outcome = run_plan(plan, choices, Trace::On);
-    outcome.trace.iter().for_each(|line| println!("{line}"));
+    if let Some(story) = &outcome.story {
+        print!("{}", story.to_text());
+    }
     println!("history {:016x}, {} events, {:?}; {}", outcome.history, outcome.events, outcome.lasted, outcome.tallies);
     match outcome.violation {
         Some(violation) => {

@@ -22,7 +22,7 @@ impl Simulation {
         result: Result<Response, Error>,
     ) -> Result<(), Violation> {
         let Doing { task, needed, operation, .. } = doing;
-        self.trace(|| format!("client {client} done: {task:?} -> {result:?}"));
+        self.tell_ends(client, &result);
         if let Err(error) = &result {
             self.note_error(error);
             if needed == Needed::Yes {
@@ -99,6 +99,7 @@ impl Simulation {
             _ => {}
         }
         self.truth.end(id, fate);
+        self.tell_fate(id, fate);
         let write = self.truth.write(id);
         let (key, kind, index, mut ghost) = (write.key, write.kind, write.index, write.ghost.clone());
         if let Ok(Response::Stored { siblings, context }) = result {

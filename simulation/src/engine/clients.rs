@@ -54,9 +54,11 @@ impl Simulation {
         connect_within: Duration,
     ) -> Result<(), Violation> {
         let message = self.through_the_wire(message)?;
+        let ticket = self.tell_request(client, node, &message);
         let link = self.clients[client].links[node];
         let life = self.nodes[node].life;
         if 0 < link.cuts || self.nodes[node].process.is_none() {
+            self.tell_lost(ticket, "the node cannot be reached");
             let lost = Event::RequestLost { client, request: message.id, sent: false };
             self.queue.push(self.now + connect_within, lost);
             return Ok(());
@@ -64,7 +66,7 @@ impl Simulation {
         let stream = &mut self.clients[client].stream;
         let delay = self.plan.network.delay.draw("request's delay", stream);
         let session = session(client, link.epoch);
-        self.queue.push(self.now + delay, Event::Request { node, life, session, message: Box::new(message) });
+        self.queue.push(self.now + delay, Event::Request { node, life, session, message: Box::new(message), ticket });
         Ok(())
     }
 
@@ -115,7 +117,6 @@ impl Simulation {
         name: SessionId,
         message: NodeMessage,
     ) -> Result<(), Violation> {
-        self.trace(|| format!("n{} -> {name:?}: {message:?}", node + 1));
         let (client, _) = client_of(name);
         let now = self.now;
         let actor = &mut self.clients[client];

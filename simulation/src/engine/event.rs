@@ -8,15 +8,17 @@ use quorate_node::{SessionId, Time};
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, RequestId};
 
+use crate::story::Ticket;
+
 /// Something that happens. Nodes and clients are named by their index; what is meant for a node's earlier life is dropped.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A message between nodes arrives.
     Message(Box<Envelope>),
     /// A client's request arrives.
-    Request { node: usize, life: u32, session: SessionId, message: Box<ClientMessage> },
+    Request { node: usize, life: u32, session: SessionId, message: Box<ClientMessage>, ticket: Ticket },
     /// A node's reply arrives.
-    Reply { node: usize, session: SessionId, message: Box<NodeMessage> },
+    Reply { node: usize, session: SessionId, message: Box<NodeMessage>, ticket: Ticket },
     /// A client learns that a request was not sent, or that the connection it was sent on is gone.
     RequestLost { client: usize, request: RequestId, sent: bool },
     /// A process learns that a connection to a peer is there, and of which incarnation the peer is; or that it is gone.
@@ -60,6 +62,7 @@ pub(super) struct Envelope {
     pub(super) lives: [u32; 2],
     pub(super) epoch: u32,
     pub(super) message: PeerMessage,
+    pub(super) ticket: Ticket,
 }
 
 /// The events to come.

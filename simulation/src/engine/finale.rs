@@ -27,11 +27,14 @@ impl Simulation {
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         self.clients.iter_mut().zip(&self.plan.clients).for_each(|(client, plan)| client.next = plan.steps.len());
         let without: Vec<usize> = self.plan.cluster.core_without.iter().map(|node| index_in_plan(*node)).collect();
+        self.tell(|story, at| story.phase(at, "a core heals"));
         self.heal_core(&without);
         self.calm_down()?;
         self.check_core()?;
+        self.tell(|story, at| story.phase(at, "everything heals"));
         self.heal_all();
         self.calm_down()?;
+        self.tell(|story, at| story.phase(at, "checks"));
         for key in 0..self.truth.keys.len() {
             let r = self.readable(key);
             if 0 < r {
@@ -82,7 +85,7 @@ impl Simulation {
     }
 
     /// The primaries of a key that run and can read it.
-    fn holders(&self, key: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn holders(&self, key: usize) -> impl Iterator<Item = usize> {
         let name = &self.truth.keys[key].key;
         let primaries = self.ring.primaries(self.ring.partition_of(Position::of(name))).map(index_of);
         let place = layout::object(name);
@@ -121,7 +124,7 @@ impl Simulation {
                 match &held {
                     Some(held) if *held != values => {
                         let what = format!("{:?}: n{} holds {values:?}, another {held:?}", truth.key, node + 1);
-                        return Err(Violation::new(Oracle::Convergence, what));
+                        return Err(Violation::new(Oracle::Convergence, what).about(key, &[]));
                     }
                     _ => held = Some(values),
                 }
@@ -131,7 +134,7 @@ impl Simulation {
     }
 
     /// What a node's store holds of a key.
-    fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, Value)>, Violation> {
+    pub(super) fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, Value)>, Violation> {
         let machine = &self.nodes[node];
         let shard = usize::from(machine.slices(&self.ring).shard_of_key(key));
         let stored = machine.disks[shard].store.value(Column::Objects, &layout::object(key));

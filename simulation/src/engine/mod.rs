@@ -2,7 +2,7 @@
 //!
 //! A run is a loop: take the next event, let time be its time, have it happen. Everything else is what events do: to nodes (`turn`),
 //! on the network (`network`, `link`), to clients (`clients`,
-//! `workload`, `answers`), as faults (`faults`), and at the end (`finale`). Every
+//! `workload`, `answers`), as faults (`faults`), and at the end (`finale`); what is told of it is in `tell`. Every
 //! event goes into a running hash, the history: two runs with the same one were the same run (O18).
 
 mod answers;
@@ -12,6 +12,7 @@ mod faults;
 mod finale;
 mod link;
 mod network;
+mod tell;
 mod turn;
 mod workload;
 
@@ -34,6 +35,7 @@ use crate::oracle::dots::Dots;
 use crate::oracle::truth::Truth;
 use crate::plan::Plan;
 use crate::sometimes::Tallies;
+use crate::story::{Recorder, Story};
 
 /// A run under way.
 pub(crate) struct Simulation {
@@ -66,7 +68,8 @@ pub(crate) struct Simulation {
     streams: Vec<Stream>,
     /// Where messages are encoded.
     frame: Vec<u8>,
-    trace: Option<Vec<String>>,
+    /// Collects the run's story, if somebody wants it.
+    story: Option<Recorder>,
 }
 
 /// Where a run is.
@@ -97,11 +100,11 @@ pub struct Outcome {
     pub fired: Fired,
     /// Every decision.
     pub recording: Recording,
-    /// What happened in words, if that was asked for.
-    pub trace: Vec<String>,
+    /// What happened, if that was asked for.
+    pub story: Option<Story>,
 }
 
-/// Whether a run is told in words.
+/// Whether a run is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trace {
     /// No: it is fast.
@@ -124,6 +127,7 @@ impl Simulation {
         let clients = (0..plan.clients.len()).map(client).collect();
         let nodes = plan.cluster.nodes as usize;
         let quorum = plan.quorum();
+        let truth = Truth::new(quorum.n(), keys(plan.cluster.keys));
         Self {
             ring,
             bucket: BucketName::new("scanned").expect("valid"),
@@ -142,12 +146,13 @@ impl Simulation {
             nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.cluster.shards)).collect(),
             links: (0..nodes * nodes).map(|_| Link::default()).collect(),
             clients,
-            truth: Truth::new(quorum.n(), keys(plan.cluster.keys)),
             dots: Dots::default(),
             tallies: Tallies::default(),
             streams: Vec::new(),
             frame: Vec::new(),
-            trace: (trace == Trace::On).then(Vec::new),
+            story: (trace == Trace::On)
+                .then(|| Recorder::new(plan.clients.len(), nodes, truth.keys.iter().map(|key| &key.key))),
+            truth,
             plan,
         }
     }
@@ -155,6 +160,7 @@ impl Simulation {
     /// Runs to the end.
     pub(crate) fn run(mut self) -> Outcome {
         let violation = self.load().and_then(|()| self.finish()).err();
+        let story = self.told(violation.as_ref());
         for node in &mut self.nodes {
             node.disks.iter().for_each(|disk| self.history.update(&disk.store.fingerprint().to_le_bytes()));
             self.streams.extend(node.process.take().map(|process| process.stream));
@@ -170,11 +176,12 @@ impl Simulation {
             tallies: self.tallies,
             fired: self.fired,
             recording: streams.into_iter().map(Stream::into_recorded).collect(),
-            trace: self.trace.unwrap_or_default(),
+            story,
         }
     }
 
     fn load(&mut self) -> Result<(), Violation> {
+        self.tell(|story, at| story.phase(at, "load and faults"));
         (0..self.nodes.len()).for_each(|node| self.queue.push(self.now, Event::Start { node }));
         for (client, plan) in self.plan.clients.iter().enumerate() {
             self.queue.push(self.now + plan.starts.duration(), Event::ClientWake { client, doing: 0 });
@@ -209,10 +216,13 @@ impl Simulation {
         match event {
             Event::Message(envelope) if self.defers(envelope.to) => self.defer(envelope.to, Event::Message(envelope)),
             Event::Message(envelope) => self.deliver(*envelope)?,
-            Event::Request { node, life, session, message } if self.is_alive(node, life) => {
+            Event::Request { node, life, session, message, ticket }
+                if self.is_alive(node, life) && self.is_open(node, session) =>
+            {
                 if self.defers(node) {
-                    self.defer(node, Event::Request { node, life, session, message });
-                } else if self.is_open(node, session) {
+                    self.defer(node, Event::Request { node, life, session, message, ticket });
+                } else {
+                    self.tell_arrived(ticket);
                     self.request_arrived(node, session, *message)?;
                 }
             }
@@ -243,7 +253,8 @@ impl Simulation {
                 self.sync(node);
             }
             Event::BackgroundSync { node, life } if self.is_alive(node, life) => self.background_sync(node, life),
-            Event::Reply { node, session, message } if self.is_open(node, session) => {
+            Event::Reply { node, session, message, ticket } if self.is_open(node, session) => {
+                self.tell_arrived(ticket);
                 self.reply_arrived(node, session, *message)?;
             }
             Event::RequestLost { client, request, sent } => self.request_lost(client, request, sent)?,
@@ -255,6 +266,9 @@ impl Simulation {
             Event::Stand { node, life, until } if self.is_alive(node, life) => self.pause(node, until),
             Event::GiveUp { from, to, epoch } => self.give_up(from, to, epoch),
             Event::Start { node } => self.start(node),
+            Event::Request { ticket, .. } | Event::Reply { ticket, .. } => {
+                self.tell_lost(ticket, "its connection is gone")
+            }
             // For an earlier life, or on an earlier connection.
             _ => {}
         }
@@ -285,12 +299,6 @@ impl Simulation {
 
     fn fired(&mut self, id: FaultId) {
         self.fired.note(id);
-    }
-
-    fn trace(&mut self, what: impl FnOnce() -> String) {
-        if let Some(lines) = &mut self.trace {
-            lines.push(format!("{:?} {}", self.now, what()));
-        }
     }
 }
 

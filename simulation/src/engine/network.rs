@@ -25,6 +25,7 @@ use crate::oracle::{Oracle, Violation};
 use crate::plan::Carrier;
 use crate::plan::fault::{Fault, Layer, MessageKind};
 use crate::sometimes::Sometimes;
+use crate::story::Ticket;
 
 const RECONNECT: Duration = Duration::from_millis(10);
 
@@ -62,26 +63,30 @@ impl Simulation {
         self.sent += 1;
         let message = self.through_the_wire(message)?;
         let bytes = self.frame.len() as u64;
+        let ticket = self.tell_peer(from, to, &message);
         if !self.link(from, to).up {
+            self.tell_lost(ticket, "there is no connection");
             self.tallies.note(Sometimes::MessageLost);
             return Ok(());
         }
         if self.is_lost_by_kind(&message) || self.is_corrupted(from, to)? {
+            self.tell_lost(ticket, "a fault takes it");
             self.tallies.note(Sometimes::MessageLost);
             self.lose_on(from, to);
             return Ok(());
         }
         let Some(delay) = self.transit(from, to, bytes) else {
             self.fired(FaultId::N13);
+            self.tell_lost(ticket, "too much waits for the link");
             self.lose_on(from, to);
             return Ok(());
         };
-        self.dispatch(from, to, delay, message);
+        self.dispatch(from, to, delay, message, ticket);
         Ok(())
     }
 
     /// Puts a message on its way.
-    fn dispatch(&mut self, from: usize, to: usize, delay: Duration, message: PeerMessage) {
+    fn dispatch(&mut self, from: usize, to: usize, delay: Duration, message: PeerMessage, ticket: Ticket) {
         let lives = [self.nodes[from].life, self.nodes[to].life];
         let now = self.now;
         let datagrams = match self.plan.network.carrier {
@@ -101,6 +106,7 @@ impl Simulation {
             let stream = way.stream(choices, from, to);
             if stream.chance("lost", lost) {
                 self.tallies.note(Sometimes::MessageLost);
+                self.tell_lost(ticket, "the network drops it");
                 return self.fired(FaultId::N1);
             }
             let once = matches!(message, PeerMessage::Forward { .. });
@@ -112,22 +118,25 @@ impl Simulation {
         if way.holds() {
             // A blocked datagram is lost. On a stream it is sent again and again, until the way is free or the connection given up.
             match datagrams {
-                Some(_) if 0 < way.blocked => self.tallies.note(Sometimes::MessageLost),
-                _ => way.held.push(Envelope { from, to, lives, epoch, message }),
+                Some(_) if 0 < way.blocked => {
+                    self.tallies.note(Sometimes::MessageLost);
+                    self.tell_lost(ticket, "the way is blocked");
+                }
+                _ => way.held.push(Envelope { from, to, lives, epoch, message, ticket }),
             }
             return;
         }
         if let Some(late) = again {
             self.tallies.note(Sometimes::MessageDuplicated);
             self.fired.note(FaultId::N2);
-            let message = message.clone();
-            self.queue.push(now + late, Event::Message(Box::new(Envelope { from, to, lives, epoch, message })));
+            let (message, ticket) = (message.clone(), self.tell_copy(ticket));
+            self.queue.push(now + late, Event::Message(Box::new(Envelope { from, to, lives, epoch, message, ticket })));
         }
         if reordered && datagrams.is_some() {
             self.tallies.note(Sometimes::MessageReordered);
             self.fired.note(FaultId::N3);
         }
-        self.queue.push(at, Event::Message(Box::new(Envelope { from, to, lives, epoch, message })));
+        self.queue.push(at, Event::Message(Box::new(Envelope { from, to, lives, epoch, message, ticket })));
     }
 
     /// How long a message takes; `None` if too much waits already.
@@ -208,15 +217,16 @@ impl Simulation {
 
     /// A message arrives, if its connection is still there.
     pub(super) fn deliver(&mut self, envelope: Envelope) -> Result<(), Violation> {
-        let Envelope { from, to, lives, epoch, message } = envelope;
+        let Envelope { from, to, lives, epoch, message, ticket } = envelope;
         let alive = lives == [self.nodes[from].life, self.nodes[to].life] && self.nodes[to].process.is_some();
         let streams = self.plan.network.carrier == Carrier::Streams;
         let link = self.link(from, to);
         if !alive || !link.up || streams && link.epoch != epoch {
             self.tallies.note(Sometimes::MessageLost);
+            self.tell_lost(ticket, "its connection is gone");
             return Ok(());
         }
-        self.trace(|| format!("n{} -> n{}: {message:?}", from + 1, to + 1));
+        self.tell_arrived(ticket);
         if let PeerMessage::Known { .. } = message {
             return self.for_every_shard(node_id(from), to, &message);
         }
@@ -238,7 +248,8 @@ impl Simulation {
         }
         link.up = false;
         link.epoch += 1;
-        link.ways.iter_mut().for_each(|way| way.held.clear());
+        let held: Vec<Envelope> = link.ways.iter_mut().flat_map(|way| std::mem::take(&mut way.held)).collect();
+        held.iter().for_each(|envelope| self.tell_lost(envelope.ticket, "its connection is gone"));
         let mut longest = Duration::ZERO;
         for (node, peer) in [(one, other), (other, one)] {
             let Self { links, nodes, choices, plan, .. } = self;
@@ -335,13 +346,15 @@ impl Simulation {
     ) -> Result<(), Violation> {
         let message = Box::new(self.through_the_wire(message)?);
         let (client, _) = crate::client::client_of(session);
+        let ticket = self.tell_reply(node, client, &message);
         let actor = &mut self.clients[client];
         let delay = self.plan.network.delay.draw("reply's delay", &mut actor.stream);
         if 0 < actor.links[node].mute {
             self.fired(FaultId::L2);
+            self.tell_lost(ticket, "a fault takes it");
             return Ok(());
         }
-        self.queue.push(self.now + delay, Event::Reply { node, session, message });
+        self.queue.push(self.now + delay, Event::Reply { node, session, message, ticket });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::catalogue::FaultId;
 use crate::node::share;
 use crate::oracle::Violation;
 use crate::sometimes::Sometimes;
+use crate::story::StoreKind;
 
 /// A slow disk takes so many times as long.
 const SLOW: u32 = 40;
@@ -50,15 +51,17 @@ impl Simulation {
                     self.stored(node, &operation)?;
                     turn.push((id, operation));
                 }
-                Output::LossFound { .. } => {
+                Output::LossFound { by, .. } => {
                     self.tallies.note(Sometimes::LossFound);
                     let ring = self.ring.clone();
                     self.nodes[node].note_standing(&ring, Standing::Lost);
+                    self.tell_standing(node, Standing::Lost, Some(by));
                     self.sync(node);
                 }
                 Output::Proven => {
                     let ring = self.ring.clone();
                     self.nodes[node].note_standing(&ring, Standing::Proven);
+                    self.tell_standing(node, Standing::Proven, None);
                     self.sync(node);
                 }
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
@@ -170,6 +173,7 @@ impl Simulation {
             return self.queue.push(machine.stalled_until, Event::DiskTurn { node, life: machine.life, shard });
         }
         let entries = machine.do_turn(now, shard);
+        self.tell_stores(node, StoreKind::Flushed, &entries);
         self.dots.note_flushed(self.nodes[node].id, entries.into_iter());
         self.complete(node, shard);
         let machine = &mut self.nodes[node];
@@ -190,6 +194,7 @@ impl Simulation {
             return self.queue.push(machine.stalled_until, Event::Sync { node, life: machine.life });
         }
         let entries = machine.sync(now);
+        self.tell_stores(node, StoreKind::Synced, &entries);
         self.dots.note_synced(self.nodes[node].id, entries.into_iter());
         for shard in 0..self.nodes[node].disks.len() {
             self.complete(node, shard);
@@ -234,7 +239,6 @@ impl Simulation {
         session: quorate_node::SessionId,
         message: ClientMessage,
     ) -> Result<(), Violation> {
-        self.trace(|| format!("{session:?} -> n{}: {message:?}", node + 1));
         let ClientMessage { id, timeout_millis, request } = message;
         let parts = self.nodes[node].slices(&self.ring).split(request);
         if 1 < parts.len() {

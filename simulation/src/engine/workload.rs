@@ -218,7 +218,9 @@ impl Simulation {
             Whom::Anybody => Target::Any,
             Whom::Node(node) => Target::Node(node_id(index_in_plan(node))),
         };
+        self.tell_begins(client, &request, &task);
         let operation = Operation::new(request, target, now + within, now, seed);
+        let actor = &mut self.clients[client];
         actor.begun += 1;
         let number = actor.begun;
         actor.doing = Some(Doing { number, operation, task, needed, sent: Vec::new(), parts: Default::default() });

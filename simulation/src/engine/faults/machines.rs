@@ -33,7 +33,7 @@ impl Simulation {
                 clock.jump(*jump_millis);
                 clock.drift(now, *drift_ppm);
                 let ahead = clock.wall_ahead_millis();
-                self.trace(|| format!("n{}'s wall clock is {ahead} ms ahead", node + 1));
+                self.tell_note(node, || format!("its wall clock is {ahead} ms ahead"));
                 self.fired(FaultId::P6);
             }
             Fault::DiskFull { .. } => {
@@ -129,6 +129,7 @@ impl Simulation {
     /// A process dies and, if it is said after how long, starts again.
     pub(super) fn crash_for(&mut self, node: usize, lasting: Option<Duration>, begun: u16) {
         let process = self.nodes[node].die(begun);
+        self.tell_dies(node, "crashed");
         self.tallies.note(Sometimes::ProcessCrashed);
         self.died(node, process, lasting);
     }
@@ -140,6 +141,7 @@ impl Simulation {
             return self.crash_for(node, Some(lasting), 0);
         }
         let process = machine.stop(self.now, &ring);
+        self.tell_dies(node, "was stopped in order");
         self.tallies.note(Sometimes::CleanlyRestarted);
         self.fired(FaultId::P1);
         self.died(node, process, Some(lasting));
@@ -151,6 +153,7 @@ impl Simulation {
             let writing = self.nodes[node].disks.iter().any(|disk| !disk.queue.is_empty());
             // Of a batch that is half on the disk nothing is there afterwards; of one before it, all.
             let process = self.nodes[node].die(if torn { 0 } else { keeps });
+            self.tell_dies(node, "lost power");
             if std::mem::take(&mut self.nodes[node].lied) {
                 self.truth.disks_lost.insert(node);
                 self.fired(FaultId::D1);
@@ -170,6 +173,7 @@ impl Simulation {
         self.fired(FaultId::P3);
         self.loses_disks(node);
         let process = self.nodes[node].die(0);
+        self.tell_dies(node, "went down for empty disks");
         self.nodes[node].replace_disks();
         self.died(node, process, Some(lasting));
     }
@@ -185,6 +189,7 @@ impl Simulation {
             return;
         }
         let process = self.nodes[node].die(0);
+        self.tell_dies(node, "went down for an old copy of its store");
         if self.nodes[node].restore() {
             self.loses_disks(node);
             self.fired(FaultId::P4);
@@ -200,6 +205,7 @@ impl Simulation {
     fn swap_disks(&mut self, nodes: [u32; 2]) {
         for node in nodes.map(index_in_plan) {
             let process = self.nodes[node].die(0);
+            self.tell_dies(node, "went down for another's disks");
             self.died(node, process, None);
         }
         let ring = Arc::clone(&self.ring);
@@ -259,13 +265,15 @@ impl Simulation {
         let stream = self.choices.stream(format!("node {} life {life}", node + 1));
         machine.start(&self.plan, self.quorum, &self.ring, stream);
         // What a dying process had begun to write may be there or not; now it shows.
+        let mut found = Vec::new();
         for disk in &mut machine.disks {
             disk.unsynced = disk.store.entries(Column::DotLog).map(|(key, _)| key.clone()).collect();
             self.dots.note_flushed(machine.id, disk.unsynced.iter().cloned());
+            found.extend(disk.unsynced.iter().cloned());
         }
+        self.tell_starts(node, &found);
         let pause = self.plan.disk.background_sync.duration();
         self.queue.push(self.now + pause, Event::BackgroundSync { node, life });
-        self.trace(|| format!("n{} starts", node + 1));
         self.connect_all(node);
     }
 
@@ -275,7 +283,7 @@ impl Simulation {
         if reason.contains("no space") {
             self.fired(FaultId::D6);
         }
-        self.trace(|| format!("the store of n{} failed: {reason}", node + 1));
+        self.tell_note(node, || format!("its store failed: {reason}"));
         self.with_process(node, |process| process.doom = Some(Doom { inputs: 0, outputs: 1_000 }));
     }
 

@@ -21,7 +21,7 @@ impl Simulation {
             return;
         }
         let TimedFault { lasting, fault, .. } = self.plan.faults[index].clone();
-        self.trace(|| format!("fault {} begins: {fault:?}", index + 1));
+        self.tell_fault_begins(index);
         self.active.push(index);
         self.queue.push(self.now + lasting.duration(), Event::FaultEnds { index });
         match &fault {
@@ -68,7 +68,7 @@ impl Simulation {
         let Some(place) = self.active.iter().position(|active| *active == index) else { return };
         self.active.remove(place);
         let fault = self.plan.faults[index].fault.clone();
-        self.trace(|| format!("fault {} ends", index + 1));
+        self.tell(|story, at| story.fault_ends(at, index));
         match &fault {
             Fault::CutClient { client, nodes } => {
                 for node in nodes {

@@ -1,0 +1,288 @@
+//! Messages in words: of what kind one is, what it is about, and what else it says.
+
+use std::collections::BTreeMap;
+
+use quorate_client::{Error, Outcome};
+use quorate_ring::version::Container;
+use quorate_ring::wire::{
+    ClientMessage, ExchangeId, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request, Response,
+};
+use quorate_ring::{ObjectKey, Value};
+
+use super::{About, Fate, words};
+use crate::oracle::truth::WriteId;
+
+/// Longest detail of a message; values and batches may be large.
+const DETAIL_CHARACTERS_MAX: usize = 400;
+
+/// A message in words.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) kind: &'static str,
+    pub(super) about: About,
+    pub(super) detail: String,
+}
+
+impl Described {
+    fn new(kind: &'static str, about: About, detail: impl Into<String>) -> Self {
+        Self { kind, about, detail: words::cut(&detail.into(), DETAIL_CHARACTERS_MAX) }
+    }
+
+    /// Its kind and what it is about: `replicate k3 w17`.
+    pub(super) fn label(&self) -> String {
+        let mut label = self.kind.to_owned();
+        if !self.about.keys.is_empty() {
+            label.push(' ');
+            label.push_str(&words::listed(self.about.keys.iter().copied().map(words::key), ""));
+        }
+        if !self.about.writes.is_empty() {
+            label.push(' ');
+            label.push_str(&words::writes(&self.about.writes, ""));
+        }
+        label
+    }
+}
+
+/// What came of an operation.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) fate: Fate,
+    pub(super) outcome: String,
+    /// The writes that it showed.
+    pub(super) shown: Vec<u32>,
+}
+
+/// The numbers of a run's keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys(BTreeMap<ObjectKey, u32>);
+
+impl Keys {
+    pub(super) fn new<'a>(keys: impl Iterator<Item = &'a ObjectKey>) -> Self {
+        Self((0..).zip(keys).map(|(number, key)| (key.clone(), number)).collect())
+    }
+
+    pub(super) fn number(&self, key: &ObjectKey) -> Option<u32> {
+        self.0.get(key).copied()
+    }
+
+    fn about(&self, key: &ObjectKey, writes: Vec<u32>) -> About {
+        About { keys: self.number(key).into_iter().collect(), writes }
+    }
+
+    /// What a client asks.
+    pub(super) fn request(&self, request: &Request) -> Described {
+        match request {
+            Request::Get { key, r } => Described::new("get", self.about(key, Vec::new()), asked("r", *r)),
+            Request::Put { item, w, durability } => {
+                let context = if item.context.is_some() { "with a context" } else { "blind" };
+                let detail = format!("{context}; {}; {}", asked("w", *w), durable(*durability));
+                Described::new("put", self.item(item), detail)
+            }
+            Request::Delete { key, w, durability, .. } => {
+                let detail = format!("{}; {}", asked("w", *w), durable(*durability));
+                Described::new("delete", self.about(key, Vec::new()), detail)
+            }
+            Request::GetMany { keys, r } => {
+                let about = joined(keys.iter().map(|key| self.about(key, Vec::new())));
+                Described::new("get many", about, asked("r", *r))
+            }
+            Request::PutMany { items, w, durability } => {
+                let about = joined(items.iter().map(|item| self.item(item)));
+                Described::new("put many", about, format!("{}; {}", asked("w", *w), durable(*durability)))
+            }
+            Request::Scan { bucket, partition, after, limit, r } => {
+                let detail = format!("{partition} of {bucket}, after {after:?}, at most {limit}; {}", asked("r", *r));
+                Described::new("scan", About::default(), detail)
+            }
+            Request::Ring => Described::new("ring", About::default(), ""),
+            Request::Status => Described::new("status", About::default(), ""),
+        }
+    }
+
+    fn item(&self, item: &PutItem) -> About {
+        self.about(&item.key, WriteId::of(&item.value).map(|id| id.0).into_iter().collect())
+    }
+
+    /// What a client says to a node.
+    pub(super) fn to_node(&self, message: &ClientMessage) -> Described {
+        let mut described = self.request(&message.request);
+        described.detail = format!("{}; waits {} ms", described.detail, message.timeout_millis);
+        described
+    }
+
+    /// What a node says to a client.
+    pub(super) fn to_client(&self, message: &NodeMessage) -> Described {
+        self.response(&message.result)
+    }
+
+    fn response<E: std::fmt::Display>(&self, result: &Result<Response, E>) -> Described {
+        let nothing = About::default();
+        match result {
+            Err(error) => Described::new("error", nothing, error.to_string()),
+            Ok(Response::Found { values, .. }) => {
+                let about = About { keys: Vec::new(), writes: values.iter().filter_map(number).collect() };
+                Described::new("found", about, format!("{} values", values.len()))
+            }
+            Ok(Response::Stored { siblings, context }) => {
+                let context = if context.is_some() { "with a context" } else { "without a context" };
+                Described::new("stored", nothing, format!("{siblings} siblings, {context}"))
+            }
+            Ok(Response::Many(parts)) => {
+                let parts: Vec<_> = parts.iter().map(|(index, part)| (index, self.response(part))).collect();
+                let detail: Vec<_> = parts.iter().map(|(index, part)| format!("{index}: {}", part.label())).collect();
+                let about = joined(parts.into_iter().map(|(_, part)| part.about));
+                Described::new("answers", about, detail.join("; "))
+            }
+            Ok(Response::Page { items, next }) => {
+                let values = |values: &[Value]| values.iter().filter_map(number).collect();
+                let about = joined(items.iter().map(|item| self.about(&item.key, values(&item.values))));
+                Described::new("page", about, next.as_ref().map_or("the last".to_owned(), |next| format!("to {next}")))
+            }
+            Ok(Response::Ring(_)) => Described::new("ring", nothing, ""),
+            Ok(Response::Status(_)) => Described::new("status", nothing, ""),
+        }
+    }
+
+    /// What came of a request, as its client was told.
+    pub(super) fn ended(&self, about: &About, result: &Result<Response, Error>) -> Ended {
+        let is_read = about.writes.is_empty();
+        let cut = |outcome: String| words::cut(&outcome, DETAIL_CHARACTERS_MAX);
+        match result {
+            Ok(Response::Found { values, .. }) => {
+                let shown: Vec<u32> = values.iter().filter_map(number).collect();
+                Ended { fate: Fate::Done, outcome: format!("shows {}", words::writes(&shown, "nothing")), shown }
+            }
+            Ok(Response::Stored { .. }) => {
+                Ended { fate: Fate::Done, outcome: "acknowledged".to_owned(), shown: Vec::new() }
+            }
+            Ok(_) => {
+                let described = self.response(result);
+                let shown = if is_read { described.about.writes.clone() } else { Vec::new() };
+                let outcome = cut(format!("{}: {}", described.kind, described.detail));
+                Ended { fate: Fate::Done, outcome, shown }
+            }
+            Err(error) => {
+                let fate = match error.outcome() {
+                    Outcome::Unknown if !is_read => Fate::Unknown,
+                    _ => Fate::Failed,
+                };
+                Ended { fate, outcome: cut(error.to_string()), shown: Vec::new() }
+            }
+        }
+    }
+
+    /// What a node says to a peer.
+    pub(super) fn to_peer(&self, message: &PeerMessage) -> Described {
+        match message {
+            PeerMessage::Read { key, .. } => Described::new("read", self.about(key, Vec::new()), ""),
+            PeerMessage::ReadReply { result, .. } => read_reply(result),
+            PeerMessage::Replicate { key, dot, container, durability, .. } => {
+                let own = container.values().find(|(known, _)| *known == dot).and_then(|(_, value)| number(value));
+                let detail = format!("event {dot}, {durability:?}; {}", holding(container));
+                Described::new("replicate", self.about(key, own.into_iter().collect()), detail)
+            }
+            PeerMessage::ReplicateReply { result, .. } => match result {
+                Ok(()) => Described::new("replicated", About::default(), ""),
+                Err(error) => Described::new("not replicated", About::default(), error.to_string()),
+            },
+            PeerMessage::Repair { key, container } => {
+                Described::new("repair", self.about(key, values(container)), holding(container))
+            }
+            PeerMessage::Known { incarnations } => {
+                Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
+            }
+            PeerMessage::Scan { bucket, partition, after, limit, .. } => {
+                let detail = format!("{partition} of {bucket}, after {after:?}, at most {limit}");
+                Described::new("read page", About::default(), detail)
+            }
+            PeerMessage::ScanReply { result, .. } => match result {
+                Ok(page) => {
+                    let objects = page.objects.iter();
+                    let about = joined(objects.map(|object| self.about(&object.key, values(&object.container))));
+                    Described::new("page held", about, completeness(page.complete))
+                }
+                Err(error) => Described::new("no page", About::default(), error.to_string()),
+            },
+            PeerMessage::Forward { request, .. } => {
+                let inner = self.request(request);
+                let detail = format!("{} {}", inner.kind, inner.detail);
+                Described::new("forward", inner.about, detail)
+            }
+            PeerMessage::ForwardReply { result, .. } => {
+                let inner = self.response(result);
+                let detail = format!("{} {}", inner.kind, inner.detail);
+                Described::new("forwarded", inner.about, detail)
+            }
+        }
+    }
+}
+
+/// The number of the question that a message asks or answers, and whether it answers.
+pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
+    match message {
+        PeerMessage::Read { exchange, .. }
+        | PeerMessage::Replicate { exchange, .. }
+        | PeerMessage::Scan { exchange, .. }
+        | PeerMessage::Forward { exchange, .. } => Some((*exchange, Side::Question)),
+        PeerMessage::ReadReply { exchange, .. }
+        | PeerMessage::ReplicateReply { exchange, .. }
+        | PeerMessage::ScanReply { exchange, .. }
+        | PeerMessage::ForwardReply { exchange, .. } => Some((*exchange, Side::Answer)),
+        PeerMessage::Repair { .. } | PeerMessage::Known { .. } => None,
+    }
+}
+
+/// Which side of a conversation a message is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Of who asks.
+    Question,
+    /// Of who was asked.
+    Answer,
+}
+
+/// The writes whose values a container holds.
+pub(super) fn values(container: &Container<Value>) -> Vec<u32> {
+    container.values().filter_map(|(_, value)| number(value)).collect()
+}
+
+fn number(value: &Value) -> Option<u32> {
+    WriteId::of(value).map(|id| id.0)
+}
+
+fn read_reply(result: &Result<ReplicaRead, ReplicaError>) -> Described {
+    match result {
+        Ok(read) => {
+            let about = About { keys: Vec::new(), writes: values(&read.container) };
+            let detail = format!("{}; {}", holding(&read.container), completeness(read.complete));
+            Described::new("held", about, detail)
+        }
+        Err(error) => Described::new("not read", About::default(), error.to_string()),
+    }
+}
+
+fn completeness(complete: bool) -> String {
+    if complete { "counts" } else { "catching up: does not count" }.to_owned()
+}
+
+fn holding(container: &Container<Value>) -> String {
+    let dots = words::listed(container.dots().map(|dot| dot.to_string()), "no values");
+    format!("{dots}; has seen {:?}", container.vector())
+}
+
+fn asked(what: &str, count: Option<u8>) -> String {
+    count.map_or(format!("{what} as configured"), |count| format!("{what} = {count}"))
+}
+
+fn durable(durability: Option<quorate_ring::wire::Durability>) -> String {
+    durability.map_or("durable as configured".to_owned(), |durability| format!("{durability:?}"))
+}
+
+fn joined(parts: impl Iterator<Item = About>) -> About {
+    let mut all = About::default();
+    for part in parts {
+        all.keys.extend(part.keys);
+        all.writes.extend(part.writes);
+    }
+    all
+}
