@@ -116,9 +116,23 @@ mod tests {
     }
 
     #[test]
-    fn majorities_overlap() {
+    fn majorities_are_the_smallest_that_overlap() {
         for n in 1..=16 {
-            assert!(Quorum::majority(n).expect("valid").reads_own_writes());
+            let majority = Quorum::majority(n).expect("valid");
+            assert!(majority.reads_own_writes() && majority.r() == majority.w());
+            let smaller = Quorum::new(n, majority.r() - 1, majority.w() - 1);
+            assert!(smaller.is_err() || smaller.is_ok_and(|quorum| !quorum.reads_own_writes()));
         }
+    }
+
+    #[test]
+    fn a_request_s_own_numbers_stand_in_for_the_cluster_s() {
+        let quorum = Quorum::new(5, 2, 4).expect("valid");
+        let numbers = |quorum: Quorum| (quorum.n(), quorum.r(), quorum.w());
+        assert_eq!(quorum.with(None, None).map(numbers), Ok((5, 2, 4)));
+        assert_eq!(quorum.with(Some(5), None).map(numbers), Ok((5, 5, 4)));
+        assert_eq!(quorum.with(None, Some(3)).map(numbers), Ok((5, 2, 3)));
+        assert_eq!(quorum.with(Some(6), None), Err(InvalidQuorum::Read { n: 5, r: 6 }));
+        assert_eq!(quorum.with(None, Some(0)), Err(InvalidQuorum::Write { n: 5, w: 0 }));
     }
 }

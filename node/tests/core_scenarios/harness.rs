@@ -182,9 +182,15 @@ impl Cluster {
                 still = false;
             }
             if still {
-                return;
+                return self.check_idle();
             }
         }
+    }
+
+    /// A replica whose store has done all it was asked has nothing left that waits.
+    fn check_idle(&self) {
+        let free = self.machines.iter().filter(|(node, _)| !self.stuck.contains(node));
+        free.for_each(|(node, machine)| assert_eq!(machine.shard.replica().waiting(), 0, "at {node}"));
     }
 
     /// Moves the time and tells everybody.

@@ -4,6 +4,7 @@ mod batches;
 mod harness;
 mod peers;
 mod reads;
+mod replica;
 mod writes;
 
 use std::time::Duration;
