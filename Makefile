@@ -11,7 +11,7 @@ CARGO_BUILD := cargo build --release --locked
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
 PURE := -p quorate-ring -p quorate-simulation
 
-.PHONY: help demo build test test-pure test-real check purity laws fuzz bench bench-ring install-needs
+.PHONY: help demo build test test-pure test-real check purity laws mutants fuzz bench bench-ring install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,15 @@ purity: ## Show that the core does no I/O: it compiles without any crate that co
 
 laws: ## The laws of versions over 100,000 generated cases each
 	PROPTEST_CASES=100000 cargo test --locked -p quorate-ring --test version_laws
+
+# Built without optimisation, beside everything else: a mutant is built and tested in seconds. What is mutated: .cargo/mutants.toml.
+MUTANTS := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/mutants CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 PROPTEST_CASES=300 \
+  nice -n 19 cargo mutants
+
+mutants: ## Change versions and coordinators in some 500 ways: a test must fail each time (needs `cargo install cargo-mutants --locked`)
+	mkdir -p $(CARGO_TARGET_DIR)/mutants/ring $(CARGO_TARGET_DIR)/mutants/node
+	$(MUTANTS) -p quorate-ring -o $(CARGO_TARGET_DIR)/mutants/ring -- --lib --test version_laws --test wire_golden --test wire_roundtrip
+	$(MUTANTS) -p quorate-node -o $(CARGO_TARGET_DIR)/mutants/node -- --lib --test core_scenarios
 
 fuzz: ## Two minutes of each fuzz target (needs `cargo install cargo-fuzz --locked`)
 	cd ring/fuzz && cargo run --example seeds && for target in $$(cargo fuzz list); do \

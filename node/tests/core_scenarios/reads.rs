@@ -94,6 +94,25 @@ fn another_is_asked_in_place_of_one_whose_connection_breaks() {
 }
 
 #[test]
+fn requests_that_lose_a_replica_go_on_in_the_order_they_came() {
+    let (mut cluster, first, primaries, _) = four();
+    let mut others = (0..).map(|number| key(&format!("k{number}")));
+    let second = others.find(|key| cluster.partition(key) == cluster.partition(&first)).expect("of eight partitions");
+    cluster.silent.extend([primaries[1], primaries[2]]);
+    for key in [&first, &second] {
+        cluster.begin(primaries[0], get(key, 2));
+    }
+    cluster.settle();
+    cluster.sent.clear();
+    cluster.disconnect(primaries[0], primaries[1]);
+    let asked = cluster.sent.iter().filter_map(|sent| match &sent.message {
+        PeerMessage::Read { key, .. } => Some((sent.to, key)),
+        _ => None,
+    });
+    assert!(asked.eq([(primaries[2], &first), (primaries[2], &second)]));
+}
+
+#[test]
 fn the_stale_are_repaired_and_counted_this_node_among_them() {
     for kind in 0..2 {
         let (mut cluster, key, primaries, _) = four();
