@@ -59,10 +59,9 @@ pub fn behind(key: &ObjectKey) -> Bytes {
 /// Which object is stored in a place.
 pub fn object_key(place: &Bytes) -> Result<ObjectKey, Damaged> {
     let damaged = |reason: String| Damaged { what: "object's key", reason };
-    if place.len() < POSITION_BYTES {
-        return Err(damaged(format!("{} bytes", place.len())));
-    }
-    ObjectKey::decode(place.slice(POSITION_BYTES..)).map_err(|error| damaged(error.to_string()))
+    let parts = place.split_at_checked(POSITION_BYTES);
+    let (_, encoded) = parts.ok_or_else(|| damaged(format!("{} bytes", place.len())))?;
+    ObjectKey::decode(place.slice_ref(encoded)).map_err(|error| damaged(error.to_string()))
 }
 
 /// The range of a partition's objects: its first place, and the first behind it if there is one.
@@ -182,6 +181,14 @@ mod tests {
             assert!(first <= place && end.is_none_or(|end| place < end));
             assert!(place < behind(&key));
             assert_eq!(object_key(&place), Ok(key));
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_no_object_s_is_damage() {
+        let place = object(&ObjectKey::new(&BucketName::new("b").expect("valid"), &Key::new("k").expect("valid")));
+        for bytes in 0..place.len() - 1 {
+            assert!(object_key(&place.slice(..bytes)).is_err(), "{bytes} bytes");
         }
     }
 

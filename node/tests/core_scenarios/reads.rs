@@ -6,7 +6,7 @@ use quorate_node::Time;
 use quorate_node::limits::{HEDGE_DELAY, LATE_REPLY_TIME};
 use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::wire::{PeerMessage, ReplicaAnswer, Request, RequestError, Response};
-use quorate_ring::{ObjectKey, PartitionId};
+use quorate_ring::{BucketName, Key, ObjectKey, PartitionId};
 
 use crate::four;
 use crate::harness::{Cluster, TIMEOUT, bucket, key};
@@ -151,6 +151,28 @@ fn deleted_keys_are_in_no_page_and_those_it_has_are_whole() {
     let page = cluster.ask(primaries[2], scan(cluster.partition(&key), None, 10, 3));
     assert_eq!(page, Ok(Response::Page { items: vec![], next: None }));
     assert_eq!(cluster.stored(primaries[2], &key), 0);
+}
+
+#[test]
+fn a_page_is_of_one_bucket_and_one_partition() {
+    let (mut cluster, first, primaries, _) = four();
+    let partition = cluster.partition(&first);
+    let in_bucket = |name: &str, number: u32| {
+        let bucket = BucketName::new(name).expect("valid");
+        ObjectKey::new(&bucket, &Key::new(format!("k{number}")).expect("valid"))
+    };
+    let keys: Vec<_> = (0..40).flat_map(|number| ["a", "b", "bb"].map(|name| in_bucket(name, number))).collect();
+    for key in &keys {
+        cluster.put(cluster.primaries(key)[0], key, "v", None).expect("stored");
+    }
+    let Ok(Response::Page { items, next: None }) = cluster.ask(primaries[0], scan(partition, None, 100, 2)) else {
+        panic!("no page")
+    };
+    let here = |key: &&ObjectKey| key.bucket() == bucket().as_str() && cluster.partition(key) == partition;
+    let mut expected: Vec<_> = keys.iter().filter(here).collect();
+    expected.sort_by_key(|key| quorate_ring::Position::of(key));
+    assert!(1 < expected.len());
+    assert!(items.iter().map(|item| &item.key).eq(expected));
 }
 
 #[test]

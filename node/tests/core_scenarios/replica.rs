@@ -240,3 +240,35 @@ fn a_store_gives_back_the_clocks_and_the_peers_that_were_met() {
     assert_eq!(recovered.known.len(), 3);
     assert!(recovered.known.iter().all(|(peer, met)| *met == [incarnation(*peer)]));
 }
+
+#[test]
+fn the_log_of_a_replica_names_the_key_of_each_event() {
+    let (mut cluster, _, primaries, _) = four();
+    let keys: Vec<ObjectKey> = (0..3).map(|number| key(&format!("k{number}"))).collect();
+    for key in &keys {
+        let at = cluster.primaries(key)[0];
+        cluster.put(at, key, "one", None).expect("stored");
+        cluster.put(at, key, "two", None).expect("stored");
+    }
+    for at in primaries {
+        let log = cluster.machines[&at].store.entries(Column::DotLog).map(|(_, key)| key);
+        let held = keys.iter().filter(|key| cluster.primaries(key).contains(&at));
+        let mut expected: Vec<_> = held.flat_map(|key| [key.encoded(), key.encoded()]).collect();
+        let mut logged: Vec<_> = log.collect();
+        expected.sort();
+        logged.sort();
+        assert_eq!(logged, expected);
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_refused_and_the_store_goes_on() {
+    let (mut cluster, key, primaries, _) = four();
+    cluster.put(primaries[0], &key, "one", None).expect("stored");
+    cluster.machines.get_mut(&primaries[0]).expect("a node").store.fail_next_read("a bad sector");
+    let get = Request::Get { key: key.clone(), r: Some(3) };
+    let error = cluster.ask(primaries[0], get.clone()).expect_err("R is 3");
+    let RequestError::ReadQuorum { needed: 3, answers, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(answers[0], (primaries[0], quorate_ring::wire::ReplicaAnswer::StorageFailed));
+    cluster.ask(primaries[0], get).expect("it can be read again");
+}
