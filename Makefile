@@ -53,7 +53,7 @@ laws: ## The laws of versions over 100,000 generated cases each
 MUTANTS := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/mutants CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 PROPTEST_CASES=300 \
   nice -n 19 cargo mutants
 
-mutants: ## Change versions and coordinators in some 500 ways: a test must fail each time (needs `cargo install cargo-mutants --locked`)
+mutants: ## Change versions and coordinators in some 700 ways: a test must fail each time (needs `cargo install cargo-mutants --locked`)
 	mkdir -p $(CARGO_TARGET_DIR)/mutants/ring $(CARGO_TARGET_DIR)/mutants/node
 	$(MUTANTS) -p quorate-ring -o $(CARGO_TARGET_DIR)/mutants/ring -- --lib --test version_laws --test wire_golden --test wire_roundtrip
 	$(MUTANTS) -p quorate-node -o $(CARGO_TARGET_DIR)/mutants/node -- --lib --test core_scenarios
