@@ -24,6 +24,7 @@ pub mod oracle;
 pub mod plan;
 pub mod sometimes;
 pub mod story;
+pub mod zoo;
 
 use choices::Choices;
 pub use engine::{Outcome, Trace};

@@ -8,15 +8,51 @@ use std::time::Instant;
 use quorate_simulation::catalogue::Fired;
 use quorate_simulation::choices::Choices;
 use quorate_simulation::sometimes::Tallies;
-use quorate_simulation::{Plan, Trace, run, run_plan};
+use quorate_simulation::{Plan, Trace, run, run_plan, zoo};
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|command| command == "zoo") {
+        return hunt_the_zoo();
+    }
     let arguments: Option<Vec<u64>> = std::env::args().skip(1).map(|text| text.parse().ok()).collect();
     match arguments.as_deref() {
         Some([seed]) => tell(*seed),
         Some([first, count]) => campaign(*first, *count),
         _ => {
             eprintln!("usage: quorate-sim <seed> | <first seed> <how many>");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn hunt_the_zoo() -> ExitCode {
+    let mut options = zoo::Options::new();
+    let mut arguments = std::env::args().skip(2);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--check" => {
+                return told(zoo::check(&options.root).map(|entries| println!("{} bugs apply", entries.len())));
+            }
+            "--seeds" => options.seeds = arguments.next().and_then(|seeds| seeds.parse().ok()).unwrap_or(options.seeds),
+            _ => options.names.push(argument),
+        }
+    }
+    println!("{}", zoo::report::Report::HEAD);
+    let report = zoo::run(&options, |row| {
+        println!("{row}");
+        let what = row.catch.as_ref().map_or("not found", |catch| &catch.what);
+        eprintln!("{}: {what}; built in {:.1} s", row.name, row.built.as_secs_f64());
+    });
+    let Ok(report) = report else { return told(report.map(|_| ())) };
+    println!("{report}");
+    if report.not_found().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn told(result: Result<(), zoo::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::from(2)
         }
     }

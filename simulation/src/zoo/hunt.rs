@@ -1,0 +1,133 @@
+//! Running seeds with a planted bug until one fails.
+//!
+//! Seeds are run by the program itself, a slice at a time, in a process of its own: a bug may as well abort or hang it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "runs processes, threads that read what they say, and the clock that bounds them"
+)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::Error;
+
+/// How many seeds are run first: of a bug that hangs the program it is known only in which slice it did.
+const SLICE_SEEDS_FIRST: u64 = 8;
+/// How many are run at a time at most; each slice is twice the one before.
+const SLICE_SEEDS_MAX: u64 = 512;
+
+/// When a hunt is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// After how many seeds.
+    pub(super) seeds: u64,
+    /// How long a slice of them may take before it counts as hanging.
+    pub(super) hang: Duration,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catch {
+    /// The seed that failed; of those that hung, the first that may have.
+    pub first: u64,
+    /// The seed that failed; of those that hung, the last that may have.
+    pub last: u64,
+    /// How.
+    pub what: String,
+}
+
+/// Runs seeds from 0 until one fails. Gives what was found, if anything was, and how long it took.
+pub(super) fn hunt(program: &Path, bounds: Bounds) -> Result<(Option<Catch>, Duration), Error> {
+    let began = Instant::now();
+    let (mut first, mut count) = (0, SLICE_SEEDS_FIRST);
+    let mut catch = None;
+    while catch.is_none() && first < bounds.seeds {
+        let slice_seeds = count.min(bounds.seeds - first);
+        catch = slice(program, first, slice_seeds, bounds.hang)?;
+        first += slice_seeds;
+        count = SLICE_SEEDS_MAX.min(2 * count);
+    }
+    Ok((catch, began.elapsed()))
+}
+
+/// Runs some seeds, until the first that fails.
+pub(super) fn slice(program: &Path, first: u64, count: u64, hang: Duration) -> Result<Option<Catch>, Error> {
+    let failed = |source| Error::Process { program: program.display().to_string(), source };
+    let mut child = command(program, first, count).spawn().map_err(failed)?;
+    let (lines, complaint) = (listen(child.stdout.take()), listen(child.stderr.take()));
+    let until = Instant::now() + hang;
+    let mut catch = None;
+    loop {
+        match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => catch = failure(&line),
+            Err(RecvTimeoutError::Timeout) => {
+                let what = format!("a hang: {count} seeds took more than {} s", hang.as_secs());
+                catch = Some(Catch { first, last: first + count - 1, what });
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if catch.is_some() {
+            child.kill().map_err(failed)?;
+            break;
+        }
+    }
+    let died = died(&mut child).map_err(failed)?;
+    if let (None, true) = (&catch, died) {
+        catch = Some(Catch { first, last: first + count - 1, what: "the process died".to_owned() });
+    }
+    Ok(catch.map(|catch| with_complaint(catch, &complaint)))
+}
+
+fn command(program: &Path, first: u64, count: u64) -> Command {
+    let mut command = Command::new(program);
+    command.args([first.to_string(), count.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a line says of a seed that failed: `seed 7: O7, a read missed an acknowledged write: ...`.
+fn failure(line: &str) -> Option<Catch> {
+    let (seed, what) = line.strip_prefix("seed ")?.split_once(": ")?;
+    let seed = seed.parse().ok()?;
+    Some(Catch { first: seed, last: seed, what: what.to_owned() })
+}
+
+/// Whether the program ended in another way than by saying that it passed, or failed.
+fn died(child: &mut Child) -> std::io::Result<bool> {
+    Ok(!matches!(child.wait()?.code(), Some(0 | 1)))
+}
+
+/// A panic is told where it came from: the first line of the program's complaints that names a place.
+fn with_complaint(mut catch: Catch, complaint: &Receiver<String>) -> Catch {
+    let place = complaint.iter().find_map(|line| Some(line.split_once("panicked at ")?.1.to_owned()));
+    if let (Some(place), false) = (place, catch.what.starts_with('O')) {
+        catch.what = format!("{} in {}", catch.what, place.trim_end_matches(':'));
+    }
+    catch
+}
+
+fn listen(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+        // Who no longer listens has heard enough.
+        lines.map_while(Result::ok).try_for_each(|line| sender.send(line)).ok();
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_seed_is_read_from_its_line() {
+        let what = "O7, a read missed an acknowledged write: WriteId(3) of key 0".to_owned();
+        assert_eq!(failure(&format!("seed 12: {what}")), Some(Catch { first: 12, last: 12, what }));
+        assert_eq!(failure("500 seeds, 0 failed, 12 events in 1.0 s: 12 a second"), None);
+    }
+}
