@@ -32,6 +32,8 @@ pub(super) struct Link {
 pub(super) struct Way {
     /// When the last message arrives.
     pub(super) last: Time,
+    /// When nothing that was ever sent is on its way any more, late doubles included.
+    pub(super) empty_at: Time,
     /// When the last byte has left, if the link is narrow.
     pub(super) busy_until: Time,
     /// How many faults block it now: nothing passes.

@@ -32,9 +32,10 @@ use crate::client::Client;
 use crate::node::{Node, cluster};
 use crate::oracle::Violation;
 use crate::oracle::dots::Dots;
+use crate::oracle::maximal::Replicas;
 use crate::oracle::truth::Truth;
 use crate::plan::Plan;
-use crate::sometimes::Tallies;
+use crate::sometimes::{Sometimes, Tallies};
 use crate::story::{Recorder, Story};
 
 /// A run under way.
@@ -63,6 +64,7 @@ pub(crate) struct Simulation {
     clients: Vec<Client>,
     truth: Truth,
     dots: Dots,
+    replicas: Replicas,
     tallies: Tallies,
     /// Streams of processes that have ended.
     streams: Vec<Stream>,
@@ -114,6 +116,13 @@ pub enum Trace {
     On,
 }
 
+impl Outcome {
+    /// Whether something was lost that the plan went beyond the promise for, so that the loss was excused.
+    pub const fn is_excused(&self) -> bool {
+        0 < self.tallies.count(Sometimes::Excused)
+    }
+}
+
 impl Simulation {
     pub(crate) fn new(plan: Plan, mut choices: Choices, trace: Trace) -> Self {
         let description = describe(&plan);
@@ -147,6 +156,7 @@ impl Simulation {
             links: (0..nodes * nodes).map(|_| Link::default()).collect(),
             clients,
             dots: Dots::default(),
+            replicas: Replicas::default(),
             tallies: Tallies::default(),
             streams: Vec::new(),
             frame: Vec::new(),

@@ -115,6 +115,7 @@ impl Simulation {
             }
         }
         let way = link.way(from, to);
+        way.empty_at = way.empty_at.max(at).max(now + again.unwrap_or_default());
         if way.holds() {
             // A blocked datagram is lost. On a stream it is sent again and again, until the way is free or the connection given up.
             match datagrams {
@@ -227,6 +228,24 @@ impl Simulation {
             return Ok(());
         }
         self.tell_arrived(ticket);
+        let own = self.nodes[to].id;
+        match &message {
+            PeerMessage::Replicate { exchange, key, container, .. } => {
+                self.replicas.deliver(own, Some((node_id(from), *exchange)), key, container);
+            }
+            PeerMessage::Repair { key, container } => self.replicas.deliver(own, None, key, container),
+            // What a coordinator reads from others may repair its own replica.
+            PeerMessage::ReadReply { result: Ok(read), .. } => {
+                let key = read.container.values().find_map(|(_, value)| self.truth.key_of(value));
+                if let Some(key) = key {
+                    self.replicas.deliver(own, None, key, &read.container);
+                }
+            }
+            PeerMessage::ScanReply { result: Ok(page), .. } => {
+                page.objects.iter().for_each(|object| self.replicas.deliver(own, None, &object.key, &object.container));
+            }
+            _ => {}
+        }
         if let PeerMessage::Known { .. } = message {
             return self.for_every_shard(node_id(from), to, &message);
         }
@@ -324,6 +343,7 @@ impl Simulation {
         }
         way.last = way.last.max(at);
         let at = way.last;
+        way.empty_at = way.empty_at.max(at);
         for envelope in std::mem::take(&mut way.held) {
             self.queue.push(at, Event::Message(Box::new(envelope)));
         }
@@ -360,7 +380,7 @@ impl Simulation {
 
     /// When nothing that was sent is on its way any more.
     pub(super) fn last_arrival(&self) -> Time {
-        self.links.iter().flat_map(|link| &link.ways).map(|way| way.last).max().unwrap_or_default()
+        self.links.iter().flat_map(|link| &link.ways).map(|way| way.empty_at).max().unwrap_or_default()
     }
 }
 

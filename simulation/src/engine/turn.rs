@@ -1,7 +1,8 @@
 //! Driving a node: one input at a time into a production shard, its outputs out, its turn to the disk.
 
+use quorate_node::replica::layout;
 use quorate_node::start::Standing;
-use quorate_node::storage::{Operation, Storage};
+use quorate_node::storage::{Change, Column, Operation, Storage};
 use quorate_node::{Input, Output, Time};
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage};
 
@@ -113,6 +114,10 @@ impl Simulation {
             PeerMessage::Read { .. } | PeerMessage::Scan { .. } if told_time => {
                 self.tallies.note(Sometimes::Hedged);
             }
+            PeerMessage::ReplicateReply { exchange, result: Ok(()) } => {
+                let (own, asker) = (self.nodes[node].id, self.nodes[to].id);
+                self.replicas.acknowledge(&self.truth, own, asker, *exchange)?;
+            }
             PeerMessage::Repair { .. } => self.tallies.note(Sometimes::Repaired),
             PeerMessage::Forward { .. } => self.tallies.note(Sometimes::Forwarded),
             PeerMessage::ReadReply { result: Ok(read), .. } if !read.complete => {
@@ -125,10 +130,20 @@ impl Simulation {
 
     fn stored(&mut self, node: usize, operation: &Operation) -> Result<(), Violation> {
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
-        match operation {
-            Operation::Write { batch, .. } => self.dots.note_stored(process.actor, &batch.changes),
-            Operation::Read { .. } | Operation::Scan(_) => Ok(()),
+        let Operation::Write { batch, .. } = operation else { return Ok(()) };
+        let own = process.actor;
+        let mut stored = None;
+        for change in &batch.changes {
+            let (place, container) = match change {
+                Change::Put { column: Column::Objects, key, value } => (key, layout::decode_container(value).ok()),
+                Change::Delete { column: Column::Objects, key } => (key, None),
+                _ => continue,
+            };
+            let key = layout::object_key(place).expect("a shard stores objects under their keys");
+            self.replicas.store(&self.truth, own.node, key, container.as_ref())?;
+            stored = container;
         }
+        self.dots.note_stored(own, &batch.changes, stored.as_ref())
     }
 
     fn queue_turn(&mut self, node: usize, shard: usize, turn: Vec<(quorate_node::storage::OperationId, Operation)>) {

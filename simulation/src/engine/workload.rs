@@ -15,7 +15,7 @@ use crate::catalogue::FaultId;
 use crate::client::{Doing, Needed, Seen, Task, Then};
 use crate::oracle::Violation;
 use crate::oracle::bits::Bits;
-use crate::oracle::truth::{Kind, WriteId};
+use crate::oracle::truth::{Kind, W, WriteId};
 use crate::plan::load::{Action, Asked, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Whom};
 
 /// A value from here on is a huge one.
@@ -123,7 +123,8 @@ impl Simulation {
         durability: Option<Asked>,
     ) -> WriteId {
         let durability = durability.map_or(self.plan.durability(), Durability::from);
-        self.truth.begin(key, kind, ghost, w.unwrap_or(self.loosest.w()), durability)
+        let w = w.map_or(W::Default(self.loosest.w()), W::Own);
+        self.truth.begin(key, kind, ghost, w, durability)
     }
 
     fn delete(&mut self, client: usize, delete: &Delete) -> (Request, Task) {

@@ -57,7 +57,12 @@ impl Dots {
     ///
     /// # Errors
     /// If the node issued a dot twice, or stores one for another event than it was issued for.
-    pub fn note_stored(&mut self, own: quorate_ring::version::Actor, changes: &[Change]) -> Result<(), Violation> {
+    pub fn note_stored(
+        &mut self,
+        own: quorate_ring::version::Actor,
+        changes: &[Change],
+        stored: Option<&Container<Value>>,
+    ) -> Result<(), Violation> {
         for change in changes {
             let Change::Put { column: Column::DotLog, key: place, value } = change else { continue };
             let actor = [&own.node.number().to_be_bytes()[..], &own.incarnation.number().to_be_bytes()[..]].concat();
@@ -66,7 +71,7 @@ impl Dots {
             }
             let key = ObjectKey::decode(value.clone()).map_err(|error| Violation::new(Oracle::Dots, error))?;
             let counter = u64::from_be_bytes(place[14..22].try_into().expect("eight bytes"));
-            let write = stored_container(changes).and_then(|container| write_of(&container, Dot::new(own, counter)));
+            let write = stored.and_then(|container| write_of(container, Dot::new(own, counter)));
             let event = self.bind(place.clone(), &key, write)?;
             if std::mem::replace(&mut event.stored, true) {
                 return Err(Violation::new(Oracle::Dots, format_args!("{own:?}:{counter} was issued again")));
@@ -151,11 +156,4 @@ fn bit(node: NodeId) -> u64 {
 
 fn write_of(container: &Container<Value>, dot: Dot) -> Option<WriteId> {
     container.values().find(|(known, _)| **known == dot).and_then(|(_, value)| WriteId::of(value))
-}
-
-fn stored_container(changes: &[Change]) -> Option<Container<Value>> {
-    changes.iter().find_map(|change| match change {
-        Change::Put { column: Column::Objects, value, .. } => layout::decode_container(value).ok(),
-        _ => None,
-    })
 }

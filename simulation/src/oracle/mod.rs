@@ -18,6 +18,7 @@
 
 pub mod bits;
 pub mod dots;
+pub mod maximal;
 pub mod reads;
 pub mod truth;
 
@@ -60,6 +61,8 @@ pub enum Oracle {
     Dots,
     /// O4: no false concurrency.
     Concurrency,
+    /// O5: replicas hold what they should.
+    Maximal,
     /// O6: replicas converge.
     Convergence,
     /// O7: quorums overlap.
@@ -85,6 +88,7 @@ impl Oracle {
             Self::Lost => 1,
             Self::Dots => 2,
             Self::Concurrency => 4,
+            Self::Maximal => 5,
             Self::Convergence => 6,
             Self::Quorum => 7,
             Self::Deleted => 9,
@@ -102,6 +106,7 @@ impl Oracle {
             Self::Lost => "an acknowledged write is lost",
             Self::Dots => "a dot was issued twice",
             Self::Concurrency => "false concurrency",
+            Self::Maximal => "a replica does not hold the newest of what it was sent",
             Self::Convergence => "replicas differ",
             Self::Quorum => "a read missed an acknowledged write",
             Self::Deleted => "a deleted value came back",
@@ -119,6 +124,7 @@ impl Oracle {
             Self::Lost => "After healing, a read of all replicas shows every acknowledged write or a successor of it.",
             Self::Dots => "No dot is ever issued for two events, by any incarnation of any node.",
             Self::Concurrency => "Of two siblings neither's writer had seen the other, and no write is there twice.",
+            Self::Maximal => "Each replica's siblings are exactly the maximal elements of what was delivered to it.",
             Self::Convergence => {
                 "After healing and repair, all replicas of a key hold the same, and nothing more is sent."
             }

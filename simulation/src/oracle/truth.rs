@@ -56,12 +56,23 @@ pub struct Write {
     pub kind: Kind,
     /// The key's writes that its writer had seen.
     pub ghost: Bits,
-    /// W.
+    /// W; the smallest that was the default while it was under way, if it asked for none.
     pub w: u8,
+    /// Whether it asked for W itself.
+    pub own_w: bool,
     /// The durability it asked for.
     pub durability: Durability,
     /// What its client knows.
     pub fate: Fate,
+}
+
+/// The W of a write that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum W {
+    /// It asks for one.
+    Own(u8),
+    /// It asks for none; this is the default.
+    Default(u8),
 }
 
 /// What a write does.
@@ -84,6 +95,8 @@ pub struct KeyTruth {
     pub acknowledged: Vec<Bits>,
     /// Those that some delete had seen that may have happened.
     pub deleted: Bits,
+    /// Those that some write had seen that may have happened.
+    pub overwritten: Bits,
 }
 
 /// Everything that was written in a run.
@@ -109,6 +122,7 @@ impl Truth {
             writes: Vec::new(),
             acknowledged: vec![Bits::default(); usize::from(n) + 1],
             deleted: Bits::default(),
+            overwritten: Bits::default(),
         };
         Self {
             n,
@@ -120,16 +134,27 @@ impl Truth {
     }
 
     /// A client begins a write; `ghost` is what it had seen.
-    pub fn begin(&mut self, key: usize, kind: Kind, ghost: Bits, w: u8, durability: Durability) -> WriteId {
+    pub fn begin(&mut self, key: usize, kind: Kind, ghost: Bits, w: W, durability: Durability) -> WriteId {
         let id = WriteId(u32::try_from(self.writes.len()).expect("a run has few writes"));
         let truth = &mut self.keys[key];
         let index = truth.writes.len();
         truth.writes.push(id);
+        truth.overwritten.join(&ghost);
         if kind == Kind::Delete {
             truth.deleted.join(&ghost);
         }
-        self.writes.push(Write { key, index, kind, ghost, w, durability, fate: Fate::Begun });
+        let (w, own_w) = match w {
+            W::Own(w) => (w, true),
+            W::Default(w) => (w, false),
+        };
+        self.writes.push(Write { key, index, kind, ghost, w, own_w, durability, fate: Fate::Begun });
         id
+    }
+
+    /// The default W becomes smaller: writes under way that asked for none may be acknowledged by as many.
+    pub fn loosen(&mut self, w: u8) {
+        let begun = self.writes.iter_mut().filter(|write| write.fate == Fate::Begun && !write.own_w);
+        begun.for_each(|write| write.w = write.w.min(w));
     }
 
     /// A client learns what became of its write.
@@ -137,22 +162,42 @@ impl Truth {
         let write = &mut self.writes[id.0 as usize];
         assert_eq!(write.fate, Fate::Begun, "a write ends once");
         write.fate = fate;
-        let (key, index, w, kind) = (write.key, write.index, write.w, write.kind);
+        let (key, index, w) = (write.key, write.index, write.w);
         if fate == Fate::Acknowledged {
             self.keys[key].acknowledged[usize::from(w)].insert(index);
         }
-        if fate == Fate::Failed && kind == Kind::Delete {
-            self.keys[key].deleted = self.deleted(key);
+        if fate == Fate::Failed {
+            let (deleted, overwritten) = (self.seen_by(key, |kind| kind == Kind::Delete), self.seen_by(key, |_| true));
+            (self.keys[key].deleted, self.keys[key].overwritten) = (deleted, overwritten);
         }
     }
 
-    fn deleted(&self, key: usize) -> Bits {
-        let mut deleted = Bits::default();
+    /// What those writes of a key had seen that may have happened.
+    fn seen_by(&self, key: usize, of_kind: impl Fn(Kind) -> bool) -> Bits {
+        let mut seen = Bits::default();
         let writes = self.keys[key].writes.iter().map(|id| self.write(*id));
         writes
-            .filter(|write| write.kind == Kind::Delete && write.fate != Fate::Failed)
-            .for_each(|write| deleted.join(&write.ghost));
-        deleted
+            .filter(|write| of_kind(write.kind) && write.fate != Fate::Failed)
+            .for_each(|write| seen.join(&write.ghost));
+        seen
+    }
+
+    /// The key that a value was written to.
+    pub fn key_of(&self, value: &Value) -> Option<&ObjectKey> {
+        let write = self.writes.get(WriteId::of(value)?.0 as usize)?;
+        Some(&self.keys[write.key].key)
+    }
+
+    /// Whether a write had seen another of its key.
+    pub fn has_seen(&self, newer: WriteId, older: WriteId) -> bool {
+        let [newer, older] = [newer, older].map(|id| self.writes.get(id.0 as usize));
+        newer.zip(older).is_some_and(|(newer, older)| newer.key == older.key && newer.ghost.contains(older.index))
+    }
+
+    /// Whether some write that may have happened had seen this one.
+    pub fn is_overwritten(&self, id: WriteId) -> bool {
+        let write = self.writes.get(id.0 as usize);
+        write.is_some_and(|write| self.keys[write.key].overwritten.contains(write.index))
     }
 
     /// A write.

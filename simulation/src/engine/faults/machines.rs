@@ -271,6 +271,11 @@ impl Simulation {
             self.dots.note_flushed(machine.id, disk.unsynced.iter().cloned());
             found.extend(disk.unsynced.iter().cloned());
         }
+        let objects = machine.disks.iter().flat_map(|disk| disk.store.entries(Column::Objects));
+        let decoded = objects.filter_map(|(place, stored)| {
+            Some((layout::object_key(place).ok()?, layout::decode_container(stored).ok()?))
+        });
+        self.replicas.start(machine.id, decoded);
         self.tell_starts(node, &found);
         let pause = self.plan.disk.background_sync.duration();
         self.queue.push(self.now + pause, Event::BackgroundSync { node, life });

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use quorate_ring::Quorum;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Role};
+use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Request, Role};
 
 use super::event::Event;
 use super::{Phase, Simulation, index_in_plan, node_id};
+use crate::client::Task;
+use crate::oracle::bits::Bits;
 use crate::plan::fault::{Fault, TimedFault};
 use crate::sometimes::Sometimes;
 
@@ -51,11 +53,7 @@ impl Simulation {
             }
             Fault::LoseEach { .. } => self.counted = 0,
             Fault::Quorum { r, w } => {
-                let n = self.plan.cluster.n;
-                let least = |one: u8, other: u8| one.min(other);
-                self.quorum = Quorum::new(n, *r, *w).expect("the plan was checked");
-                self.loosest = Quorum::new(n, least(self.loosest.r(), *r), least(self.loosest.w(), *w))
-                    .expect("both were checked");
+                self.change_quorum(*r, *w);
                 self.fired(fault.id());
             }
             Fault::Stranger { node } => self.stranger(index_in_plan(*node), &fault),
@@ -82,6 +80,24 @@ impl Simulation {
             }
             Fault::OldCopy { .. } | Fault::SwapDisks { .. } => self.machine_fault_ends(&fault),
             _ => self.link_fault_ends(&fault),
+        }
+    }
+
+    /// The default R and W change. What is under way and asked for none may meet the old or the new.
+    fn change_quorum(&mut self, r: u8, w: u8) {
+        let n = self.plan.cluster.n;
+        self.quorum = Quorum::new(n, r, w).expect("the plan was checked");
+        self.loosest = Quorum::new(n, self.loosest.r().min(r), self.loosest.w().min(w)).expect("both were checked");
+        self.truth.loosen(w);
+        for doing in self.clients.iter_mut().filter_map(|client| client.doing.as_mut()) {
+            match (&mut doing.task, doing.operation.request()) {
+                (Task::Get { required, .. }, Request::Get { r: None, .. }) => *required = Bits::default(),
+                (Task::GetMany(keys), Request::GetMany { r: None, .. })
+                | (Task::Scan { keys, .. }, Request::Scan { r: None, .. }) => {
+                    keys.iter_mut().for_each(|(_, required)| *required = Bits::default());
+                }
+                _ => {}
+            }
         }
     }
 

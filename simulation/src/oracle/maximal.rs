@@ -1,0 +1,114 @@
+//! O5: each replica's siblings are exactly the maximal elements of what was delivered to it.
+//!
+//! Seen from outside a replica: what it is sent, what it has stored, and what it says it has stored. None of its siblings is from
+//! elsewhere, none is in the past of another, and one that is gone, or was acknowledged and is not there, was overwritten by a
+//! write that had seen it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_ring::version::{Container, Dot};
+use quorate_ring::wire::ExchangeId;
+use quorate_ring::{NodeId, ObjectKey, Value};
+
+use super::truth::{Truth, WriteId};
+use super::{Oracle, Violation};
+
+/// A value of a replica: its event, and its write.
+type Held = (Dot, WriteId);
+/// A node, and a key.
+type Place = (NodeId, ObjectKey);
+
+/// What every replica of every key was sent, and holds.
+#[derive(Clone, Debug, Default)]
+pub struct Replicas {
+    held: BTreeMap<Place, Vec<Held>>,
+    delivered: BTreeMap<Place, BTreeSet<Dot>>,
+    /// By who asked for it, and the number of the question: what a replica was asked to store.
+    asked: BTreeMap<(NodeId, ExchangeId, NodeId), (ObjectKey, Vec<Held>)>,
+}
+
+impl Replicas {
+    /// A process starts on what its store holds.
+    pub fn start(&mut self, node: NodeId, stored: impl Iterator<Item = (ObjectKey, Container<Value>)>) {
+        self.held.retain(|(known, _), _| *known != node);
+        self.held.extend(stored.map(|(key, container)| ((node, key), values(&container))));
+    }
+
+    /// A replica is sent a container, and asked for an answer if there is an exchange.
+    pub fn deliver(
+        &mut self,
+        to: NodeId,
+        from: Option<(NodeId, ExchangeId)>,
+        key: &ObjectKey,
+        sent: &Container<Value>,
+    ) {
+        self.delivered.entry((to, key.clone())).or_default().extend(sent.dots());
+        if let Some((from, exchange)) = from {
+            self.asked.insert((from, exchange, to), (key.clone(), values(sent)));
+        }
+    }
+
+    /// A replica has a container stored; `None` if it has the key's entry removed.
+    ///
+    /// # Errors
+    /// If that is not what it should hold.
+    pub fn store(
+        &mut self,
+        truth: &Truth,
+        node: NodeId,
+        key: ObjectKey,
+        stored: Option<&Container<Value>>,
+    ) -> Result<(), Violation> {
+        let now = stored.map(values).unwrap_or_default();
+        let place = (node, key);
+        let before = self.held.get(&place).map_or(&[][..], Vec::as_slice);
+        let delivered = self.delivered.get(&place);
+        let wrong = |what: String| Err(Violation::new(Oracle::Maximal, format_args!("{node}, {:?}: {what}", place.1)));
+        for (dot, id) in &now {
+            let known = dot.actor.node == node
+                || before.iter().any(|(held, _)| held == dot)
+                || delivered.is_some_and(|delivered| delivered.contains(dot));
+            if !known {
+                return wrong(format!("{id:?} was never delivered"));
+            }
+            let newer = now.iter().find(|(_, other)| truth.has_seen(*other, *id));
+            if let Some((_, newer)) = newer {
+                return wrong(format!("{id:?} is kept beside {newer:?}, which had seen it"));
+            }
+        }
+        let lost = before.iter().find(|held| !now.contains(held) && !truth.is_overwritten(held.1));
+        if let Some((_, lost)) = lost {
+            return wrong(format!("{lost:?} is gone, and no write had seen it"));
+        }
+        self.held.insert(place, now);
+        Ok(())
+    }
+
+    /// A replica says that it has stored what it was asked to.
+    ///
+    /// # Errors
+    /// If it has not.
+    pub fn acknowledge(
+        &mut self,
+        truth: &Truth,
+        node: NodeId,
+        to: NodeId,
+        exchange: ExchangeId,
+    ) -> Result<(), Violation> {
+        let Some((key, asked)) = self.asked.remove(&(to, exchange, node)) else { return Ok(()) };
+        let place = (node, key);
+        let held = self.held.get(&place).map_or(&[][..], Vec::as_slice);
+        let missing = asked.iter().find(|value| !held.contains(value) && !truth.is_overwritten(value.1));
+        match missing {
+            Some((_, id)) => {
+                let what = format!("{node}, {:?}: {id:?} is acknowledged and not there", place.1);
+                Err(Violation::new(Oracle::Maximal, what))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn values(container: &Container<Value>) -> Vec<Held> {
+    container.values().filter_map(|(dot, value)| Some((*dot, WriteId::of(value)?))).collect()
+}
