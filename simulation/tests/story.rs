@@ -1,7 +1,7 @@
 //! The story of real runs: telling it changes nothing, and what it tells is of the run.
 
 use quorate_simulation::choices::Choices;
-use quorate_simulation::story::{Fate, LaneKind, Story, TEXT_COLUMNS_MAX, TEXT_LINES_MAX};
+use quorate_simulation::story::{Fate, LaneKind, Story, TEXT_COLUMNS_MAX, TEXT_LINES_MAX, WriteKind};
 use quorate_simulation::{Outcome, Plan, Trace, run_plan};
 
 const SEEDS: std::ops::Range<u64> = 0..40;
@@ -71,8 +71,7 @@ fn everything_told_names_lanes_keys_and_writes_that_there_are() {
 fn what_was_acknowledged_had_been_flushed_somewhere() {
     for story in stories() {
         let flushed = |number: u32| story.stores.iter().any(|store| store.about.writes.contains(&number));
-        let puts =
-            (0..).zip(&story.writes).filter(|(_, write)| write.kind == quorate_simulation::story::WriteKind::Put);
+        let puts = (0..).zip(&story.writes).filter(|(_, write)| write.kind == WriteKind::Put);
         for (number, write) in puts.filter(|(_, write)| write.fate == Fate::Done) {
             assert!(flushed(number), "w{number} {write:?}");
         }
@@ -87,4 +86,21 @@ fn every_run_is_told_in_a_screenful() {
         assert!(text.lines().all(|line| line.chars().count() <= TEXT_COLUMNS_MAX), "{text}");
         assert!(text.contains(&story.repeat), "{text}");
     }
+}
+
+#[test]
+fn in_runs_without_failure_no_store_drops_what_nobody_had_seen() {
+    for story in stories().filter(|story| story.failure.is_none()) {
+        assert!(!story.notes.iter().any(|note| note.text.starts_with("drops")), "{}: {:?}", story.title, story.notes);
+    }
+}
+
+#[test]
+fn some_writers_had_seen_and_some_deletes_were_made() {
+    let (mut seen, mut deletes) = (0, 0);
+    for write in stories().flat_map(|story| story.writes) {
+        seen += usize::from(!write.parents.is_empty());
+        deletes += usize::from(write.kind == WriteKind::Delete && !write.parents.is_empty());
+    }
+    assert!(100 < seen && 20 < deletes, "{seen}, of which {deletes} deletes");
 }

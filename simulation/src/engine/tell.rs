@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use quorate_client::Error;
+use quorate_node::replica::layout;
 use quorate_node::start::Standing;
+use quorate_node::storage::{Change, Column, Operation, OperationId};
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, Request, Response};
 
 use super::{Simulation, index_in_plan, index_of};
@@ -117,6 +119,10 @@ impl Simulation {
         let at = self.now.as_micros();
         recorder.starts(at, node, process.actor.incarnation.to_string(), &start);
         recorder.recovers(at, node, &stored);
+        for key in recorder.held_keys(node) {
+            let writes = self.writes_of(node, key as usize);
+            self.tell(|story, _| story.holds_at_start(node, key, writes));
+        }
     }
 
     pub(super) fn tell_dies(&mut self, node: usize, how: &str) {
@@ -126,6 +132,30 @@ impl Simulation {
     pub(super) fn tell_stores(&mut self, node: usize, kind: StoreKind, entries: &[Bytes]) {
         let stored = self.stored_of(entries);
         self.tell(|story, at| story.stores(at, node, kind, &stored));
+    }
+
+    /// The keys of the objects that the turn writes which a disk does next.
+    pub(super) fn tell_next_turn(&self, node: usize, shard: usize) -> Vec<u32> {
+        let Some(recorder) = &self.story else { return Vec::new() };
+        let changes = self.nodes[node].disks[shard].queue.front().into_iter().flatten().flat_map(changes);
+        let key = |change: &Change| match change {
+            Change::Put { column: Column::Objects, key, .. } => recorder.key(&layout::object_key(key).ok()?),
+            _ => None,
+        };
+        changes.filter_map(key).collect()
+    }
+
+    /// What a store holds of keys after a turn.
+    pub(super) fn tell_holds(&mut self, node: usize, keys: &[u32]) {
+        for key in keys {
+            let writes = self.writes_of(node, *key as usize);
+            self.tell(|story, at| story.holds(at, node, *key, writes));
+        }
+    }
+
+    fn writes_of(&self, node: usize, key: usize) -> Vec<u32> {
+        let values = self.values(node, &self.truth.keys[key].key).unwrap_or_default();
+        values.iter().filter_map(|(_, value)| WriteId::of(value)).map(|id| id.0).collect()
     }
 
     /// The key and write of entries of the dot log, if somebody wants to know.
@@ -177,14 +207,21 @@ impl Simulation {
     /// What the primaries of the keys that were written hold.
     fn held(&self, recorder: &Recorder) -> Vec<Held> {
         let written = self.truth.keys.iter().enumerate().filter(|(_, truth)| !truth.writes.is_empty());
-        let held = written.flat_map(|(key, truth)| {
-            self.holders(key).filter_map(move |node| {
-                let values = self.values(node, &truth.key).ok()?;
-                let writes = values.iter().filter_map(|(_, value)| WriteId::of(value)).map(|id| id.0).collect();
-                Some(Held { node: recorder.node(node), key: number(key), writes })
+        let held = written.flat_map(|(key, _)| {
+            self.holders(key).map(move |node| Held {
+                node: recorder.node(node),
+                key: number(key),
+                writes: self.writes_of(node, key),
             })
         });
         held.collect()
+    }
+}
+
+fn changes((_, operation): &(OperationId, Operation)) -> &[Change] {
+    match operation {
+        Operation::Write { batch, .. } => &batch.changes,
+        Operation::Read { .. } | Operation::Scan(_) => &[],
     }
 }
 

@@ -183,12 +183,14 @@ impl Simulation {
 
     /// A disk does a turn.
     pub(super) fn disk_turn(&mut self, node: usize, shard: usize) {
+        let written = self.tell_next_turn(node, shard);
         let (now, machine) = (self.now, &mut self.nodes[node]);
         if now < machine.stalled_until {
             return self.queue.push(machine.stalled_until, Event::DiskTurn { node, life: machine.life, shard });
         }
         let entries = machine.do_turn(now, shard);
         self.tell_stores(node, StoreKind::Flushed, &entries);
+        self.tell_holds(node, &written);
         self.dots.note_flushed(self.nodes[node].id, entries.into_iter());
         self.complete(node, shard);
         let machine = &mut self.nodes[node];

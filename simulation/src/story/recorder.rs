@@ -28,6 +28,8 @@ pub(crate) struct Recorder {
     talks: BTreeMap<Asked, (u32, About)>,
     /// Of each client, its operation under way.
     doing: Vec<Option<usize>>,
+    /// What each node's store held last of each key.
+    holding: BTreeMap<(LaneIndex, u32), Vec<u32>>,
     /// Of the plan's faults under way, their places in the story.
     faults: BTreeMap<usize, usize>,
     /// Writes that a node's store has, by key and number, to tell which of them a start finds no more.
@@ -63,6 +65,7 @@ impl Recorder {
             clients,
             talks: BTreeMap::new(),
             doing: vec![None; clients],
+            holding: BTreeMap::new(),
             faults: BTreeMap::new(),
             had: BTreeMap::new(),
         }
@@ -276,6 +279,48 @@ impl Recorder {
         self.story.notes.push(Note { lane, at, text, about: About { keys, writes } });
     }
 
+    /// What a node's store holds of a key after it stored something. A write that is not there any more should be one that somebody
+    /// had seen whose write, or delete, the store has met; if not, this is where it went.
+    pub(crate) fn holds(&mut self, at: u64, node: usize, key: u32, writes: Vec<u32>) {
+        let lane = self.node(node);
+        let before = self.holding.insert((lane, key), writes.clone()).unwrap_or_default();
+        let gone = before.into_iter().filter(|write| !writes.contains(write)).collect::<Vec<_>>();
+        if gone.is_empty() {
+            return;
+        }
+        let deletes =
+            (0..).zip(&self.story.writes).filter(|(_, write)| write.key == key && write.kind == WriteKind::Delete);
+        let explaining = writes.iter().copied().chain(deletes.map(|(number, _)| number));
+        let seen = self.seen_by(explaining);
+        for write in gone.into_iter().filter(|write| !seen.contains(write)) {
+            let now = super::words::writes(&writes, "nothing");
+            let text = format!("drops {} for {now}, whose writers had not seen it", super::words::write(write));
+            self.story.notes.push(Note { lane, at, text, about: About::key(key, Some(write)) });
+        }
+    }
+
+    /// The keys of which a node's store is known to hold something.
+    pub(crate) fn held_keys(&self, node: usize) -> Vec<u32> {
+        let lane = self.node(node);
+        self.holding.keys().filter(|(holder, _)| *holder == lane).map(|(_, key)| *key).collect()
+    }
+
+    /// What a node's store holds of a key after a start: what is gone was lost before it.
+    pub(crate) fn holds_at_start(&mut self, node: usize, key: u32, writes: Vec<u32>) {
+        let lane = self.node(node);
+        self.holding.insert((lane, key), writes);
+    }
+
+    /// All that the writers of these writes had seen.
+    fn seen_by(&self, writes: impl Iterator<Item = u32>) -> BTreeSet<u32> {
+        let mut seen = BTreeSet::new();
+        let mut left: Vec<u32> = writes.collect();
+        while let Some(write) = left.pop() {
+            left.extend(self.parents(write).into_iter().filter(|parent| seen.insert(*parent)));
+        }
+        seen
+    }
+
     /// Something worth knowing.
     pub(crate) fn note(&mut self, at: u64, lane: LaneIndex, text: &str, about: About) {
         self.story.notes.push(Note { lane, at, text: text.to_owned(), about });
@@ -331,6 +376,20 @@ mod tests {
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey::new(&BucketName::new("carts").expect("valid"), &Key::new(name.to_owned()).expect("valid"))
+    }
+
+    #[test]
+    fn a_write_that_leaves_a_store_unseen_is_noted_and_one_that_was_seen_is_not() {
+        let mut recorder = recorder();
+        for (number, parents) in [(0, vec![]), (1, vec![0]), (2, vec![])] {
+            recorder.writes(number, Write { parents, ..Write::begun(1, WriteKind::Put, 0, 1) });
+        }
+        recorder.holds(5, 1, 1, vec![0]);
+        recorder.holds(6, 1, 1, vec![1]);
+        recorder.holds(7, 1, 1, vec![2]);
+        let story = recorder.finish(Ending::default());
+        let notes: Vec<_> = story.notes.iter().map(|note| (note.at, note.about.writes.as_slice())).collect();
+        assert_eq!(notes, [(7, &[1][..])]);
     }
 
     fn recorder() -> Recorder {

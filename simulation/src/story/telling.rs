@@ -192,8 +192,8 @@ impl<'a> Focus<'a> {
                 let write = self.story.writes.get(*write as usize);
                 write.is_some_and(|write| write.parents.iter().any(|seen| self.failure.about.writes.contains(seen)))
             };
-            let failing = operation.ended.is_none_or(|ended| ended == self.failure.at)
-                && operation.about.shares_key(&self.failure.about);
+            let elsewhere = !operation.about.keys.is_empty() && !operation.about.shares_key(&self.failure.about);
+            let failing = operation.ended == Some(self.failure.at) && !elsewhere;
             let shows = self.failure.about.writes.iter().any(|write| operation.shown.contains(write));
             let weight = match () {
                 () if failing => 100,

@@ -97,9 +97,10 @@ fn labelled(lines: &mut Vec<String>, label: &str, text: &str, lines_max: usize) 
 /// Breaks a text between words, and words that are longer than a line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
-    for word in text.split_whitespace() {
-        let clean = cut(word, usize::MAX);
-        let letters: Vec<char> = clean.chars().collect();
+    // Times have spaces in them at which they are not broken.
+    let clean = cut(text, usize::MAX);
+    for word in clean.split(' ').filter(|word| !word.is_empty()) {
+        let letters: Vec<char> = word.chars().collect();
         for piece in letters.chunks(width) {
             let row = rows.last_mut().expect("there is always a row");
             let used = row.chars().count();

@@ -2,15 +2,15 @@
 
 use super::{LaneIndex, Story};
 
-/// `1 204.310 ms`: milliseconds, down to the microsecond, so that neighbours can be told apart.
+/// `1 204.310 ms`: milliseconds, down to the microsecond, so that neighbours can be told apart. Its spaces do not break.
 pub(super) fn time(micros: u64) -> String {
     let (mut millis, rest) = (micros / 1_000, micros % 1_000);
     let mut grouped = String::new();
     while 1_000 <= millis {
-        grouped = format!(" {:03}{grouped}", millis % 1_000);
+        grouped = format!("\u{a0}{:03}{grouped}", millis % 1_000);
         millis /= 1_000;
     }
-    format!("{millis}{grouped}.{rest:03} ms")
+    format!("{millis}{grouped}.{rest:03}\u{a0}ms")
 }
 
 /// `w17`.
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn times_show_every_microsecond() {
-        assert_eq!(time(1_204_310), "1 204.310 ms");
-        assert_eq!(time(4_001_002_003), "4 001 002.003 ms");
-        assert_eq!(time(7), "0.007 ms");
+        assert_eq!(time(1_204_310), "1\u{a0}204.310\u{a0}ms");
+        assert_eq!(time(4_001_002_003), "4\u{a0}001\u{a0}002.003\u{a0}ms");
+        assert_eq!(time(7), "0.007\u{a0}ms");
     }
 
     #[test]

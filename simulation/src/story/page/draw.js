@@ -70,7 +70,7 @@ function measure() {
   view.font = view.width > 1500 ? 13.5 : 12;
   font(rulerFont());
   view.gutter = Math.ceil(pen.measureText(clock(Math.max(story.lasted, 1e6))).width) + (view.width < 480 ? 16 : 30);
-  view.lane = (view.width - view.gutter - 8) / Math.max(1, story.lanes.length);
+  view.lane = (view.width - view.gutter - 26) / Math.max(1, story.lanes.length);
 }
 
 /** Places that labels have taken in this frame, so that none is written over another. */
@@ -329,7 +329,7 @@ function nameOperation(item, right, top, bottom, taken) {
 
 /** An item's name, without the key if only that key is shown. */
 function brief(item) {
-  return filters.key === '' ? item.title : item.title.replace(` k${filters.key}`, '');
+  return filters.key === '' || item.keys.length > 1 ? item.title : item.title.replace(` k${filters.key}`, '');
 }
 
 /** The longest way to name a message that fits: all of it, of what kind it is, which writes it is about. */
@@ -441,7 +441,7 @@ function drawStores(stores, taken) {
     pen.globalAlpha = strength(item);
     if (item === state.selected || item === state.hovered) dot(x, y, 8, colours.mark, true);
     dot(x, y, view.lane < 40 ? 2.8 : 4, colours.ink, item.data.kind === 'synced');
-    if (stores.length < LABELS_MOST) label(writeNames(item.writes, 'delete'), x + 8, y, colours.ink, taken, { width: view.lane * 0.55 });
+    if (stores.length < LABELS_MOST) label(writeNames(item.writes, 'del'), x + 8, y, colours.ink, taken, { width: view.lane * 0.55 });
   }
   pen.globalAlpha = 1;
 }
