@@ -48,8 +48,8 @@ impl Described {
 pub(super) struct Ended {
     pub(super) fate: Fate,
     pub(super) outcome: String,
-    /// The writes that it showed.
-    pub(super) shown: Vec<u32>,
+    /// The writes that it showed, and the keys, if it did not ask for certain ones.
+    pub(super) shown: About,
 }
 
 /// The numbers of a run's keys.
@@ -149,16 +149,21 @@ impl Keys {
         let cut = |outcome: String| words::cut(&outcome, DETAIL_CHARACTERS_MAX);
         match result {
             Ok(Response::Found { values, .. }) => {
-                let shown: Vec<u32> = values.iter().filter_map(number).collect();
-                Ended { fate: Fate::Done, outcome: format!("shows {}", words::writes(&shown, "nothing")), shown }
+                let writes: Vec<u32> = values.iter().filter_map(number).collect();
+                let outcome = format!("shows {}", words::writes(&writes, "nothing"));
+                Ended { fate: Fate::Done, outcome, shown: About { keys: Vec::new(), writes } }
             }
             Ok(Response::Stored { .. }) => {
-                Ended { fate: Fate::Done, outcome: "acknowledged".to_owned(), shown: Vec::new() }
+                Ended { fate: Fate::Done, outcome: "acknowledged".to_owned(), shown: About::default() }
             }
             Ok(_) => {
                 let described = self.response(result);
-                let shown = if is_read { described.about.writes.clone() } else { Vec::new() };
-                let outcome = cut(format!("{}: {}", described.kind, described.detail));
+                let refused = described.detail.contains("error");
+                let outcome = match is_read && !refused {
+                    true => format!("shows {}", words::writes(&described.about.writes, "nothing")),
+                    false => cut(format!("{}: {}", described.kind, described.detail)),
+                };
+                let shown = if is_read { described.about } else { About::default() };
                 Ended { fate: Fate::Done, outcome, shown }
             }
             Err(error) => {
@@ -166,7 +171,7 @@ impl Keys {
                     Outcome::Unknown if !is_read => Fate::Unknown,
                     _ => Fate::Failed,
                 };
-                Ended { fate, outcome: cut(error.to_string()), shown: Vec::new() }
+                Ended { fate, outcome: cut(error.to_string()), shown: About::default() }
             }
         }
     }

@@ -203,8 +203,13 @@ impl Recorder {
     pub(crate) fn ends(&mut self, at: u64, client: usize, result: &Result<Response, Error>) {
         let Some(operation) = self.doing[client].take() else { return };
         let operation = &mut self.story.operations[operation];
-        let Ended { fate, outcome, mut shown } = self.keys.ended(&operation.about, result);
+        let Ended { fate, outcome, shown: About { keys, writes: mut shown } } =
+            self.keys.ended(&operation.about, result);
         shown.retain(|write| (*write as usize) < self.story.writes.len());
+        // What a scan is about is known when it ends.
+        if operation.about.keys.is_empty() {
+            operation.about.keys = keys;
+        }
         *operation = Operation { ended: Some(at), fate, outcome, shown, ..operation.clone() };
     }
 
@@ -330,6 +335,12 @@ impl Recorder {
     pub(crate) fn finish(mut self, ending: Ending) -> Story {
         let Ending { lasted, events, failure, held } = ending;
         let story = &mut self.story;
+        // A page that lacks a key is about that key, if this is what failed.
+        if let Some(failure) = &failure {
+            let last = story.operations.iter_mut().filter(|operation| operation.ended == Some(failure.at));
+            last.filter(|operation| operation.about.keys.is_empty())
+                .for_each(|operation| operation.about.keys.clone_from(&failure.about.keys));
+        }
         for number in held.iter().flat_map(|held| &held.writes) {
             if let Some(write) = story.writes.get_mut(*number as usize) {
                 write.current = true;

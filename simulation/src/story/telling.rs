@@ -171,7 +171,9 @@ impl<'a> Focus<'a> {
         all.retain(|told| told.at <= self.failure.at && 0 < told.weight);
         all.sort_by_key(|told| std::cmp::Reverse((told.weight, told.at)));
         all.truncate(EVENTS_MAX);
-        all.sort_by_key(|told| (told.at, told.list, told.index));
+        // At one instant, what was the cause of what comes first.
+        let order = ["faults", "lives", "operations", "messages", "stores", "notes"];
+        all.sort_by_key(|told| (told.at, order.iter().position(|list| *list == told.list), told.index));
         all
     }
 

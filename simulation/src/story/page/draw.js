@@ -145,9 +145,10 @@ function draw() {
   drawPhases(first, last, taken);
   drawFailure(taken);
   drawOperations(of('operations'), taken);
-  drawMessages(of('messages'), taken);
+  drawMessages(of('messages'));
   drawStores(of('stores'), taken);
   drawNotes(of('notes'), taken);
+  nameMessages(of('messages'), taken);
   if (DENSE <= inView.length) drawFaultNames(of('faults'), taken);
   drawRuler();
   drawHeads();
@@ -355,7 +356,7 @@ function line(item) {
   return [x0 + aside, y0, x1, y1];
 }
 
-function drawMessages(messages, taken) {
+function drawMessages(messages) {
   const groups = new Map();
   for (const item of messages) {
     const marked = item === state.selected || item === state.hovered;
@@ -367,6 +368,9 @@ function drawMessages(messages, taken) {
   const few = messages.length < DENSE;
   for (const group of [...groups.values()].sort((one, other) => one.alpha - other.alpha || one.marked - other.marked)) drawArrows(group, few);
   pen.globalAlpha = 1;
+}
+
+function nameMessages(messages, taken) {
   if (LABELS_MOST < messages.length) return;
   for (const item of messages) {
     const [x0, y0, x1, y1] = line(item);
@@ -459,9 +463,20 @@ function drawNotes(notes, taken) {
     pen.lineTo(x, y + 6);
     pen.lineTo(x - 6, y);
     pen.fill();
-    if (notes.length < 80) label(item.title, laneX(item.lane) + 14, y + view.font, colours.fault, taken, { width: Math.max(view.lane - 16, 60) });
+    if (notes.length < 80) nameNote(item, x, y, taken);
   }
   pen.globalAlpha = 1;
+}
+
+/** Beside the note, on the side where there is more room for it. */
+function nameNote(item, x, y, taken) {
+  const long = Math.min(textWidth(item.title), Math.max(150, view.width * 0.4));
+  const [right, left] = [laneX(item.lane) + 12, x - 10];
+  const room = view.width - right;
+  const onLeft = room < long && room < left - view.gutter;
+  const width = Math.min(long, onLeft ? left - view.gutter : room);
+  const start = onLeft ? left - Math.min(textWidth(clipped(item.title, width)), width) : right;
+  label(item.title, start, y + (onLeft ? 0 : view.font), colours.fault, taken, { width });
 }
 
 function drawRuler() {
