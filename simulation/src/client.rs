@@ -61,6 +61,8 @@ pub(crate) enum Then {
     Rest,
     /// A write with its context.
     Write(Put),
+    /// A write, with its context, of what the application makes of the values.
+    Merge,
 }
 
 /// The index of a batch's item, and its answer.

@@ -13,22 +13,28 @@
 //! assert_eq!(one.history, other.history);
 //! ```
 
+pub mod builder;
 pub mod catalogue;
 pub mod choices;
 mod client;
 mod clock;
 pub mod delay;
 pub mod engine;
+pub mod insight;
+pub mod latency;
 mod node;
 pub mod oracle;
 pub mod plan;
 pub mod sometimes;
 pub mod story;
+pub mod workload;
 pub mod zoo;
 
+pub use builder::{Cluster, Report};
 use choices::Choices;
 pub use engine::{Outcome, Trace};
 pub use plan::Plan;
+pub use workload::Workload;
 
 /// Runs the plan that a seed draws.
 pub fn run(seed: u64) -> Outcome {

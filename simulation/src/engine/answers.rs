@@ -23,6 +23,8 @@ impl Simulation {
     ) -> Result<(), Violation> {
         let Doing { task, needed, operation, .. } = doing;
         self.tell_ends(client, &result);
+        self.observe_ends(client, &task, result.as_ref().err());
+        self.tell_applied(client, &result);
         if let Err(error) = &result {
             self.note_error(error);
             // That a key has too many siblings is an answer, too.
@@ -41,8 +43,11 @@ impl Simulation {
             Task::Get { key, required, then } => {
                 if let Ok(Response::Found { values, context }) = result {
                     self.found(client, key, &required, &values, context)?;
-                    if let Then::Write(put) = then {
-                        return self.begin_write(client, &put, operation.deadline().since(self.now), needed);
+                    let left = operation.deadline().since(self.now);
+                    match then {
+                        Then::Rest => {}
+                        Then::Write(put) => return self.begin_write(client, &put, left, needed),
+                        Then::Merge => return self.merge_applied(client, key, &values, left),
                     }
                 }
             }
@@ -63,6 +68,9 @@ impl Simulation {
 
     /// A client rests until its next step.
     fn rest(&mut self, client: usize) {
+        if self.application.is_some() {
+            return self.rest_applied(client);
+        }
         let next = self.clients[client].next;
         if let Some(step) = self.plan.clients[client].steps.get(next) {
             self.queue.push(self.now + step.after.duration(), Event::ClientWake { client, doing: 0 });
@@ -79,6 +87,7 @@ impl Simulation {
     ) -> Result<(), Violation> {
         let missed = if self.phase == Phase::Healed { Oracle::Lost } else { Oracle::Quorum };
         let shown = self.truth.check_read(key, required, values, missed)?;
+        self.observe_read(client, key, values, &shown.ghost);
         if 1 < values.len() {
             self.tallies.note(Sometimes::Siblings);
         }
@@ -102,6 +111,7 @@ impl Simulation {
         }
         self.truth.end(id, fate);
         self.tell_fate(id, fate);
+        self.observe_fate(id, fate);
         let write = self.truth.write(id);
         let (key, kind, index, mut ghost) = (write.key, write.kind, write.index, write.ghost.clone());
         if let Ok(Response::Stored { siblings, context }) = result {

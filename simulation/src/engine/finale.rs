@@ -43,6 +43,7 @@ impl Simulation {
         }
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
+        self.check_applied()?;
         if 0 < self.readable(0) {
             let w = Some(self.holders(0).count().try_into().expect("at most N"));
             self.must(Action::Put(Put { w, ..Put::default() }))?;
@@ -77,7 +78,8 @@ impl Simulation {
             if u8::try_from(self.complete_holders(key)).expect("at most N") >= self.quorum.r().max(self.loosest.r()) {
                 self.must(Action::Get(Get { key, r: Some(self.quorum.r()) }))?;
             }
-            if u8::try_from(self.holders(key).count()).expect("at most N") >= self.quorum.w() {
+            let ours = key < self.plan.cluster.keys; // An application's keys hold what it wrote, and nothing of ours.
+            if ours && u8::try_from(self.holders(key).count()).expect("at most N") >= self.quorum.w() {
                 self.must(Action::Put(Put { key, w: Some(self.quorum.w()), ..Put::default() }))?;
             }
         }

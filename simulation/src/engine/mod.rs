@@ -12,11 +12,14 @@ mod faults;
 mod finale;
 mod link;
 mod network;
+mod observe;
 mod tell;
 mod turn;
 mod workload;
 
+use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_client::Router;
 use quorate_node::Time;
@@ -26,9 +29,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::event::{Event, Queue};
 use self::link::Link;
+use self::workload::application::Application;
 use crate::catalogue::{FaultId, Fired};
 use crate::choices::{Choices, Recording, Stream};
 use crate::client::Client;
+use crate::insight::{self, Insight};
 use crate::node::{Node, cluster};
 use crate::oracle::Violation;
 use crate::oracle::dots::Dots;
@@ -37,6 +42,7 @@ use crate::oracle::truth::Truth;
 use crate::plan::Plan;
 use crate::sometimes::{Sometimes, Tallies};
 use crate::story::{Recorder, Story};
+use crate::workload::Workload;
 
 /// A run under way.
 pub(crate) struct Simulation {
@@ -72,6 +78,12 @@ pub(crate) struct Simulation {
     frame: Vec<u8>,
     /// Collects the run's story, if somebody wants it.
     story: Option<Recorder>,
+    /// The application that brought its own load, if one did.
+    application: Option<Box<Application>>,
+    /// What that application finds wrong with what is held in the end.
+    objection: Option<String>,
+    /// Collects what the run teaches, if somebody wants it.
+    insight: Option<Box<insight::Recorder>>,
 }
 
 /// Where a run is.
@@ -104,6 +116,10 @@ pub struct Outcome {
     pub recording: Recording,
     /// What happened, if that was asked for.
     pub story: Option<Story>,
+    /// What the application's own check found wrong, if there was such a check and nothing else was wrong.
+    pub objection: Option<String>,
+    /// What the run teaches, if that was asked for.
+    pub insight: Option<Insight>,
 }
 
 /// Whether a run is told.
@@ -162,13 +178,34 @@ impl Simulation {
             frame: Vec::new(),
             story: (trace == Trace::On)
                 .then(|| Recorder::new(plan.clients.len(), nodes, truth.keys.iter().map(|key| &key.key))),
+            application: None,
+            objection: None,
+            insight: None,
             truth,
             plan,
         }
     }
 
+    /// Has an application decide what clients do, for so long.
+    pub(crate) fn with_workload(mut self, workload: Box<dyn Workload>, lasting: Duration) -> Self {
+        let clients = self.clients.len();
+        self.application = Some(Box::new(Application::new(workload, clients, lasting, &mut self.choices)));
+        self
+    }
+
+    /// Collects what the run teaches.
+    pub(crate) fn with_insight(mut self) -> Self {
+        self.insight = Some(Box::new(insight::Recorder::new(self.clients.len())));
+        self
+    }
+
     /// Runs to the end.
-    pub(crate) fn run(mut self) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
+        self.run_workload().0
+    }
+
+    /// Runs to the end, and hands the application back, if one brought its own load.
+    pub(crate) fn run_workload(mut self) -> (Outcome, Option<Box<dyn Any>>) {
         let violation = self.load().and_then(|()| self.finish()).err();
         let story = self.told(violation.as_ref());
         for node in &mut self.nodes {
@@ -178,7 +215,9 @@ impl Simulation {
         let mut streams = self.streams;
         streams.extend(self.clients.into_iter().map(|client| client.stream));
         streams.extend(self.links.into_iter().flat_map(Link::into_streams));
-        Outcome {
+        let (workload, decisions) = self.application.map(|application| application.into_parts()).unzip();
+        streams.extend(decisions.into_iter().flatten());
+        let outcome = Outcome {
             violation,
             history: self.history.digest(),
             events: self.events,
@@ -187,7 +226,10 @@ impl Simulation {
             fired: self.fired,
             recording: streams.into_iter().map(Stream::into_recorded).collect(),
             story,
-        }
+            objection: self.objection,
+            insight: self.insight.map(|recorder| recorder.into_insight()),
+        };
+        (outcome, workload)
     }
 
     fn load(&mut self) -> Result<(), Violation> {
@@ -199,10 +241,16 @@ impl Simulation {
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue.push(self.now + fault.at.duration(), Event::FaultBegins { index });
         }
-        while self.clients.iter().zip(&self.plan.clients).any(|(client, plan)| client.is_busy(plan)) {
+        while self.is_busy() {
             self.step()?;
         }
         Ok(())
+    }
+
+    /// Whether a client is doing something, or has still something to do.
+    fn is_busy(&self) -> bool {
+        self.clients.iter().zip(&self.plan.clients).any(|(client, plan)| client.is_busy(plan))
+            || self.application.as_ref().is_some_and(|application| application.is_busy())
     }
 
     fn run_until(&mut self, until: Time) -> Result<(), Violation> {

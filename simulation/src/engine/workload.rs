@@ -1,6 +1,8 @@
 //! What clients do next, and what the truth is told before they do: who writes what, having seen what, and what each read has to
 //! show.
 
+pub(super) mod application;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +37,9 @@ struct Begun {
 impl Simulation {
     /// A client begins its next step, if it has one.
     pub(super) fn begin_next(&mut self, client: usize) -> Result<(), Violation> {
+        if self.application.is_some() {
+            return self.begin_applied(client);
+        }
         let Some(step) = self.plan.clients[client].steps.get(self.clients[client].next).cloned() else { return Ok(()) };
         self.clients[client].next += 1;
         if CROWD <= self.clients.len() {
@@ -220,6 +225,7 @@ impl Simulation {
             Whom::Node(node) => Target::Node(node_id(index_in_plan(node))),
         };
         self.tell_begins(client, &request, &task);
+        self.observe_begins(client);
         let operation = Operation::new(request, target, now + within, now, seed);
         let actor = &mut self.clients[client];
         actor.begun += 1;

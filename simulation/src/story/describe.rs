@@ -61,6 +61,11 @@ impl Keys {
         Self((0..).zip(keys).map(|(number, key)| (key.clone(), number)).collect())
     }
 
+    /// A key that comes up while the run goes on.
+    pub(super) fn learn(&mut self, key: &ObjectKey, number: u32) {
+        self.0.insert(key.clone(), number);
+    }
+
     pub(super) fn number(&self, key: &ObjectKey) -> Option<u32> {
         self.0.get(key).copied()
     }

@@ -86,6 +86,13 @@ impl Recorder {
         self.keys.number(key)
     }
 
+    /// A key comes up that was not among those of the plan.
+    pub(crate) fn learns_key(&mut self, key: &ObjectKey) {
+        let number = u32::try_from(self.story.keys.len()).expect("a run has few keys");
+        self.story.keys.push(key.to_string());
+        self.keys.learn(key, number);
+    }
+
     /// The latest writes that the writer of a write had seen.
     pub(crate) fn parents(&self, write: u32) -> Vec<u32> {
         self.story.writes.get(write as usize).map_or_else(Vec::new, |write| write.parents.clone())
