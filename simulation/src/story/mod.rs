@@ -10,6 +10,7 @@ pub(crate) mod plan;
 mod recorder;
 #[cfg(test)]
 mod sample;
+mod stores;
 mod telling;
 mod text;
 mod words;
