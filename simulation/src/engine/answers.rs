@@ -9,8 +9,9 @@ use super::workload::place;
 use super::{Phase, Simulation};
 use crate::client::{Answer, Doing, Needed, Seen, Task, Then};
 use crate::oracle::bits::Bits;
+use crate::oracle::reads::{self, Promise};
 use crate::oracle::truth::{Fate, Kind, WriteId};
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Oracle, Violation, availability};
 use crate::sometimes::Sometimes;
 
 impl Simulation {
@@ -27,16 +28,11 @@ impl Simulation {
         self.tell_applied(client, &result);
         if let Err(error) = &result {
             self.note_error(error);
-            // That a key has too many siblings is an answer, too.
-            let full = matches!(error, Error::Node { error: RequestError::TooManySiblings { .. }, .. });
-            if needed == Needed::Yes && !full {
-                return Err(Violation::new(Oracle::Availability, format_args!("{task:?}: {error}")));
+            if needed == Needed::Yes {
+                availability::check_failure(&task, error)?;
             }
         }
-        if operation.deadline() < self.now {
-            let what = format!("{task:?} was over {:?} after its deadline", self.now.since(operation.deadline()));
-            return Err(Violation::new(Oracle::Availability, what));
-        }
+        availability::check_deadline(&task, operation.deadline(), self.now)?;
         match task {
             Task::Write(id) => self.write_done(client, id, result.map_err(|error| error.outcome())),
             Task::PutMany(writes) => self.put_many_done(client, &writes, result)?,
@@ -85,8 +81,8 @@ impl Simulation {
         values: &[quorate_ring::Value],
         context: quorate_ring::version::ContextToken,
     ) -> Result<(), Violation> {
-        let missed = if self.phase == Phase::Healed { Oracle::Lost } else { Oracle::Quorum };
-        let shown = self.truth.check_read(key, required, values, missed)?;
+        let promise = if self.phase == Phase::Healed { Promise::Everything } else { Promise::Quorum };
+        let shown = reads::check(&self.truth, key, required, values, promise)?;
         self.observe_read(client, key, values, &shown.ghost);
         if 1 < values.len() {
             self.tallies.note(Sometimes::Siblings);
@@ -194,7 +190,7 @@ impl Simulation {
             if in_page(name) {
                 let item = found.iter().position(|(known, _)| *known == name).map(|index| found.remove(index).1);
                 let values = item.map_or(&[][..], |item| &item.values);
-                self.truth.check_read(*key, required, values, Oracle::Quorum)?;
+                reads::check(&self.truth, *key, required, values, Promise::Quorum)?;
             }
         }
         match found.first() {

@@ -10,8 +10,8 @@ use quorate_ring::wire::{ClientMessage, NodeMessage, RequestId, Response};
 use super::event::Event;
 use super::{Simulation, index_of, node_id};
 use crate::client::{Task, client_of, session};
-use crate::oracle::Violation;
 use crate::oracle::truth::WriteId;
+use crate::oracle::{Violation, honesty};
 use crate::sometimes::Sometimes;
 
 impl Simulation {
@@ -149,7 +149,7 @@ impl Simulation {
         if doing.sent.iter().all(|(known, ..)| *known != message.id) {
             return Ok(());
         }
-        let check = |id: WriteId| self.dots.check_acknowledged(&self.truth, id);
+        let check = |id: WriteId| honesty::check(&self.dots, &self.truth, id);
         match (&doing.task, &message.result) {
             (Task::Write(id), Ok(Response::Stored { .. })) => check(*id),
             (Task::PutMany(writes), Ok(Response::Many(part))) => part

@@ -14,7 +14,7 @@ use quorate_ring::{ObjectKey, Position, Value};
 
 use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Oracle, Violation, bounds, convergence};
 use crate::plan::load::{Action, Get, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
@@ -117,19 +117,10 @@ impl Simulation {
     /// O6: all replicas of a key hold the same.
     fn check_convergence(&self) -> Result<(), Violation> {
         for (key, truth) in self.truth.keys.iter().enumerate() {
-            if self.holders(key).count() < usize::from(self.truth.n) {
-                continue;
-            }
-            let mut held: Option<Vec<(Dot, Value)>> = None;
-            for node in self.holders(key) {
-                let values = self.values(node, &truth.key)?;
-                match &held {
-                    Some(held) if *held != values => {
-                        let what = format!("{:?}: n{} holds {values:?}, another {held:?}", truth.key, node + 1);
-                        return Err(Violation::new(Oracle::Convergence, what).about(key, &[]));
-                    }
-                    _ => held = Some(values),
-                }
+            if self.holders(key).count() == usize::from(self.truth.n) {
+                let held = |node: usize| Ok((self.nodes[node].id, self.values(node, &truth.key)?));
+                let replicas: Vec<_> = self.holders(key).map(held).collect::<Result<_, Violation>>()?;
+                convergence::check(&truth.key, &replicas).map_err(|violation| violation.about(key, &[]))?;
             }
         }
         Ok(())
@@ -150,22 +141,10 @@ impl Simulation {
     fn check_idle(&mut self) -> Result<(), Violation> {
         let sent = self.sent;
         self.run_until(self.now + SETTLE)?;
-        if self.sent != sent {
-            let what = format!("{} messages were sent with nothing to do", self.sent - sent);
-            return Err(Violation::new(Oracle::Convergence, what));
-        }
-        for (node, machine) in self.nodes.iter().enumerate() {
-            for shard in machine.process.iter().flat_map(|process| &process.shards) {
-                let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
-                if (requests, operations, shard.next_deadline()) != (0, 0, None) {
-                    let what = format!(
-                        "n{} still works on {requests} requests and {operations} operations, and waits until {:?}",
-                        node + 1,
-                        shard.next_deadline()
-                    );
-                    return Err(Violation::new(Oracle::Bounds, what));
-                }
-            }
+        convergence::check_quiet(self.sent - sent)?;
+        for machine in &self.nodes {
+            let mut shards = machine.process.iter().flat_map(|process| &process.shards);
+            shards.try_for_each(|shard| bounds::check_idle(machine.id, shard))?;
         }
         debug_assert_eq!(self.phase, Phase::Healed);
         Ok(())

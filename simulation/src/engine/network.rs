@@ -21,7 +21,7 @@ use super::link::Link;
 use super::{Phase, Simulation, node_id};
 use crate::catalogue::FaultId;
 use crate::delay::Shape;
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Violation, codec};
 use crate::plan::Carrier;
 use crate::plan::fault::{Fault, Layer, MessageKind};
 use crate::sometimes::Sometimes;
@@ -44,17 +44,8 @@ impl Simulation {
         T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
     {
         self.frame.clear();
-        let wrong =
-            |problem: &dyn std::fmt::Display| Violation::new(Oracle::Codec, format_args!("{problem}: {message:?}"));
-        frame::encode(message, &mut self.frame).map_err(|error| wrong(&error))?;
+        let decoded = codec::check(message, &mut self.frame)?;
         self.history.update(&self.frame[..frame::HEADER_BYTES]);
-        let mut decoder = frame::Decoder::new();
-        decoder.push(&self.frame);
-        let payload = decoder.next().map_err(|error| wrong(&error))?.ok_or_else(|| wrong(&"the frame is cut"))?;
-        let decoded: T = frame::decode(&payload).map_err(|error| wrong(&error))?;
-        if decoded != *message || decoder.buffered_bytes() != 0 {
-            return Err(wrong(&format_args!("decoded as {decoded:?}")));
-        }
         Ok(decoded)
     }
 
@@ -193,14 +184,7 @@ impl Simulation {
         bytes[at] ^= 1 << stream.choose("bit", 0..=7);
         self.fired(FaultId::N6);
         match layer {
-            Layer::Frame => {
-                let mut decoder = frame::Decoder::new();
-                decoder.push(&bytes);
-                match decoder.next() {
-                    Ok(Some(_)) => Err(Violation::new(Oracle::Codec, "a corrupted frame was taken for a good one")),
-                    Ok(None) | Err(_) => Ok(true),
-                }
-            }
+            Layer::Frame => codec::check_corrupted(&bytes).map(|()| true),
             // Beyond the checksum, all that can be asked is an error or a message, and no panic. The stream is closed either way.
             Layer::Payload => {
                 drop(frame::decode::<PeerMessage>(&bytes[frame::HEADER_BYTES..]));

@@ -10,7 +10,7 @@ use super::event::{Done, Event};
 use super::{Phase, Simulation, index_of};
 use crate::catalogue::FaultId;
 use crate::node::share;
-use crate::oracle::Violation;
+use crate::oracle::{Violation, bounds};
 use crate::sometimes::Sometimes;
 use crate::story::StoreKind;
 
@@ -29,6 +29,7 @@ impl Simulation {
         while let Some(output) = process.shards[shard].poll_output() {
             outputs.push(output);
         }
+        bounds::check(machine.id, &process.shards[shard])?;
         let dies = process.doom.filter(|doom| doom.inputs == 0);
         if let Some(doom) = &mut process.doom {
             doom.inputs = doom.inputs.saturating_sub(1);

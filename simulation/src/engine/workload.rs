@@ -15,9 +15,9 @@ use quorate_ring::{ObjectKey, PartitionId, Position};
 use super::{Simulation, index_in_plan, node_id};
 use crate::catalogue::FaultId;
 use crate::client::{Doing, Needed, Seen, Task, Then};
-use crate::oracle::Violation;
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Kind, W, WriteId};
+use crate::oracle::{Violation, quorums};
 use crate::plan::load::{Action, Asked, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Whom};
 
 /// A value from here on is a huge one.
@@ -84,7 +84,7 @@ impl Simulation {
 
     /// What a read that begins now has to show.
     fn required(&self, key: usize, r: Option<u8>) -> Bits {
-        self.truth.required(key, r.unwrap_or(self.loosest.r()))
+        quorums::required(&self.truth, key, r.unwrap_or(self.loosest.r()))
     }
 
     fn get(&self, get: &Get, then: Then) -> (Request, Task) {

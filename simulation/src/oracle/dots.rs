@@ -1,8 +1,7 @@
-//! O2 and O10: no dot is ever issued for two events, by any incarnation of any node; and when a write is acknowledged, W distinct
-//! nodes' stores have held its event as durably as it asked.
+//! O2: no dot is ever issued for two events, by any incarnation of any node.
 //!
-//! Both are seen from outside the shards: in what they send and have stored. An event is in a store when its entry of the dot log
-//! is, for a batch is atomic.
+//! It is seen from outside the shards: in what they send and have stored. An event is in a store when its entry of the dot log is,
+//! for a batch is atomic; which stores have held which event is kept here for O10, too.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +9,23 @@ use bytes::Bytes;
 use quorate_node::replica::layout;
 use quorate_node::storage::{Change, Column};
 use quorate_ring::version::{Container, Dot};
-use quorate_ring::wire::Durability;
 use quorate_ring::{NodeId, ObjectKey, PartitionId, Value};
 
-use super::truth::{Truth, WriteId};
+use super::truth::WriteId;
 use super::{Oracle, Violation};
 
 /// A write event, as the stores know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Event {
+pub(super) struct Event {
     key: ObjectKey,
     /// `None` for a delete.
     write: Option<WriteId>,
     /// Whether its own actor's store was asked to keep it.
     stored: bool,
     /// The nodes whose stores have held it, a bit each.
-    flushed: u64,
+    pub(super) flushed: u64,
     /// And those that have synced it.
-    synced: u64,
+    pub(super) synced: u64,
 }
 
 /// Every event of a run, by the key of its entry in the dot log.
@@ -36,6 +34,8 @@ pub struct Dots {
     events: BTreeMap<Bytes, Event>,
     /// Of each write with a value, its event.
     of_write: BTreeMap<WriteId, Bytes>,
+    /// Of each key, the events of its deletes.
+    deletes: BTreeMap<ObjectKey, Vec<Bytes>>,
 }
 
 impl Dots {
@@ -103,34 +103,11 @@ impl Dots {
         }
     }
 
-    /// A coordinator acknowledges a write.
-    ///
-    /// # Errors
-    /// If fewer than W stores have held it.
-    pub fn check_acknowledged(&self, truth: &Truth, id: WriteId) -> Result<(), Violation> {
-        let write = truth.write(id);
-        let held = |event: &Event| match write.durability {
-            Durability::Buffered => event.flushed.count_ones(),
-            Durability::Synced => event.synced.count_ones(),
-        };
-        let most = match self.of_write.get(&id) {
-            Some(place) => self.events.get(place).map_or(0, held),
-            // The event of a delete cannot be told from those of other deletes of the key; one of them must do.
-            None => self.deletes(&truth.keys[write.key].key).map(held).max().unwrap_or(0),
-        };
-        if most < u32::from(write.w) {
-            let held = match write.durability {
-                Durability::Buffered => "flushed",
-                Durability::Synced => "synced",
-            };
-            let what = format!("{id:?} of key {} was acknowledged for w = {}, {held} at {most}", write.key, write.w);
-            return Err(Violation::new(Oracle::Honesty, what).about(write.key, &[id]));
-        }
-        Ok(())
-    }
-
-    fn deletes<'a>(&'a self, key: &'a ObjectKey) -> impl Iterator<Item = &'a Event> {
-        self.events.values().filter(move |event| event.write.is_none() && event.key == *key)
+    /// The events that may be of a write to this key: its own, or for a delete, which cannot be told from others, all of them.
+    pub(super) fn events_of<'a>(&'a self, id: WriteId, key: &'a ObjectKey) -> impl Iterator<Item = &'a Event> {
+        let own = self.of_write.get(&id);
+        let deletes = own.is_none().then(|| self.deletes.get(key)).flatten();
+        own.into_iter().chain(deletes.into_iter().flatten()).filter_map(|place| self.events.get(place))
     }
 
     fn bind(&mut self, place: Bytes, key: &ObjectKey, write: Option<WriteId>) -> Result<&mut Event, Violation> {
@@ -140,8 +117,13 @@ impl Dots {
                 return Err(Violation::new(Oracle::Dots, format_args!("{write:?} was made an event twice")));
             }
         }
-        let fresh = || Event { key: key.clone(), write, stored: false, flushed: 0, synced: 0 };
-        let event = self.events.entry(place).or_insert_with(fresh);
+        let deletes = &mut self.deletes;
+        let event = self.events.entry(place).or_insert_with_key(|place| {
+            if write.is_none() {
+                deletes.entry(key.clone()).or_default().push(place.clone());
+            }
+            Event { key: key.clone(), write, stored: false, flushed: 0, synced: 0 }
+        });
         if (&event.key, event.write) != (key, write) {
             let what = format!("one dot is of {:?} of {:?} and of {write:?} of {key:?}", event.write, event.key);
             return Err(Violation::new(Oracle::Dots, what));

@@ -1,8 +1,8 @@
 //! O5: each replica's siblings are exactly the maximal elements of what was delivered to it.
 //!
 //! Seen from outside a replica: what it is sent, what it has stored, and what it says it has stored. None of its siblings is from
-//! elsewhere, none is in the past of another, and one that is gone, or was acknowledged and is not there, was overwritten by a
-//! write that had seen it.
+//! elsewhere, none is in the past of another (O4), one that is gone was overwritten by a write that had seen it (O3), and so was
+//! one that was acknowledged and is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use quorate_ring::wire::ExchangeId;
 use quorate_ring::{NodeId, ObjectKey, Value};
 
 use super::truth::{Truth, WriteId};
-use super::{Oracle, Violation};
+use super::{Oracle, Violation, concurrency, dominance};
 
 /// A value of a replica: its event, and its write.
 type Held = (Dot, WriteId);
@@ -71,15 +71,12 @@ impl Replicas {
             if !known {
                 return wrong(format!("{id:?} was never delivered"));
             }
-            let newer = now.iter().find(|(_, other)| truth.has_seen(*other, *id));
-            if let Some((_, newer)) = newer {
-                return wrong(format!("{id:?} is kept beside {newer:?}, which had seen it"));
-            }
         }
-        let lost = before.iter().find(|held| !now.contains(held) && !truth.is_overwritten(held.1));
-        if let Some((_, lost)) = lost {
-            return wrong(format!("{lost:?} is gone, and no write had seen it"));
+        let writes: Vec<WriteId> = now.iter().map(|(_, id)| *id).collect();
+        if let Some(first) = writes.first() {
+            concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
+        dominance::check(truth, before.iter().map(|(_, id)| *id), |id| writes.contains(&id))?;
         self.held.insert(place, now);
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::choices::{Choices, Stream};
 use crate::delay::{Delay, Shape};
 
 mod faults;
+mod standard;
 
 impl Plan {
     /// The plan of a seed.

@@ -19,14 +19,43 @@ const ZONES: u32 = 3;
 pub(super) fn draw(plan: &Plan, kinds: &BTreeSet<FaultId>, stream: &mut Stream) -> Vec<TimedFault> {
     let count = stream.pick("faults", &[0, 3, 6, 10]);
     let (between, lasting) = (delay(stream, &[5_000, 30_000, 100_000]), delay(stream, &[10_000, 80_000, 300_000]));
-    let enabled: Vec<FaultId> =
-        kinds.iter().copied().filter(|id| TIMED.contains(id) && stream.chance("fault on", KIND_ON)).collect();
+    let enabled: Vec<FaultId> = timed(kinds).filter(|_| stream.chance("fault on", KIND_ON)).collect();
+    let next = |stream: &mut Stream| (!enabled.is_empty()).then(|| stream.pick("kind", &enabled));
+    draw_each(plan, stream, between, lasting, next, count)
+}
+
+/// Draws faults of all kinds, one after the other, so many times over.
+pub(super) fn draw_all(
+    plan: &Plan,
+    stream: &mut Stream,
+    between: Delay,
+    lasting: Delay,
+    times: u64,
+) -> Vec<TimedFault> {
+    let all: Vec<FaultId> = timed(&FaultId::ALL.into_iter().collect()).collect();
+    let mut next = all.iter().copied().cycle();
+    let count = times * all.len() as u64;
+    draw_each(plan, stream, between, lasting, |_| next.next(), count)
+}
+
+fn timed(kinds: &BTreeSet<FaultId>) -> impl Iterator<Item = FaultId> {
+    kinds.iter().copied().filter(|id| TIMED.contains(id))
+}
+
+fn draw_each(
+    plan: &Plan,
+    stream: &mut Stream,
+    between: Delay,
+    lasting: Delay,
+    mut next: impl FnMut(&mut Stream) -> Option<FaultId>,
+    count: u64,
+) -> Vec<TimedFault> {
     let losing = losing_nodes(plan, stream);
     let mut drawing = Drawing { plan, stream, losing, lasting, at: 0 };
     let mut faults = Vec::new();
     for _ in 0..count {
         drawing.at += Span::from(between.draw("until the next fault", drawing.stream)).as_micros();
-        if let Some(id) = (!enabled.is_empty()).then(|| drawing.stream.pick("kind", &enabled)) {
+        if let Some(id) = next(drawing.stream) {
             drawing.faults_of(id, &mut faults);
         }
     }

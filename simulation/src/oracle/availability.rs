@@ -1,0 +1,32 @@
+//! O14: what has a quorum and nothing in its way is served, and every request ends by its deadline.
+
+use std::fmt::Debug;
+
+use quorate_client::Error;
+use quorate_node::Time;
+use quorate_ring::wire::RequestError;
+
+use super::{Oracle, Violation};
+
+/// Checks a failure of a request that nothing was in the way of.
+///
+/// # Errors
+/// Unless it is an answer: that a key has too many siblings.
+pub fn check_failure(task: &impl Debug, error: &Error) -> Result<(), Violation> {
+    match error {
+        Error::Node { error: RequestError::TooManySiblings { .. }, .. } => Ok(()),
+        _ => Err(Violation::new(Oracle::Availability, format_args!("{task:?}: {error}"))),
+    }
+}
+
+/// Checks when a request ended.
+///
+/// # Errors
+/// If it was after its deadline.
+pub fn check_deadline(task: &impl Debug, deadline: Time, now: Time) -> Result<(), Violation> {
+    if now <= deadline {
+        return Ok(());
+    }
+    let what = format!("{task:?} was over {:?} after its deadline", now.since(deadline));
+    Err(Violation::new(Oracle::Availability, what))
+}

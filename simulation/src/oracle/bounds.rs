@@ -1,0 +1,33 @@
+//! O13: what a shard keeps is within its bounds at every step, and when all is done, nothing is left over.
+
+use quorate_node::Shard;
+use quorate_node::limits::{COORDINATIONS_MAX, REPLICA_OPERATIONS_MAX};
+use quorate_ring::NodeId;
+
+use super::{Oracle, Violation};
+
+/// Checks a shard after a step.
+///
+/// # Errors
+/// If it works on more than it may.
+pub fn check(node: NodeId, shard: &Shard) -> Result<(), Violation> {
+    let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
+    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX {
+        return Ok(());
+    }
+    Err(Violation::new(Oracle::Bounds, format_args!("{node} works on {requests} requests and {operations} operations")))
+}
+
+/// Checks a shard when nobody wants anything any more.
+///
+/// # Errors
+/// If it still works on something, or waits for a time.
+pub fn check_idle(node: NodeId, shard: &Shard) -> Result<(), Violation> {
+    let (requests, operations, deadline) = (shard.in_flight(), shard.replica().waiting(), shard.next_deadline());
+    if (requests, operations, deadline) == (0, 0, None) {
+        return Ok(());
+    }
+    let what =
+        format!("{node} still works on {requests} requests and {operations} operations, and waits until {deadline:?}");
+    Err(Violation::new(Oracle::Bounds, what))
+}

@@ -1,0 +1,34 @@
+//! O6: after healing and repair, all replicas of a key hold the same, and nothing more is sent.
+
+use quorate_ring::version::Dot;
+use quorate_ring::{NodeId, ObjectKey, Value};
+
+use super::{Oracle, Violation};
+
+/// What a replica holds of a key.
+pub type Held = (NodeId, Vec<(Dot, Value)>);
+
+/// Checks what the replicas of a key hold.
+///
+/// # Errors
+/// Two that differ.
+pub fn check(key: &ObjectKey, replicas: &[Held]) -> Result<(), Violation> {
+    match replicas.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        Some([(one, held), (other, others)]) => {
+            let what = format!("{key:?}: {one} holds {held:?}, and {other} {others:?}");
+            Err(Violation::new(Oracle::Convergence, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks how many messages were sent while there was nothing to do.
+///
+/// # Errors
+/// If there were any.
+pub fn check_quiet(messages: u64) -> Result<(), Violation> {
+    match messages {
+        0 => Ok(()),
+        _ => Err(Violation::new(Oracle::Convergence, format_args!("{messages} messages were sent with nothing to do"))),
+    }
+}

@@ -1,0 +1,44 @@
+//! O1: after healing, a read of all replicas shows every acknowledged write or a successor of it.
+//!
+//! A write of unknown outcome may be absent; once a read has shown it, whoever writes with that read's context vouches for it in
+//! its ghost history.
+
+use super::bits::Bits;
+use super::reads::Shown;
+use super::truth::{Kind, Truth, WriteId};
+use super::{Oracle, Violation};
+
+/// Checks that a read of all replicas showed what it had to.
+///
+/// # Errors
+/// The first write that is lost.
+pub fn check(truth: &Truth, key: usize, required: &Bits, shown: &mut Shown) -> Result<(), Violation> {
+    missed(truth, key, required, shown).map_or(Ok(()), |id| Err(violation(truth, Oracle::Lost, id)))
+}
+
+/// The first required write that a read neither showed nor explains: by a value whose writer had seen it, or by a delete. Those whose
+/// loss is excused are noted as such.
+pub(super) fn missed(truth: &Truth, key: usize, required: &Bits, shown: &mut Shown) -> Option<WriteId> {
+    let deleted = &truth.keys[key].deleted;
+    for index in required.iter().filter(|index| !shown.ghost.contains(*index) && !deleted.contains(*index)) {
+        let id = truth.keys[key].writes[index];
+        let write = truth.write(id);
+        if write.kind == Kind::Delete {
+            continue;
+        }
+        if !truth.is_excused(write) {
+            return Some(id);
+        }
+        shown.excused = true;
+    }
+    None
+}
+
+pub(super) fn violation(truth: &Truth, oracle: Oracle, id: WriteId) -> Violation {
+    let write = truth.write(id);
+    let what = format!(
+        "{id:?} of key {} (w = {}, {:?}) is neither shown nor behind what is shown",
+        write.key, write.w, write.durability
+    );
+    Violation::new(oracle, what).about(write.key, &[id])
+}
