@@ -22,6 +22,7 @@ pub mod delay;
 pub mod engine;
 pub mod insight;
 pub mod latency;
+pub mod minimise;
 mod node;
 pub mod oracle;
 pub mod plan;
@@ -33,6 +34,7 @@ pub mod zoo;
 pub use builder::{Cluster, Report};
 use choices::Choices;
 pub use engine::{Outcome, Trace};
+pub use minimise::minimise;
 pub use plan::Plan;
 pub use workload::Workload;
 

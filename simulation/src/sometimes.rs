@@ -2,109 +2,59 @@
 
 use std::fmt;
 
-/// Something that should sometimes happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Sometimes {
-    /// A read returned several siblings.
-    Siblings,
-    /// A delete was acknowledged.
-    Deleted,
-    /// A read found that a write with context left one value of several.
-    Merged,
-    /// A write at a node that is no primary was forwarded.
-    Forwarded,
-    /// A read asked one more replica because those asked were slow.
-    Hedged,
-    /// A stale replica was repaired.
-    Repaired,
-    /// A read was refused for want of answers.
-    ReadQuorumFailed,
-    /// A write was refused for want of replicas.
-    WriteQuorumFailed,
-    /// A client does not know what became of its write.
-    OutcomeUnknown,
-    /// A client's write definitely failed.
-    WriteFailed,
-    /// A client's request was not over by its deadline.
-    TimedOut,
-    /// A client asked more than one node for one request.
-    Retried,
-    /// A batch was split over the shards of a node.
-    BatchSplit,
-    /// A scan's page was not the last of its partition.
-    PageCut,
-    /// A process crashed and came back.
-    ProcessCrashed,
-    /// ... between two outputs of one turn.
-    CrashedInTurn,
-    /// A node was stopped cleanly and came back as the same actor.
-    CleanlyRestarted,
-    /// A node lost power, and with it writes that were flushed.
-    PowerLost,
-    /// A store failed for good.
-    StorageFailed,
-    /// A node was paused.
-    Paused,
-    /// A disk was slow.
-    DiskSlow,
-    /// Some nodes were cut off from others.
-    Partitioned,
-    /// A client was cut off from some nodes.
-    ClientCutOff,
-    /// A connection was reset.
-    Reset,
-    /// A message was lost.
-    MessageLost,
-    /// A message arrived twice.
-    MessageDuplicated,
-    /// A message overtook another.
-    MessageReordered,
-    /// A replica that had not caught up answered a read.
-    AnsweredCatchingUp,
-    /// A node's disks were replaced by empty ones.
-    DiskReplaced,
-    /// A node learnt from a peer that its store is not what it was.
-    LossFound,
-    /// A write's loss was excused, as more nodes lost power or disks than it was acknowledged by.
-    Excused,
+macro_rules! sometimes {
+    ($($name:ident $text:literal;)*) => {
+        /// Something that should sometimes happen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Sometimes {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Sometimes {
+            /// All of them.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+
+            /// What happened, in a line.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
 }
 
-impl Sometimes {
-    /// All of them.
-    pub const ALL: [Self; 31] = [
-        Self::Siblings,
-        Self::Deleted,
-        Self::Merged,
-        Self::Forwarded,
-        Self::Hedged,
-        Self::Repaired,
-        Self::ReadQuorumFailed,
-        Self::WriteQuorumFailed,
-        Self::OutcomeUnknown,
-        Self::WriteFailed,
-        Self::TimedOut,
-        Self::Retried,
-        Self::BatchSplit,
-        Self::PageCut,
-        Self::ProcessCrashed,
-        Self::CrashedInTurn,
-        Self::CleanlyRestarted,
-        Self::PowerLost,
-        Self::StorageFailed,
-        Self::Paused,
-        Self::DiskSlow,
-        Self::Partitioned,
-        Self::ClientCutOff,
-        Self::Reset,
-        Self::MessageLost,
-        Self::MessageDuplicated,
-        Self::MessageReordered,
-        Self::AnsweredCatchingUp,
-        Self::DiskReplaced,
-        Self::LossFound,
-        Self::Excused,
-    ];
+sometimes! {
+    Siblings "a read returned several siblings";
+    Deleted "a delete was acknowledged";
+    Merged "a read found that a write with context left one value of several";
+    Forwarded "a write at a node that is no primary was forwarded";
+    Hedged "a read asked one more replica because those asked were slow";
+    Repaired "a stale replica was repaired";
+    ReadQuorumFailed "a read was refused for want of answers";
+    WriteQuorumFailed "a write was refused for want of replicas";
+    OutcomeUnknown "a client does not know what became of its write";
+    WriteFailed "a client's write definitely failed";
+    TimedOut "a client's request was not over by its deadline";
+    Retried "a client asked more than one node for one request";
+    BatchSplit "a batch was split over the shards of a node";
+    PageCut "a scan's page was not the last of its partition";
+    ProcessCrashed "a process crashed and came back";
+    CrashedInTurn "a process crashed between two outputs of one turn";
+    CleanlyRestarted "a node was stopped cleanly and came back as the same actor";
+    PowerLost "a node lost power, and with it writes that were flushed";
+    StorageFailed "a store failed for good";
+    Paused "a node was paused";
+    DiskSlow "a disk was slow";
+    Partitioned "some nodes were cut off from others";
+    ClientCutOff "a client was cut off from some nodes";
+    Reset "a connection was reset";
+    MessageLost "a message was lost";
+    MessageDuplicated "a message arrived twice";
+    MessageReordered "a message overtook another";
+    AnsweredCatchingUp "a replica that had not caught up answered a read";
+    DiskReplaced "a node's disks were replaced by empty ones";
+    LossFound "a node learnt from a peer that its store is not what it was";
+    Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 
 /// How often each happened.

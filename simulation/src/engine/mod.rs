@@ -6,6 +6,7 @@
 //! event goes into a running hash, the history: two runs with the same one were the same run (O18).
 
 mod answers;
+pub mod chain;
 mod clients;
 mod event;
 mod faults;
@@ -84,6 +85,8 @@ pub(crate) struct Simulation {
     objection: Option<String>,
     /// Collects what the run teaches, if somebody wants it.
     insight: Option<Box<insight::Recorder>>,
+    /// Each event with its hash, if somebody wants to compare them.
+    chain: Option<Vec<chain::Link>>,
 }
 
 /// Where a run is.
@@ -120,6 +123,8 @@ pub struct Outcome {
     pub objection: Option<String>,
     /// What the run teaches, if that was asked for.
     pub insight: Option<Insight>,
+    /// Each event with the hash up to it, if that was asked for.
+    pub chain: Vec<chain::Link>,
 }
 
 /// Whether a run is told.
@@ -130,6 +135,8 @@ pub enum Trace {
     Off,
     /// Yes.
     On,
+    /// Not told, but each event is kept with its hash.
+    Chain,
 }
 
 impl Outcome {
@@ -181,6 +188,7 @@ impl Simulation {
             application: None,
             objection: None,
             insight: None,
+            chain: (trace == Trace::Chain).then(Vec::new),
             truth,
             plan,
         }
@@ -212,6 +220,7 @@ impl Simulation {
             node.disks.iter().for_each(|disk| self.history.update(&disk.store.fingerprint().to_le_bytes()));
             self.streams.extend(node.process.take().map(|process| process.stream));
         }
+        self.chained(Some("the stores at the end".to_owned()));
         let mut streams = self.streams;
         streams.extend(self.clients.into_iter().map(|client| client.stream));
         streams.extend(self.links.into_iter().flat_map(Link::into_streams));
@@ -228,6 +237,7 @@ impl Simulation {
             story,
             objection: self.objection,
             insight: self.insight.map(|recorder| recorder.into_insight()),
+            chain: self.chain.unwrap_or_default(),
         };
         (outcome, workload)
     }
@@ -271,6 +281,20 @@ impl Simulation {
         self.now = at;
         self.events += 1;
         self.history.update(&at.as_micros().to_le_bytes());
+        let what = self.chain.is_some().then(|| format!("{event:?}"));
+        let ended = self.have(event);
+        self.chained(what);
+        ended
+    }
+
+    /// Adds to the chain what has happened, if there is one.
+    fn chained(&mut self, what: Option<String>) {
+        if let (Some(chain), Some(what)) = (&mut self.chain, what) {
+            chain.push(chain::Link { at: self.now, hash: self.history.digest(), what });
+        }
+    }
+
+    fn have(&mut self, event: Event) -> Result<(), Violation> {
         match event {
             Event::Message(envelope) if self.defers(envelope.to) => self.defer(envelope.to, Event::Message(envelope)),
             Event::Message(envelope) => self.deliver(*envelope)?,

@@ -23,7 +23,7 @@ pub type Pair = [u32; 2];
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Fault {
     /// Links are slower by a factor.
     SlowLinks {

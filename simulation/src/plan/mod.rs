@@ -164,6 +164,12 @@ impl Plan {
         if cluster.shards == 0 || cluster.keys == 0 || KEYS_MAX < cluster.keys {
             return wrong("cluster", format!("shards and keys are at least 1, and keys at most {KEYS_MAX}"));
         }
+        if self.clients.is_empty() {
+            return wrong(
+                "clients",
+                "there are none, expected at least one: it makes the checks at the end".to_owned(),
+            );
+        }
         self.check_nodes("cluster.core-without", &cluster.core_without)?;
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault {}", index + 1), fault)?;

@@ -71,8 +71,13 @@ fn network(draw: &mut Stream, kinds: &BTreeSet<FaultId>) -> NetworkPlan {
         |draw: &mut Stream, id, label, of: &[u64]| if kinds.contains(&id) { draw.pick(label, of) } else { 0 };
     let lost = per_mille(draw, FaultId::N1, "lost", &[0, 20, 100]);
     let duplicated = per_mille(draw, FaultId::N2, "duplicated", &[0, 50, 200]);
-    let datagrams =
-        if kinds.contains(&FaultId::N3) { Carrier::Datagrams { lost, duplicated } } else { Carrier::Streams };
+    // Whatever of this is wanted, messages that travel on their own overtake each other too.
+    let of_datagrams = [FaultId::N1, FaultId::N2, FaultId::N3];
+    let datagrams = if of_datagrams.iter().any(|id| kinds.contains(id)) {
+        Carrier::Datagrams { lost, duplicated }
+    } else {
+        Carrier::Streams
+    };
     NetworkPlan {
         carrier: draw.pick("carrier", &[Carrier::Streams, Carrier::Streams, datagrams]),
         delay: delay(draw, &[100, 500, 3_000]),
