@@ -9,9 +9,10 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/quorate/target
 # The one profile that the demo, the tests of processes and the benches share.
 CARGO_BUILD := cargo build --release --locked
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
+QUORATE_SIM := $(CARGO_TARGET_DIR)/release/quorate-sim
 PURE := -p quorate-ring -p quorate-simulation
 
-.PHONY: help demo build test test-pure test-real check purity laws mutants fuzz bench bench-ring install-needs
+.PHONY: help demo build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-ring install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,10 +29,18 @@ test-pure: ## Only the pure crates and the simulator: no RocksDB, no sockets, no
 	cargo test --locked $(PURE)
 	cargo test --locked -p quorate-client --no-default-features --lib --tests
 	cargo test --locked -p quorate-node --no-default-features
+	$(CARGO_BUILD) -p quorate-simulation --bin quorate-sim
+	$(QUORATE_SIM) campaign --seconds 45
 
 test-real: build ## Only what needs RocksDB and QUIC: engines, processes, examples
 	cargo build --release --locked --examples -p quorate-client
 	cargo test --release --locked -p quorate-client -p quorate-node -p quorate-tests
+
+sim: ## Build the simulator's command, `quorate-sim`
+	@$(CARGO_BUILD) -p quorate-simulation --bin quorate-sim
+
+sim-campaign: sim ## 100,000 seeds of the simulator: every kind of fault must fire, and every check must hold
+	$(QUORATE_SIM) campaign --seeds 100000
 
 check: install-needs purity ## Formatting, lints, documentation
 	cargo fmt --check

@@ -15,7 +15,7 @@ fn acknowledged_writes_are_readable_in_a_thousand_seeds() {
     let (mut events, mut tallies) = (0, Tallies::default());
     for seed in 0..SEEDS {
         let outcome = run(seed);
-        assert_eq!(outcome.violation, None, "seed {seed}; `quorate-sim {seed}` tells its story");
+        assert_eq!(outcome.violation, None, "seed {seed}; `quorate-sim run --seed {seed}` tells its story");
         events += outcome.events;
         tallies.add(&outcome.tallies);
     }

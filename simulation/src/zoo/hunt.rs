@@ -84,7 +84,7 @@ pub(super) fn slice(program: &Path, first: u64, count: u64, hang: Duration) -> R
 
 fn command(program: &Path, first: u64, count: u64) -> Command {
     let mut command = Command::new(program);
-    command.args([first.to_string(), count.to_string()]);
+    command.args(["campaign", "--threads", "1", "--first", &first.to_string(), "--seeds", &count.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -1,0 +1,68 @@
+//! `list`: what there is, in a line each.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use quorate_simulation::catalogue::{FaultId, Injected};
+use quorate_simulation::oracle::Oracle;
+use quorate_simulation::sometimes::Sometimes;
+
+use crate::input::WrongInput;
+use crate::screen::{self, DIM, HEADING, Styled};
+
+/// Says what there is.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// What to list; everything if it is left out
+    what: Option<What>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// What can go wrong
+    Faults,
+    /// What is checked
+    Oracles,
+    /// What a campaign has to have met
+    Sometimes,
+}
+
+impl List {
+    /// Lists it.
+    pub(crate) fn run(self) -> Result<ExitCode, WrongInput> {
+        for what in What::value_variants() {
+            match self.what {
+                Some(wanted) if wanted == *what => list(*what),
+                Some(_) => {}
+                None => {
+                    let name = what.to_possible_value().expect("none is skipped");
+                    screen::line(Styled(HEADING, name.get_name()));
+                    list(*what);
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(what: What) {
+    match what {
+        What::Faults => FaultId::ALL.into_iter().for_each(fault),
+        What::Oracles => Oracle::ALL.into_iter().for_each(|oracle| {
+            screen::line(format_args!("  {:<4}{}", format!("O{}", oracle.number()), oracle.promise()));
+        }),
+        What::Sometimes => Sometimes::ALL.into_iter().for_each(|what| {
+            screen::line(format_args!("  {:<19}{}", format!("{what:?}"), what.text()));
+        }),
+    }
+}
+
+fn fault(id: FaultId) {
+    match id.injected() {
+        Injected::Yes => screen::line(format_args!("  {:<4}{}", id.number(), id.text())),
+        Injected::Awaits(feature) => {
+            let awaits = format!("(not injected yet: awaits {feature})");
+            screen::line(format_args!("  {:<4}{} {}", id.number(), id.text(), Styled(DIM, awaits)));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `quorate-sim`: runs seeds and plans of the simulator, and tells what they showed.
+//!
+//! Exit status: 0 if all that was promised held, 1 if it did not, 2 if what was asked for makes no sense.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the border of the simulator: files, processes, and how long on the clock something took"
+)]
+
+mod audit;
+mod campaign;
+mod input;
+mod list;
+mod minimise;
+mod run;
+mod screen;
+mod trial;
+mod verbose;
+mod zoo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Quorate's production core under virtual time: every fault, one seed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quorate-sim",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 if all that was promised held, 1 if it did not, 2 if what was asked for makes no sense."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the plan of one seed, and tell what happened
+    Run(run::Run),
+    /// Run many seeds, and say which failed and what they met
+    Campaign(campaign::Campaign),
+    /// Run a plan file, and tell what happened
+    Replay(run::Replay),
+    /// Make a plan that fails as small as it can be
+    Minimise(minimise::Minimise),
+    /// Show that seeds are the same run each time: twice here, and once in another process
+    Audit(audit::Audit),
+    /// Say in a line each which faults, oracles and *sometimes* there are
+    List(list::List),
+    /// Plant bugs in a copy of the core, and say which of them seeds find
+    Zoo(zoo::Zoo),
+}
+
+fn main() -> ExitCode {
+    trial::note_panics();
+    let ended = match CommandLine::parse().command {
+        Command::Run(run) => run.run(),
+        Command::Campaign(campaign) => campaign.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Minimise(minimise) => minimise.run(),
+        Command::Audit(audit) => audit.run(),
+        Command::List(list) => list.run(),
+        Command::Zoo(zoo) => zoo.run(),
+    };
+    ended.unwrap_or_else(|wrong| {
+        screen::complain(&wrong);
+        ExitCode::from(2)
+    })
+}
