@@ -26,6 +26,7 @@ pub mod minimise;
 mod node;
 pub mod oracle;
 pub mod plan;
+pub mod scenario;
 pub mod sometimes;
 pub mod story;
 pub mod workload;
@@ -43,6 +44,12 @@ pub fn run(seed: u64) -> Outcome {
     let mut choices = Choices::new(seed);
     let plan = Plan::swarm(&mut choices);
     run_plan(plan, choices, Trace::Off)
+}
+
+/// Runs a plan with the decisions that its seed draws, and collects what its clients are told.
+pub fn run_watched(plan: Plan) -> Outcome {
+    let choices = Choices::new(plan.seed);
+    engine::Simulation::new(plan, choices, Trace::Off).watched().run()
 }
 
 /// Runs a plan with these decisions.

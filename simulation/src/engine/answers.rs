@@ -1,6 +1,7 @@
 //! What clients make of the answers: the truth learns what became of each write, and each read is checked.
 
 use quorate_client::{Error, Outcome};
+use quorate_node::Time;
 use quorate_ring::wire::{RequestError, Response, ScanItem};
 use quorate_ring::{ObjectKey, PartitionId};
 
@@ -23,6 +24,7 @@ impl Simulation {
         result: Result<Response, Error>,
     ) -> Result<(), Violation> {
         let Doing { task, needed, operation, .. } = doing;
+        self.watch_ends(client, &task, &result);
         self.tell_ends(client, &result);
         self.observe_ends(client, &task, result.as_ref().err());
         self.tell_applied(client, &result);
@@ -69,7 +71,8 @@ impl Simulation {
         }
         let next = self.clients[client].next;
         if let Some(step) = self.plan.clients[client].steps.get(next) {
-            self.queue.push(self.now + step.after.duration(), Event::ClientWake { client, doing: 0 });
+            let at = (self.now + step.after.duration()).max(Time::default() + step.at.duration());
+            self.queue.push(at, Event::ClientWake { client, doing: 0 });
         }
     }
 

@@ -16,6 +16,7 @@ mod network;
 mod observe;
 mod tell;
 mod turn;
+pub mod watch;
 mod workload;
 
 use std::any::Any;
@@ -25,11 +26,12 @@ use std::time::Duration;
 use quorate_client::Router;
 use quorate_node::Time;
 use quorate_ring::wire::{MemberDescription, RingDescription};
-use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, Quorum, Ring};
+use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionId, Position, Quorum, Ring};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::event::{Event, Queue};
 use self::link::Link;
+use self::watch::{Watch, Watched};
 use self::workload::application::Application;
 use crate::catalogue::{FaultId, Fired};
 use crate::choices::{Choices, Recording, Stream};
@@ -87,6 +89,8 @@ pub(crate) struct Simulation {
     insight: Option<Box<insight::Recorder>>,
     /// Each event with its hash, if somebody wants to compare them.
     chain: Option<Vec<chain::Link>>,
+    /// Collects what clients are told, if somebody wants it.
+    watch: Option<Watch>,
 }
 
 /// Where a run is.
@@ -125,6 +129,8 @@ pub struct Outcome {
     pub insight: Option<Insight>,
     /// Each event with the hash up to it, if that was asked for.
     pub chain: Vec<chain::Link>,
+    /// What clients were told, if that was asked for.
+    pub watched: Watched,
 }
 
 /// Whether a run is told.
@@ -189,6 +195,7 @@ impl Simulation {
             objection: None,
             insight: None,
             chain: (trace == Trace::Chain).then(Vec::new),
+            watch: None,
             truth,
             plan,
         }
@@ -214,7 +221,9 @@ impl Simulation {
 
     /// Runs to the end, and hands the application back, if one brought its own load.
     pub(crate) fn run_workload(mut self) -> (Outcome, Option<Box<dyn Any>>) {
-        let violation = self.load().and_then(|()| self.finish()).err();
+        let loaded = self.load();
+        self.watch_state();
+        let violation = loaded.and_then(|()| self.finish()).err();
         let story = self.told(violation.as_ref());
         for node in &mut self.nodes {
             node.disks.iter().for_each(|disk| self.history.update(&disk.store.fingerprint().to_le_bytes()));
@@ -235,6 +244,7 @@ impl Simulation {
             fired: self.fired,
             recording: streams.into_iter().map(Stream::into_recorded).collect(),
             story,
+            watched: self.watch.map(Watch::finish).unwrap_or_default(),
             objection: self.objection,
             insight: self.insight.map(|recorder| recorder.into_insight()),
             chain: self.chain.unwrap_or_default(),
@@ -246,7 +256,8 @@ impl Simulation {
         self.tell(|story, at| story.phase(at, "load and faults"));
         (0..self.nodes.len()).for_each(|node| self.queue.push(self.now, Event::Start { node }));
         for (client, plan) in self.plan.clients.iter().enumerate() {
-            self.queue.push(self.now + plan.starts.duration(), Event::ClientWake { client, doing: 0 });
+            let first = plan.steps.first().map_or(plan.starts, |step| plan.starts.max(step.at));
+            self.queue.push(self.now + first.duration(), Event::ClientWake { client, doing: 0 });
         }
         for (index, fault) in self.plan.faults.iter().enumerate() {
             self.queue.push(self.now + fault.at.duration(), Event::FaultBegins { index });
@@ -421,6 +432,14 @@ fn describe(plan: &Plan) -> RingDescription {
         members: members.collect(),
         owners: (0..plan.cluster.partitions).map(owner).collect(),
     }
+}
+
+/// Where a key lies in a plan's ring, and its primaries in order of preference.
+pub(crate) fn owners(plan: &Plan, key: usize) -> (PartitionId, Vec<u32>) {
+    let router = Router::new(describe(plan)).expect("a ring of distinct nodes");
+    let name = keys(key + 1).last().expect("one more than none");
+    let partition = router.ring().partition_of(Position::of(&name));
+    (partition, router.ring().primaries(partition).map(NodeId::number).collect())
 }
 
 impl std::fmt::Debug for Simulation {

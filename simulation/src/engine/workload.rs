@@ -216,6 +216,7 @@ impl Simulation {
 
     fn begin(&mut self, client: usize, begun: Begun) -> Result<(), Violation> {
         let Begun { request, task, within, ask, needed } = begun;
+        self.watch_begins(client, &task);
         let actor = &mut self.clients[client];
         let seed = actor.stream.number("operation's seed");
         let now = self.now;

@@ -23,6 +23,9 @@ pub struct Step {
     /// How long after.
     #[serde(default, skip_serializing_if = "Span::is_zero")]
     pub after: Span,
+    /// Not before this time of the run.
+    #[serde(default, skip_serializing_if = "Span::is_zero")]
+    pub at: Span,
     /// How long the client waits for an answer.
     pub within: Span,
     /// Whom it asks.

@@ -175,7 +175,7 @@ impl Habits {
         let put = Put { context: Context::Blind, ..Put::default() };
         let read = draw.chance("reads", 500);
         let action = if read { Action::Get(Get::default()) } else { Action::Update(put) };
-        Step { after: Span::default(), within: self.within.1, ask: Whom::Best, action }
+        Step { after: Span::default(), at: Span::default(), within: self.within.1, ask: Whom::Best, action }
     }
 
     fn step(&self, draw: &mut Stream) -> Step {
@@ -183,7 +183,7 @@ impl Habits {
         let (shortest, longest) = (self.within.0.as_micros(), self.within.1.as_micros());
         let within = Span::from_micros(draw.choose("timeout", shortest..=longest) / 1_000 * 1_000);
         let ask = if draw.chance("ask anybody", 100) { Whom::Anybody } else { Whom::Best };
-        Step { after, within, ask, action: self.action(draw) }
+        Step { after, at: Span::default(), within, ask, action: self.action(draw) }
     }
 
     fn key(&self, draw: &mut Stream) -> usize {

@@ -44,7 +44,13 @@ impl Plan {
             let put = Put { key: index as usize % plan.cluster.keys, ..Put::default() };
             let get = Get { key: put.key, r: None };
             let action = if index.is_multiple_of(2) { Action::Update(put) } else { Action::Get(get) };
-            Step { after: Span::from_millis(5_000), within: Span::from_millis(1_000), ask: Whom::Best, action }
+            Step {
+                after: Span::from_millis(5_000),
+                at: Span::default(),
+                within: Span::from_millis(1_000),
+                ask: Whom::Best,
+                action,
+            }
         };
         plan.clients = vec![ClientPlan { starts: Span::default(), steps: (0..seconds / 5).map(step).collect() }];
         plan
