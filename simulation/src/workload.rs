@@ -110,6 +110,8 @@ pub enum Answer<'a> {
 
 /// How long a client waits for an answer, unless its step says otherwise.
 const WITHIN: Duration = Duration::from_secs(1);
+/// How long it waits at least: one that does not wait at all would never get on.
+const WITHIN_MIN: Duration = Duration::from_millis(1);
 
 /// One thing that a client does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,10 +172,11 @@ impl Step {
         Self { after, ..self }
     }
 
-    /// How long the client waits for an answer: a second unless this is said. An update is given it for both its halves together.
+    /// How long the client waits for an answer, at least a millisecond: a second unless this is said. An update is given it for
+    /// both its halves together.
     #[must_use]
     pub fn within(self, within: Duration) -> Self {
-        Self { within, ..self }
+        Self { within: within.max(WITHIN_MIN), ..self }
     }
 
     /// Whom the client asks first.

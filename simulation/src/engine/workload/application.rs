@@ -31,6 +31,9 @@ pub(crate) struct Application {
     clients: Vec<Applied>,
 }
 
+/// Between two steps of a client at least, so that time goes on even where nothing else takes any.
+const PAUSE_MIN: Duration = Duration::from_micros(1);
+
 /// One of its clients.
 struct Applied {
     stream: Stream,
@@ -93,7 +96,7 @@ impl Simulation {
         applied.doing = None;
         match next {
             Some(step) => {
-                self.queue.push(self.now + step.after, Event::ClientWake { client, doing: 0 });
+                self.queue.push(self.now + step.after.max(PAUSE_MIN), Event::ClientWake { client, doing: 0 });
                 applied.next = Some(step);
             }
             None => applied.ended = true,
