@@ -16,6 +16,7 @@ mod run;
 mod screen;
 mod trial;
 mod verbose;
+mod what_if;
 mod zoo;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     Audit(audit::Audit),
     /// Say in a line each which faults, oracles and *sometimes* there are
     List(list::List),
+    /// Say how stale, divergent, available and fast a cluster would be
+    WhatIf(what_if::WhatIf),
     /// Plant bugs in a copy of the core, and say which of them seeds find
     Zoo(zoo::Zoo),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Minimise(minimise) => minimise.run(),
         Command::Audit(audit) => audit.run(),
         Command::List(list) => list.run(),
+        Command::WhatIf(what_if) => what_if.run(),
         Command::Zoo(zoo) => zoo.run(),
     };
     ended.unwrap_or_else(|wrong| {
