@@ -40,15 +40,28 @@ pub struct Minimised {
     pub is_minimal: bool,
 }
 
-/// With how many seeds each smaller plan is tried: few while large cuts succeed.
-const SEEDS_TRIED: [u64; 3] = [1, 4, 24];
+/// What is tried until nothing helps, one stage after the other.
+struct Stage {
+    /// With how many seeds each smaller plan is tried.
+    seeds: u64,
+    /// Whether values are made simpler too: there are many of them, so first the plan is made short.
+    values: bool,
+}
+
+/// From what takes most away to what is tried hardest.
+const STAGES: [Stage; 4] = [
+    Stage { seeds: 1, values: false },
+    Stage { seeds: 8, values: false },
+    Stage { seeds: 2, values: true },
+    Stage { seeds: 24, values: true },
+];
 
 /// Makes a plan small that fails. What the judge calls a failure is up to it; [`by_oracle`] is one.
 pub fn minimise(plan: Plan, judge: impl FnMut(&Plan) -> Verdict) -> Minimised {
     let mut search = Search { plan, judge, seeds: 1, runs: 0, stopped: false };
-    for seeds in SEEDS_TRIED {
-        search.seeds = seeds;
-        while search.round() {}
+    for stage in STAGES {
+        search.seeds = stage.seeds;
+        while search.round(&stage) {}
     }
     Minimised { plan: search.plan, runs: search.runs, is_minimal: !search.stopped }
 }
@@ -78,7 +91,7 @@ struct Search<J> {
 
 impl<J: FnMut(&Plan) -> Verdict> Search<J> {
     /// Tries everything once. Says whether anything helped.
-    fn round(&mut self) -> bool {
+    fn round(&mut self, stage: &Stage) -> bool {
         let before = self.plan.clone();
         self.cut(|plan| plan.faults.len(), cuts::without_faults);
         self.cut(|plan| plan.clients.len(), cuts::without_clients);
@@ -89,7 +102,8 @@ impl<J: FnMut(&Plan) -> Verdict> Search<J> {
         {
             self.first_of(candidates);
         }
-        values::CHANGES.iter().for_each(|change| self.change(change));
+        let changes = if stage.values { &values::CHANGES[..] } else { &[] };
+        changes.iter().for_each(|change| self.change(change));
         !self.stopped && self.plan != before
     }
 

@@ -143,10 +143,27 @@ fn an_audit_finds_each_seed_the_same_in_another_process() {
 #[test]
 fn everything_there_is_is_listed() {
     let all = quorate_sim("list").out;
-    for part in ["faults", "N16", "awaits changes of membership", "oracles", "O10", "sometimes", "Siblings"] {
+    for part in
+        ["faults", "N16", "awaits changes of membership", "oracles", "O10", "scenarios", "sometimes", "Siblings"]
+    {
         assert!(all.contains(part), "{part}:\n{all}");
     }
     assert_eq!(quorate_sim("list faults").out.lines().count(), 39);
+}
+
+#[test]
+fn scenarios_are_listed_and_run_by_name() {
+    assert!(quorate_sim("list scenarios").out.contains("bridge"));
+    let directory = directory();
+    let told = quorate_sim_in(directory.path(), "scenario bridge --plan-out bridge.toml");
+    assert_eq!(told.status, Some(0), "{}", told.out);
+    assert!(told.out.contains("prevented by") && told.out.contains("passed  bridge"), "{}", told.out);
+    assert_eq!(quorate_sim_in(directory.path(), "replay bridge.toml").status, Some(0));
+}
+
+#[test]
+fn an_unknown_scenario_is_answered_with_the_nearest() {
+    refuses("scenario bridges", &["no scenario is called \"bridges\"", "nearest are bridge"]);
 }
 
 #[test]

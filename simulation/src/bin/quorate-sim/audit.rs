@@ -105,7 +105,7 @@ impl Audit {
 fn hash(kinds: &Kinds, seed: u64) -> String {
     match trial::run(kinds.plan(seed), Trace::Off) {
         Trial::Ran(outcome) => format!("{seed} {:016x}", outcome.history),
-        Trial::Panicked { place, .. } => format!("{seed} panicked at {place}"),
+        Trial::Panicked(panic) => format!("{seed} panicked at {}", panic.place),
     }
 }
 
@@ -113,7 +113,7 @@ fn hash(kinds: &Kinds, seed: u64) -> String {
 fn chain(kinds: &Kinds, seed: u64) -> Vec<String> {
     match trial::run(kinds.plan(seed), Trace::Chain) {
         Trial::Ran(outcome) => outcome.chain.iter().map(ToString::to_string).collect(),
-        Trial::Panicked { said, place } => vec![format!("panicked at {place}: {said}")],
+        Trial::Panicked(panic) => vec![panic.to_string()],
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use quorate_simulation::catalogue::{FaultId, Injected};
 use quorate_simulation::oracle::Oracle;
+use quorate_simulation::scenario::{self, Body, Named};
 use quorate_simulation::sometimes::Sometimes;
 
 use crate::input::WrongInput;
@@ -23,6 +24,8 @@ enum What {
     Faults,
     /// What is checked
     Oracles,
+    /// Published failures that must not happen here
+    Scenarios,
     /// What a campaign has to have met
     Sometimes,
 }
@@ -51,10 +54,19 @@ fn list(what: What) {
         What::Oracles => Oracle::ALL.into_iter().for_each(|oracle| {
             screen::line(format_args!("  {:<4}{}", format!("O{}", oracle.number()), oracle.promise()));
         }),
+        What::Scenarios => scenario::all().for_each(|named| scenario(&named)),
         What::Sometimes => Sometimes::ALL.into_iter().for_each(|what| {
             screen::line(format_args!("  {:<19}{}", format!("{what:?}"), what.text()));
         }),
     }
+}
+
+fn scenario(named: &Named) {
+    let awaits = match named.body {
+        Body::Built { .. } => String::new(),
+        Body::Awaits(feature) => format!(" (not run yet: awaits {feature})"),
+    };
+    screen::line(format_args!("  {:<46} {}{}", named.name, named.line, Styled(DIM, awaits)));
 }
 
 fn fault(id: FaultId) {

@@ -13,6 +13,7 @@ mod input;
 mod list;
 mod minimise;
 mod run;
+mod scenario;
 mod screen;
 mod trial;
 mod verbose;
@@ -48,7 +49,9 @@ enum Command {
     Minimise(minimise::Minimise),
     /// Show that seeds are the same run each time: twice here, and once in another process
     Audit(audit::Audit),
-    /// Say in a line each which faults, oracles and *sometimes* there are
+    /// Run named scenarios: published failures that must not happen here
+    Scenario(scenario::Scenario),
+    /// Say in a line each which faults, oracles, scenarios and *sometimes* there are
     List(list::List),
     /// Say how stale, divergent, available and fast a cluster would be
     WhatIf(what_if::WhatIf),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Minimise(minimise) => minimise.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Scenario(scenario) => scenario.run(),
         Command::List(list) => list.run(),
         Command::WhatIf(what_if) => what_if.run(),
         Command::Zoo(zoo) => zoo.run(),

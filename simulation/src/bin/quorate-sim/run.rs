@@ -109,9 +109,10 @@ pub(crate) fn tell(plan: &Plan, title: &str, repeat: &str, telling: &Telling) ->
             }
             figures(outcome, took.as_secs_f64());
         }
-        Trial::Panicked { said, place } => {
+        Trial::Panicked(panic) => {
             screen::line(format_args!("{}  {title}: a panic", Styled(BAD, "FAILED")));
-            screen::line(format_args!("  {said}\n  at {place}\nRepeat with  {}", Styled(COMMAND, repeat)));
+            screen::line(format_args!("  {}\n  at {}", panic.said, panic.place));
+            screen::line(format_args!("Repeat with  {}", Styled(COMMAND, repeat)));
         }
     }
     Ok(trial)

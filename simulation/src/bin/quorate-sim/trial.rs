@@ -27,13 +27,18 @@ pub(crate) enum Failing {
 pub(crate) enum Trial {
     /// It came to its end.
     Ran(Box<Outcome>),
-    /// It did not: what was said, and where.
-    Panicked {
-        /// What was said.
-        said: String,
-        /// Where.
-        place: String,
-    },
+    /// It did not.
+    Panicked(Panic),
+}
+
+/// A panic.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a panic: {} ({place})", said.replace('\n', " "))]
+pub(crate) struct Panic {
+    /// What was said.
+    pub(crate) said: String,
+    /// Where.
+    pub(crate) place: String,
 }
 
 /// From now on a panic's text is kept for whoever catches it, in place of being printed.
@@ -51,17 +56,22 @@ pub(crate) fn note_panics() {
 /// Runs a plan.
 pub(crate) fn run(plan: Plan, trace: Trace) -> Trial {
     let choices = Choices::new(plan.seed);
+    match caught(|| run_plan(plan, choices, trace)) {
+        Ok(outcome) => Trial::Ran(Box::new(outcome)),
+        Err(panic) => Trial::Panicked(panic),
+    }
+}
+
+/// Does what may panic.
+pub(crate) fn caught<T>(what: impl FnOnce() -> T) -> Result<T, Panic> {
     CATCHING.set(true);
     // Nothing of a run outlives it, so nothing half done is seen.
-    let ran = panic::catch_unwind(AssertUnwindSafe(|| run_plan(plan, choices, trace)));
+    let done = panic::catch_unwind(AssertUnwindSafe(what));
     CATCHING.set(false);
-    match ran {
-        Ok(outcome) => Trial::Ran(Box::new(outcome)),
-        Err(_) => {
-            let (place, said) = LAST_PANIC.take();
-            Trial::Panicked { said, place }
-        }
-    }
+    done.map_err(|_| {
+        let (place, said) = LAST_PANIC.take();
+        Panic { said, place }
+    })
 }
 
 impl Trial {
@@ -69,7 +79,7 @@ impl Trial {
     pub(crate) fn failing(&self) -> Option<Failing> {
         match self {
             Self::Ran(outcome) => outcome.violation.as_ref().map(|violation| Failing::Oracle(violation.oracle)),
-            Self::Panicked { place, .. } => Some(Failing::Panic(place.clone())),
+            Self::Panicked(panic) => Some(Failing::Panic(panic.place.clone())),
         }
     }
 
@@ -77,7 +87,7 @@ impl Trial {
     pub(crate) fn failure(&self) -> Option<String> {
         match self {
             Self::Ran(outcome) => outcome.violation.as_ref().map(ToString::to_string),
-            Self::Panicked { said, place } => Some(format!("a panic: {} ({place})", said.replace('\n', " "))),
+            Self::Panicked(panic) => Some(panic.to_string()),
         }
     }
 }
