@@ -27,6 +27,7 @@ mod node;
 pub mod oracle;
 pub mod plan;
 pub mod scenario;
+pub mod small_scope;
 pub mod sometimes;
 pub mod story;
 pub mod workload;

@@ -181,6 +181,9 @@ fn hash_node(hash: &mut Xxh3, node: &Node) {
             hash.write_usize(shard.in_flight());
             hash.write_u8(u8::from(shard.replica().is_complete()));
         }
+    } else {
+        // How it will start is judged by this.
+        hash.write_u32(node.boot);
     }
     for disk in &node.disks {
         hash.write_u64(disk.store.fingerprint());
