@@ -11,7 +11,7 @@ pub const KEY_QUEUE_MAX: usize = 1024;
 ///
 /// Three times the coordinations: at N = 3 a node that coordinates a third of the requests stores all of them.
 pub const REPLICA_OPERATIONS_MAX: usize = 3 * COORDINATIONS_MAX;
-/// After how long without enough answers a read asks one more replica.
+/// After how long without enough answers a read asks one more replica; and after as long again one more, while that does not help.
 ///
 /// Some twenty times a usual round trip in one data centre, and well within what a person notices.
 pub const HEDGE_DELAY: Duration = Duration::from_millis(20);

@@ -198,6 +198,7 @@ impl<W: Workload> Cluster<W> {
                 durability: self.durability,
                 keys: 1,
                 core_without: Vec::new(),
+                core_gray: None,
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

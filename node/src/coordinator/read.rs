@@ -58,6 +58,11 @@ impl<Q, A> Read<Q, A> {
         Self { question, reply_to, deadline, tally, answers: Vec::new(), answered: false }
     }
 
+    /// Whether it waits for this replica's answer.
+    pub fn waits_for(&self, node: NodeId) -> bool {
+        self.tally.silent().any(|silent| silent == node)
+    }
+
     /// Chooses whom to ask now so that enough answers can come, this node first, and notes that they are asked. Primaries that
     /// cannot be reached are noted as such; if the others cannot be enough, nobody is asked.
     pub fn ask(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
@@ -68,6 +73,11 @@ impl<Q, A> Read<Q, A> {
     pub fn hedge(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
         let more = usize::from(!self.answered);
         self.ask_some(more, own, reachable)
+    }
+
+    /// Whether one more can be asked if this goes on to be slow.
+    pub fn may_hedge(&self) -> bool {
+        !self.answered && self.tally.not_asked().next().is_some()
     }
 
     fn ask_some(&mut self, wanted: usize, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {

@@ -56,6 +56,11 @@ impl Write {
         Self { key, reply_to, deadline, durability, tally, response: None }
     }
 
+    /// Whether it waits for this replica's answer.
+    pub fn waits_for(&self, node: NodeId) -> bool {
+        self.tally.silent().any(|silent| silent == node)
+    }
+
     /// Notes who cannot be reached before anything is done; an error if the rest cannot be enough.
     ///
     /// # Errors

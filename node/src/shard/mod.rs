@@ -242,6 +242,18 @@ impl Shard {
         self.coordinations.len()
     }
 
+    /// Requests that wait for an answer of a peer.
+    pub fn waiting_for(&self, peer: NodeId) -> usize {
+        let waits = |coordination: &&Coordination| match coordination {
+            Coordination::Get(read) => read.waits_for(peer),
+            Coordination::Page(read) => read.waits_for(peer),
+            Coordination::Write(write) => write.waits_for(peer),
+            Coordination::Forward(forward) => forward.primary == peer,
+            Coordination::Batch(_) => false,
+        };
+        self.coordinations.values().filter(waits).count()
+    }
+
     /// What the shard stores, to look at.
     pub const fn replica(&self) -> &Replica {
         &self.replica

@@ -163,12 +163,15 @@ impl Shard {
         }
     }
 
-    /// Asks one more replica for a get that is slow.
+    /// Asks one more replica for a get that is slow, and again as long as that does not help: several may be slow at once.
     pub(super) fn hedge_get(&mut self, now: Time, id: CoordinationId) {
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let connected = &self.connected;
         let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
         let step = read.step();
+        if read.may_hedge() {
+            self.timers.insert((read.deadline.min(now + HEDGE_DELAY), id));
+        }
         self.ask_get(now, id, asked);
         self.get_step(now, id, step);
     }
@@ -291,12 +294,15 @@ impl Shard {
         }
     }
 
-    /// Asks one more replica for a page that is slow.
+    /// Asks one more replica for a page that is slow, as for a get.
     pub(super) fn hedge_page(&mut self, now: Time, id: CoordinationId) {
         let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
         let connected = &self.connected;
         let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
         let step = read.step();
+        if read.may_hedge() {
+            self.timers.insert((read.deadline.min(now + HEDGE_DELAY), id));
+        }
         self.ask_page(now, id, asked);
         self.page_step(now, id, step);
     }

@@ -15,10 +15,14 @@ use quorate_ring::{ObjectKey, Position, Value};
 use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
 use crate::oracle::{Oracle, Violation, bounds, convergence};
-use crate::plan::load::{Action, Get, Put, Whom};
+use crate::plan::load::{Action, Get, GetMany, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long a node stands still of which nobody knows: longer than all that the others are asked meanwhile.
+const GRAY: Duration = Duration::from_secs(3_600);
+/// How many keys a batch is tried on.
+const BATCH: usize = 8;
 /// How long a request may take when nothing is in its way.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -38,15 +42,16 @@ impl Simulation {
         for key in 0..self.truth.keys.len() {
             let r = self.readable(key);
             if 0 < r {
-                self.must(Action::Get(Get { key, r: Some(r) }))?;
+                self.must(Action::Get(Get { key, r: Some(r) }), Whom::Best)?;
             }
         }
+        self.check_batches()?;
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
         self.check_applied()?;
         if 0 < self.readable(0) {
             let w = Some(self.holders(0).count().try_into().expect("at most N"));
-            self.must(Action::Put(Put { w, ..Put::default() }))?;
+            self.must(Action::Put(Put { w, ..Put::default() }), Whom::Best)?;
         }
         self.calm_down()?;
         self.check_idle()
@@ -57,8 +62,8 @@ impl Simulation {
     }
 
     /// Does something that nothing is in the way of.
-    fn must(&mut self, action: Action) -> Result<(), Violation> {
-        self.begin_action(0, &action, CALM, Whom::Best, Needed::Yes)?;
+    fn must(&mut self, action: Action, ask: Whom) -> Result<(), Violation> {
+        self.begin_action(0, &action, CALM, ask, Needed::Yes)?;
         while self.clients[0].doing.is_some() {
             self.step()?;
         }
@@ -72,18 +77,36 @@ impl Simulation {
         paused.chain(disks).chain([self.last_arrival()]).max().unwrap_or_default()
     }
 
-    /// O14: what the core has a quorum for is served.
+    /// O14: what the core has a quorum for is served, though one node stands still and nobody knows. Clients ask another one.
     fn check_core(&mut self) -> Result<(), Violation> {
+        let gray = self.plan.cluster.core_gray.map(index_in_plan);
+        if let Some(gray) = gray {
+            let until = self.now + GRAY;
+            self.stand_still(gray, until);
+        }
         for key in 0..self.truth.keys.len() {
-            if u8::try_from(self.complete_holders(key)).expect("at most N") >= self.quorum.r().max(self.loosest.r()) {
-                self.must(Action::Get(Get { key, r: Some(self.quorum.r()) }))?;
+            let serving: Vec<usize> = self.holders(key).filter(|node| Some(*node) != gray).collect();
+            let complete = serving.iter().filter(|node| self.is_complete(**node)).count();
+            let ask =
+                serving.first().map_or(Whom::Best, |node| Whom::Node(u32::try_from(*node).expect("few nodes") + 1));
+            let (r, w) = (self.quorum.r(), self.quorum.w());
+            if usize::from(r) <= complete {
+                self.must(Action::Get(Get { key, r: Some(r) }), ask)?;
             }
-            let ours = key < self.plan.cluster.keys; // An application's keys hold what it wrote, and nothing of ours.
-            if ours && u8::try_from(self.holders(key).count()).expect("at most N") >= self.quorum.w() {
-                self.must(Action::Put(Put { key, w: Some(self.quorum.w()), ..Put::default() }))?;
+            if usize::from(w) <= serving.len() {
+                self.must(Action::Put(Put { key, w: Some(w), ..Put::default() }), ask)?;
             }
         }
         Ok(())
+    }
+
+    /// O14: batches are answered, too.
+    fn check_batches(&mut self) -> Result<(), Violation> {
+        let keys: Vec<usize> = (0..self.truth.keys.len()).filter(|key| 0 < self.readable(*key)).take(BATCH).collect();
+        match keys.is_empty() {
+            true => Ok(()),
+            false => self.must(Action::GetMany(GetMany { keys, r: Some(1) }), Whom::Best),
+        }
     }
 
     /// The primaries of a key that run and can read it.
@@ -97,20 +120,18 @@ impl Simulation {
         })
     }
 
-    /// How many of them have all that was ever acknowledged from them.
-    fn complete_holders(&self, key: usize) -> usize {
-        let complete = |node: &usize| {
-            let process = self.nodes[*node].process.as_ref();
-            process.is_some_and(|process| process.shards.iter().all(|shard| shard.replica().is_complete()))
-        };
-        self.holders(key).filter(complete).count()
+    /// Whether a node runs and has all that was ever acknowledged from it.
+    fn is_complete(&self, node: usize) -> bool {
+        let process = self.nodes[node].process.as_ref();
+        process.is_some_and(|process| process.shards.iter().all(|shard| shard.replica().is_complete()))
     }
 
     /// From how many replicas a key can be read when all nodes run: all, unless a copy rotted, whose node cannot answer. Then
     /// replicas that are catching up do not count either.
     fn readable(&self, key: usize) -> u8 {
         let holders = self.holders(key).count();
-        let r = if holders == usize::from(self.truth.n) { holders } else { self.complete_holders(key) };
+        let complete = || self.holders(key).filter(|node| self.is_complete(*node)).count();
+        let r = if holders == usize::from(self.truth.n) { holders } else { complete() };
         u8::try_from(r).expect("at most N")
     }
 

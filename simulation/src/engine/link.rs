@@ -15,7 +15,7 @@ pub(super) struct Link {
     pub(super) epoch: u32,
     /// How many faults cut it now.
     pub(super) cuts: u32,
-    /// Whether each side, lower index first, has been told that it is up.
+    /// Whether each side, lower index first, has been told that it is up, or will be, and not yet that it is gone.
     pub(super) told: [bool; 2],
     /// The way from the lower index to the higher, and the way back.
     pub(super) ways: [Way; 2],

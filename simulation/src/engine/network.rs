@@ -21,7 +21,7 @@ use super::link::Link;
 use super::{Phase, Simulation, node_id};
 use crate::catalogue::FaultId;
 use crate::delay::Shape;
-use crate::oracle::{Violation, codec};
+use crate::oracle::{Violation, bounds, codec};
 use crate::plan::Carrier;
 use crate::plan::fault::{Fault, Layer, MessageKind};
 use crate::sometimes::Sometimes;
@@ -280,7 +280,7 @@ impl Simulation {
         if link.told != [false; 2] {
             return self.queue.push(now + RECONNECT, Event::Connect { pair });
         }
-        link.up = true;
+        (link.up, link.told) = (true, [true; 2]);
         link.ways.iter_mut().for_each(|way| (way.last, way.busy_until) = (now, now));
         for (node, peer) in [(pair[0], pair[1]), (pair[1], pair[0])] {
             let life = self.nodes[node].life;
@@ -291,7 +291,9 @@ impl Simulation {
 
     /// A process learns of a connection.
     pub(super) fn peer_told(&mut self, node: usize, peer: usize, up: Option<Incarnation>) -> Result<(), Violation> {
-        self.link(node, peer).told[usize::from(peer < node)] = up.is_some();
+        if up.is_none() {
+            self.link(node, peer).told[usize::from(peer < node)] = false;
+        }
         for shard in 0..self.nodes[node].disks.len() {
             let peer = node_id(peer);
             let input = match up {
@@ -299,6 +301,10 @@ impl Simulation {
                 None => Input::PeerDisconnected(peer),
             };
             self.turn(node, shard, input)?;
+            let machine = &self.nodes[node];
+            if let (None, Some(process)) = (up, &machine.process) {
+                bounds::check_disconnected(machine.id, &process.shards[shard], peer)?;
+            }
         }
         Ok(())
     }

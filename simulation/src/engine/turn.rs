@@ -10,7 +10,7 @@ use super::event::{Done, Event};
 use super::{Phase, Simulation, index_of};
 use crate::catalogue::FaultId;
 use crate::node::share;
-use crate::oracle::{Violation, bounds};
+use crate::oracle::{Violation, availability, bounds};
 use crate::sometimes::Sometimes;
 use crate::story::StoreKind;
 
@@ -54,6 +54,7 @@ impl Simulation {
                     turn.push((id, operation));
                 }
                 Output::LossFound { by, .. } => {
+                    availability::check_loss(self.nodes[node].id, self.truth.losing.contains(&node))?;
                     self.tallies.note(Sometimes::LossFound);
                     let ring = self.ring.clone();
                     self.nodes[node].note_standing(&ring, Standing::Lost);

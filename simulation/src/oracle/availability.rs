@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use quorate_client::Error;
 use quorate_node::Time;
+use quorate_ring::NodeId;
 use quorate_ring::wire::RequestError;
 
 use super::{Oracle, Violation};
@@ -29,4 +30,15 @@ pub fn check_deadline(task: &impl Debug, deadline: Time, now: Time) -> Result<()
     }
     let what = format!("{task:?} was over {:?} after its deadline", now.since(deadline));
     Err(Violation::new(Oracle::Availability, what))
+}
+
+/// Checks a node that takes its store for one that lost something, and so counts for no reads any more.
+///
+/// # Errors
+/// If it lost nothing.
+pub fn check_loss(node: NodeId, lost_something: bool) -> Result<(), Violation> {
+    if lost_something {
+        return Ok(());
+    }
+    Err(Violation::new(Oracle::Availability, format_args!("{node} takes its store for lost, and it lost nothing")))
 }

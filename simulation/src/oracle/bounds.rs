@@ -18,6 +18,20 @@ pub fn check(node: NodeId, shard: &Shard) -> Result<(), Violation> {
     Err(Violation::new(Oracle::Bounds, format_args!("{node} works on {requests} requests and {operations} operations")))
 }
 
+/// Checks a shard that has learnt that the connection to a peer is gone.
+///
+/// # Errors
+/// If it goes on waiting for what was asked there, which will not be answered.
+pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(), Violation> {
+    match shard.waiting_for(peer) {
+        0 => Ok(()),
+        requests => Err(Violation::new(
+            Oracle::Bounds,
+            format_args!("{requests} requests of {node} wait for {peer}, which is gone"),
+        )),
+    }
+}
+
 /// Checks a shard when nobody wants anything any more.
 ///
 /// # Errors

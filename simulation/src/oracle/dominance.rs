@@ -3,16 +3,11 @@
 use super::truth::{Truth, WriteId};
 use super::{Oracle, Violation};
 
-/// Checks what a replica stores of a key after it stored something else.
+/// Checks the values that are gone from a replica.
 ///
 /// # Errors
-/// The first value that is gone and should not be.
-pub fn check(
-    truth: &Truth,
-    before: impl Iterator<Item = WriteId>,
-    kept: impl Fn(WriteId) -> bool,
-) -> Result<(), Violation> {
-    let mut gone = before.filter(|id| !kept(*id));
+/// The first that should not be.
+pub fn check(truth: &Truth, mut gone: impl Iterator<Item = WriteId>) -> Result<(), Violation> {
     match gone.find(|id| !truth.is_overwritten(*id)) {
         Some(id) => {
             let key = truth.write(id).key;

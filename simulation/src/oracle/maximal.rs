@@ -66,8 +66,8 @@ impl Replicas {
         let wrong = |what: String| Err(Violation::new(Oracle::Maximal, format_args!("{node}, {:?}: {what}", place.1)));
         for (dot, id) in &now {
             let known = dot.actor.node == node
-                || before.iter().any(|(held, _)| held == dot)
-                || delivered.is_some_and(|delivered| delivered.contains(dot));
+                || delivered.is_some_and(|delivered| delivered.contains(dot))
+                || find(before, *dot).is_some();
             if !known {
                 return wrong(format!("{id:?} was never delivered"));
             }
@@ -76,7 +76,8 @@ impl Replicas {
         if let Some(first) = writes.first() {
             concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
-        dominance::check(truth, before.iter().map(|(_, id)| *id), |id| writes.contains(&id))?;
+        let gone = before.iter().filter(|(dot, _)| find(&now, *dot).is_none());
+        dominance::check(truth, gone.map(|(_, id)| *id))?;
         self.held.insert(place, now);
         Ok(())
     }
@@ -95,7 +96,7 @@ impl Replicas {
         let Some((key, asked)) = self.asked.remove(&(to, exchange, node)) else { return Ok(()) };
         let place = (node, key);
         let held = self.held.get(&place).map_or(&[][..], Vec::as_slice);
-        let missing = asked.iter().find(|value| !held.contains(value) && !truth.is_overwritten(value.1));
+        let missing = asked.iter().find(|(dot, id)| find(held, *dot).is_none() && !truth.is_overwritten(*id));
         match missing {
             Some((_, id)) => {
                 let what = format!("{node}, {:?}: {id:?} is acknowledged and not there", place.1);
@@ -104,6 +105,11 @@ impl Replicas {
             None => Ok(()),
         }
     }
+}
+
+/// Values are in the order of their dots.
+fn find(held: &[Held], dot: Dot) -> Option<usize> {
+    held.binary_search_by_key(&dot, |(dot, _)| *dot).ok()
 }
 
 fn values(container: &Container<Value>) -> Vec<Held> {

@@ -59,6 +59,9 @@ pub struct ClusterPlan {
     /// The nodes that stay down while it is checked that the others can serve, after the load and before everything is healed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub core_without: Vec<u32>,
+    /// A node that then stands still, and that nobody knows to be away: the others must serve all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_gray: Option<u32>,
 }
 
 /// How messages travel.
@@ -171,6 +174,7 @@ impl Plan {
             );
         }
         self.check_nodes("cluster.core-without", &cluster.core_without)?;
+        self.check_nodes("cluster.core-gray", cluster.core_gray.as_slice())?;
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault {}", index + 1), fault)?;
         }

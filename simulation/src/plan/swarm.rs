@@ -30,6 +30,7 @@ impl Plan {
         let n = draw.pick("n", &[3, 3, 3, 3, 5, 1, 2]);
         let quorum = Quorum::majority(n).expect("n is from 1 to 16");
         let nodes = u32::from(n) + draw.pick("further nodes", &[0, 1, 2, 2]);
+        let (core_without, core_gray) = core(draw, nodes, quorum);
         let cluster = ClusterPlan {
             nodes,
             shards: draw.pick("shards", &[1, 1, 2]),
@@ -39,7 +40,8 @@ impl Plan {
             partitions: draw.pick("partitions", &[8, 8, 16]),
             durability: draw.pick("durability", &[Asked::Buffered, Asked::Buffered, Asked::Synced]),
             keys: draw.pick("keys", &[1, 2, 4, 12, 60]),
-            core_without: core_without(draw, nodes, quorum),
+            core_without,
+            core_gray,
         };
         let mut plan = Self {
             seed: choices.seed(),
@@ -55,15 +57,16 @@ impl Plan {
     }
 }
 
-/// Some nodes without which every partition still has a quorum.
-fn core_without(draw: &mut Stream, nodes: u32, quorum: Quorum) -> Vec<u32> {
+/// Some nodes without which every partition still has a quorum: those that are down, and one that stands still.
+fn core(draw: &mut Stream, nodes: u32, quorum: Quorum) -> (Vec<u32>, Option<u32>) {
     let spare = quorum.n() - quorum.r().max(quorum.w());
     let count = draw.choose("nodes outside the core", 0..=u64::from(spare));
-    let mut without: Vec<u32> =
-        (0..count).map(|_| number(draw.choose("outside the core", 1..=u64::from(nodes)))).collect();
+    let mut any = || number(draw.choose("outside the core", 1..=u64::from(nodes)));
+    let mut without: Vec<u32> = (0..count).map(|_| any()).collect();
+    let gray = (count < u64::from(spare)).then(any);
     without.sort_unstable();
     without.dedup();
-    without
+    (without, gray)
 }
 
 fn network(draw: &mut Stream, kinds: &BTreeSet<FaultId>) -> NetworkPlan {
@@ -152,7 +155,7 @@ impl Habits {
             own_quorums: draw.chance("own quorums", 500),
             skewed: draw.chance("skewed", 300),
             bytes: if overload && draw.chance("huge values", 10) { &[0, 100, 200_000] } else { &[0, 0, 10, 100] },
-            crowd: if overload && draw.chance("a crowd", 5) { draw.pick("crowd", &[30, 300, 1_500]) } else { 0 },
+            crowd: if overload && draw.chance("a crowd", 5) { draw.pick("crowd", &[30, 300, 2_500]) } else { 0 },
         }
     }
 

@@ -117,12 +117,17 @@ impl Simulation {
         }
     }
 
-    /// A process stands still.
+    /// A process stands still, whatever the phase.
+    pub(in super::super) fn stand_still(&mut self, node: usize, until: Time) {
+        self.with_process(node, |process| process.paused_until = process.paused_until.max(until));
+    }
+
+    /// A process stands still because of a fault.
     pub(in super::super) fn pause(&mut self, node: usize, until: Time) {
         if self.phase == Phase::Load {
             self.tallies.note(Sometimes::Paused);
             self.fired(FaultId::P5);
-            self.with_process(node, |process| process.paused_until = process.paused_until.max(until));
+            self.stand_still(node, until);
         }
     }
 

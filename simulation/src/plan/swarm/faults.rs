@@ -127,6 +127,9 @@ impl Drawing<'_> {
                 faults.push(TimedFault { at: inside, lasting, fault: power });
                 Some(Fault::LyingSync { node })
             }
+            FaultId::P3 if self.plan.cluster.n == 3 && self.stream.chance("estranged", 300) => {
+                return self.estranged(lasting, faults);
+            }
             FaultId::P2 | FaultId::P3 | FaultId::P4 | FaultId::P7 | FaultId::D2 | FaultId::D3 | FaultId::D4 => {
                 self.losing_fault(id)
             }
@@ -158,6 +161,34 @@ impl Drawing<'_> {
             _ => Some(self.node_fault(id, node)),
         };
         faults.extend(fault.map(|fault| TimedFault { at, lasting, fault }));
+    }
+
+    /// A node whose disks are replaced when one peer only has ever met it, and that one is away, has been started anew, or is
+    /// met again only for a moment: nobody is left to tell the node that its store is not what it was, but what the peers stored.
+    fn estranged(&mut self, lasting: Span, faults: &mut Vec<TimedFault>) {
+        let (Some(node), Some([_, other])) = (self.losing_node(), self.link()) else { return };
+        if node == other {
+            return;
+        }
+        let (replaced, started) = (self.at, self.at + lasting.as_micros());
+        let after = Span::from_micros(self.stream.choose("until they meet", 0..=20_000));
+        let mut add =
+            |at: u64, lasting: Span, fault| faults.push(TimedFault { at: Span::from_micros(at), lasting, fault });
+        let strangers: Vec<Pair> = self.links_of(node).into_iter().filter(|link| !link.contains(&other)).collect();
+        add(0, Span::from_micros(started + after.as_micros()), Fault::Cut { links: strangers });
+        add(replaced, lasting, Fault::ReplaceDisks { node });
+        match self.stream.choose("the one that met it", 0..=2) {
+            0 => add(
+                replaced,
+                Span::from_micros(lasting.as_micros() + 300_000),
+                Fault::Cut { links: vec![[node, other]] },
+            ),
+            1 => add(replaced, lasting, Fault::Crash { node: other, begun: 1_000 }),
+            _ => {
+                let inputs = number(self.stream.choose("inputs", 0..=3));
+                add(started + 1, Span::from_millis(1), Fault::CrashAt { node, inputs, outputs: 1_000 });
+            }
+        }
     }
 
     fn node_fault(&mut self, id: FaultId, node: u32) -> Fault {

@@ -69,6 +69,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         durability: Asked::Buffered,
         keys: 10,
         core_without: Vec::new(),
+        core_gray: None,
     };
     Plan {
         seed,
