@@ -257,3 +257,35 @@ fn main() -> ExitCode {
         _ => ExitCode::FAILURE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_item_is_lost_and_none_comes_back_in_eight_seeds() {
+        for seed in 0..8 {
+            let report = simulated(Merge::All, seed).expect("a possible cluster");
+            assert_eq!(report.verdict(), Ok(()), "seed {seed}");
+            assert!(0 < report.workload.merges, "seed {seed} never had anything to merge");
+        }
+    }
+
+    #[test]
+    fn the_bad_merge_is_caught_in_three_seeds() {
+        for seed in 0..3 {
+            let verdict = simulated(Merge::FirstOnly, seed).expect("a possible cluster").verdict();
+            assert!(
+                matches!(&verdict, Err(Wrong::Objection(what)) if what.contains("lost")),
+                "seed {seed}: {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cart_is_read_as_it_was_written() {
+        let item = |what: &str, crossed_out| Item { what: what.to_owned(), crossed_out };
+        let cart = Cart(BTreeMap::from([((0, 1), item("dates", false)), ((5, 12), item("brown bread", true))]));
+        assert_eq!(Cart::decoded(&cart.encoded()), cart);
+    }
+}

@@ -100,7 +100,7 @@ fn millis(time: Duration) -> String {
 
 /// Width and height of the plot. Each row stands for half the chance of the row above it.
 const COLUMNS: u32 = 64;
-const ROWS: u32 = 12;
+const ROWS: u32 = 9;
 
 fn plot(curves: &[Staleness]) {
     let marks = ['1', 'w', 'r', '2'];

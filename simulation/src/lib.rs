@@ -5,6 +5,10 @@
 //! one seed, so a seed is one history, byte for byte. While it runs, and after everything is healed, the [`oracle`] checks that
 //! what was promised holds.
 //!
+//! Those who want to know what Quorate would do for them start with a [`Cluster`]: their N, R, W and latencies, their own load and
+//! merge if they bring a [`Workload`], and an [`insight`] into how stale, how divergent and how available all that would be. Those
+//! who test Quorate itself run seeds:
+//!
 //! ```
 //! use quorate_simulation::run;
 //!

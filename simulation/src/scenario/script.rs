@@ -90,6 +90,7 @@ impl Scenario {
             durability: Asked::Buffered,
             keys: 1,
             core_without: Vec::new(),
+            core_gray: None,
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,
