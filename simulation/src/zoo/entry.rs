@@ -15,11 +15,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::Error;
+use crate::catalogue::nearest;
 
 /// Where the files are, in the workspace.
 pub const DIRECTORY: &str = "simulation/zoo";
-/// How many names are suggested for one that there is not.
-const SUGGESTED: usize = 3;
 
 /// An edit of the core that makes it wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -81,30 +80,13 @@ pub fn chosen(all: Vec<Entry>, names: &[String]) -> Result<Vec<Entry>, Error> {
         return Ok(all);
     }
     let find = |name: &String| {
-        let unknown = || Error::Unknown { name: name.clone(), nearest: nearest(name, &all) };
+        let unknown = || Error::Unknown {
+            name: name.clone(),
+            nearest: nearest(name, all.iter().map(|entry| entry.name.as_str())).join(", "),
+        };
         all.iter().find(|entry| entry.name == *name).cloned().ok_or_else(unknown)
     };
     names.iter().map(find).collect()
-}
-
-fn nearest(name: &str, all: &[Entry]) -> Vec<String> {
-    let mut names: Vec<&String> = all.iter().map(|entry| &entry.name).collect();
-    names.sort_by_key(|known| edits(name, known));
-    names.into_iter().take(SUGGESTED).cloned().collect()
-}
-
-/// How many letters must be put in, taken out or changed to make one of the other.
-fn edits(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (index, left) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, right) in other.chars().enumerate() {
-            let changed = diagonal + usize::from(left != right);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.chars().count()]
 }
 
 #[cfg(test)]
@@ -119,9 +101,8 @@ mod tests {
     #[test]
     fn the_nearest_names_are_suggested() {
         let all: Vec<Entry> = ["dot-reuse", "hedge", "quorum", "quorum-read"].map(named).into();
-        assert_eq!((edits("abc", "abc"), edits("abc", "adc"), edits("", "ab"), edits("abc", "bc")), (0, 1, 2, 1));
         match chosen(all.clone(), &["qorum".to_owned()]) {
-            Err(Error::Unknown { nearest, .. }) => assert_eq!(nearest[0], "quorum"),
+            Err(Error::Unknown { nearest, .. }) => assert!(nearest.starts_with("quorum, "), "{nearest}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(chosen(all, &["hedge".to_owned()]).expect("known"), [named("hedge")]);

@@ -20,13 +20,31 @@ const SLICE_SEEDS_FIRST: u64 = 8;
 /// How many are run at a time at most; each slice is twice the one before.
 const SLICE_SEEDS_MAX: u64 = 512;
 
-/// When a hunt is given up.
+/// How long seeds take on this machine now. Those that take far longer hang.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// After how many seeds.
-    pub(super) seeds: u64,
-    /// How long a slice of them may take before it counts as hanging.
-    pub(super) hang: Duration,
+pub(super) struct Pace {
+    seed: Duration,
+}
+
+impl Pace {
+    /// How many seeds are timed.
+    const TIMED: u32 = 64;
+    /// Longer than anybody's pause of a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// So many times as long as usual is still no hang: seeds differ, and so does what else the machine does.
+    const SLOWER: u32 = 20;
+
+    /// Times the program that has no bug.
+    pub(super) fn of(program: &Path) -> Result<Self, Error> {
+        let began = Instant::now();
+        slice(program, 0, u64::from(Self::TIMED), Self { seed: Self::PATIENCE })?;
+        Ok(Self { seed: began.elapsed() / Self::TIMED })
+    }
+
+    fn bound(self, seeds: u64) -> Duration {
+        let seeds = u32::try_from(seeds).unwrap_or(u32::MAX);
+        Self::PATIENCE.saturating_add(self.seed.saturating_mul(Self::SLOWER).saturating_mul(seeds))
+    }
 }
 
 /// What was found.
@@ -41,13 +59,13 @@ pub struct Catch {
 }
 
 /// Runs seeds from 0 until one fails. Gives what was found, if anything was, and how long it took.
-pub(super) fn hunt(program: &Path, bounds: Bounds) -> Result<(Option<Catch>, Duration), Error> {
+pub(super) fn hunt(program: &Path, seeds: u64, pace: Pace) -> Result<(Option<Catch>, Duration), Error> {
     let began = Instant::now();
     let (mut first, mut count) = (0, SLICE_SEEDS_FIRST);
     let mut catch = None;
-    while catch.is_none() && first < bounds.seeds {
-        let slice_seeds = count.min(bounds.seeds - first);
-        catch = slice(program, first, slice_seeds, bounds.hang)?;
+    while catch.is_none() && first < seeds {
+        let slice_seeds = count.min(seeds - first);
+        catch = slice(program, first, slice_seeds, pace)?;
         first += slice_seeds;
         count = SLICE_SEEDS_MAX.min(2 * count);
     }
@@ -55,17 +73,18 @@ pub(super) fn hunt(program: &Path, bounds: Bounds) -> Result<(Option<Catch>, Dur
 }
 
 /// Runs some seeds, until the first that fails.
-pub(super) fn slice(program: &Path, first: u64, count: u64, hang: Duration) -> Result<Option<Catch>, Error> {
+pub(super) fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Catch>, Error> {
     let failed = |source| Error::Process { program: program.display().to_string(), source };
     let mut child = command(program, first, count).spawn().map_err(failed)?;
     let (lines, complaint) = (listen(child.stdout.take()), listen(child.stderr.take()));
-    let until = Instant::now() + hang;
+    let bound = pace.bound(count);
+    let until = Instant::now() + bound;
     let mut catch = None;
     loop {
         match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => catch = failure(&line),
             Err(RecvTimeoutError::Timeout) => {
-                let what = format!("a hang: {count} seeds took more than {} s", hang.as_secs());
+                let what = format!("a hang: {count} seeds took more than {} s", bound.as_secs());
                 catch = Some(Catch { first, last: first + count - 1, what });
             }
             Err(RecvTimeoutError::Disconnected) => break,

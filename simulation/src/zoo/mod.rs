@@ -15,10 +15,9 @@ pub mod report;
 mod scratch;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use self::entry::Entry;
-use self::hunt::{Bounds, Catch};
+use self::hunt::{Catch, Pace};
 use self::report::{Report, Row};
 use self::scratch::Scratch;
 
@@ -33,14 +32,10 @@ pub struct Options {
     pub names: Vec<String>,
     /// After how many seeds a bug counts as not found.
     pub seeds: u64,
-    /// How long a slice of at most 512 seeds may take before it counts as hanging.
-    pub hang: Duration,
 }
 
 /// The most seeds after which a bug is not found, unless it is said otherwise: some two minutes.
 pub const SEEDS_DEFAULT: u64 = 20_000;
-/// How long a slice may take, unless it is said otherwise: some ten times what it does.
-pub const HANG_DEFAULT: Duration = Duration::from_secs(30);
 
 impl Options {
     /// All bugs, in the workspace that this program was built from, beside what it was built to.
@@ -48,7 +43,7 @@ impl Options {
         let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let built = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.parent()?.to_owned()));
         let scratch = built.unwrap_or_else(std::env::temp_dir).join("zoo");
-        Self { root, scratch, names: Vec::new(), seeds: SEEDS_DEFAULT, hang: HANG_DEFAULT }
+        Self { root, scratch, names: Vec::new(), seeds: SEEDS_DEFAULT }
     }
 }
 
@@ -90,12 +85,12 @@ pub enum Error {
         find: String,
     },
     /// There is no such bug.
-    #[error("there is no planted bug named {name:?}; the nearest are {}", nearest.join(", "))]
+    #[error("there is no planted bug named {name:?}; the nearest are {nearest}")]
     Unknown {
         /// What was asked for.
         name: String,
         /// What may have been meant.
-        nearest: Vec<String>,
+        nearest: String,
     },
     /// A program cannot be run.
     #[error("{program} cannot be run: {source}")]
@@ -142,13 +137,13 @@ pub fn check(root: &Path) -> Result<Vec<Entry>, Error> {
 pub fn run(options: &Options, mut shown: impl FnMut(&Row)) -> Result<Report, Error> {
     let entries = entry::chosen(check(&options.root)?, &options.names)?;
     let mut scratch = Scratch::open(&options.root, &options.scratch)?;
+    let pace = Pace::of(&scratch.clean_program())?;
     let mut report = Report::default();
     for entry in &entries {
         let built = scratch.plant(entry)?;
-        let bounds = Bounds { seeds: options.seeds, hang: options.hang };
-        let (catch, took) = hunt::hunt(&scratch.planted_program(), bounds)?;
+        let (catch, took) = hunt::hunt(&scratch.planted_program(), options.seeds, pace)?;
         if let Some(catch) = &catch {
-            exonerate(&scratch, entry, catch, options.hang)?;
+            exonerate(&scratch, entry, catch, pace)?;
         }
         let row =
             Row { name: entry.name.clone(), title: entry.title.clone(), built, took, catch, seeds: options.seeds };
@@ -159,8 +154,8 @@ pub fn run(options: &Options, mut shown: impl FnMut(&Row)) -> Result<Report, Err
 }
 
 /// What was found must be the planted bug's: the same seeds pass without it.
-fn exonerate(scratch: &Scratch, entry: &Entry, catch: &Catch, hang: Duration) -> Result<(), Error> {
-    match hunt::slice(&scratch.clean_program(), catch.first, catch.last - catch.first + 1, hang)? {
+fn exonerate(scratch: &Scratch, entry: &Entry, catch: &Catch, pace: Pace) -> Result<(), Error> {
+    match hunt::slice(&scratch.clean_program(), catch.first, catch.last - catch.first + 1, pace)? {
         None => Ok(()),
         Some(own) => Err(Error::Unplanted { bug: entry.name.clone(), what: own.what }),
     }
