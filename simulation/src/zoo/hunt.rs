@@ -58,22 +58,39 @@ pub struct Catch {
     pub what: String,
 }
 
-/// Runs seeds from 0 until one fails. Gives what was found, if anything was, and how long it took.
-pub(super) fn hunt(program: &Path, seeds: u64, pace: Pace) -> Result<(Option<Catch>, Duration), Error> {
+/// How a hunt ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hunted {
+    /// What was found, if anything was.
+    pub(super) catch: Option<Catch>,
+    /// How long it took.
+    pub(super) took: Duration,
+    /// What fails without the bug too. It says nothing of the bug, and is passed over.
+    pub(super) unplanted: Vec<Catch>,
+}
+
+/// Runs seeds from 0 until one fails that passes with the program that has no bug.
+pub(super) fn hunt(planted: &Path, clean: &Path, seeds: u64, pace: Pace) -> Result<Hunted, Error> {
     let began = Instant::now();
     let (mut first, mut count) = (0, SLICE_SEEDS_FIRST);
-    let mut catch = None;
-    while catch.is_none() && first < seeds {
+    let mut hunted = Hunted::default();
+    while hunted.catch.is_none() && first < seeds {
         let slice_seeds = count.min(seeds - first);
-        catch = slice(program, first, slice_seeds, pace)?;
-        first += slice_seeds;
+        let catch = slice(planted, first, slice_seeds, pace)?;
+        first = catch.as_ref().map_or(first + slice_seeds, |catch| catch.last + 1);
         count = SLICE_SEEDS_MAX.min(2 * count);
+        let Some(catch) = catch else { continue };
+        match slice(clean, catch.first, catch.last - catch.first + 1, pace)? {
+            None => hunted.catch = Some(catch),
+            Some(own) => hunted.unplanted.push(own),
+        }
     }
-    Ok((catch, began.elapsed()))
+    hunted.took = began.elapsed();
+    Ok(hunted)
 }
 
 /// Runs some seeds, until the first that fails.
-pub(super) fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Catch>, Error> {
+fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Catch>, Error> {
     let failed = |source| Error::Process { program: program.display().to_string(), source };
     let mut child = command(program, first, count).spawn().map_err(failed)?;
     let (lines, complaint) = (listen(child.stdout.take()), listen(child.stderr.take()));

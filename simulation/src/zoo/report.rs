@@ -53,6 +53,8 @@ impl fmt::Display for Row {
 pub struct Report {
     /// One for each bug.
     pub rows: Vec<Row>,
+    /// Seeds that fail without any bug planted, as they were met.
+    pub unplanted: Vec<Catch>,
 }
 
 impl Report {
@@ -62,6 +64,11 @@ impl Report {
     /// Those that were not found.
     pub fn not_found(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.catch.is_none())
+    }
+
+    /// Whether every bug was found, and the core itself never failed.
+    pub fn is_good(&self) -> bool {
+        self.unplanted.is_empty() && self.not_found().next().is_none()
     }
 
     /// Half of the bugs took no more seconds than this.
@@ -78,7 +85,13 @@ impl fmt::Display for Report {
         let lost: Vec<&str> = self.not_found().map(|row| row.name.as_str()).collect();
         let found = self.rows.len() - lost.len();
         write!(f, "{found} of {} found; median {:.2} s", self.rows.len(), self.median().as_secs_f64())?;
-        if lost.is_empty() { Ok(()) } else { write!(f, "; not found: {}", lost.join(", ")) }
+        if !lost.is_empty() {
+            write!(f, "; not found: {}", lost.join(", "))?;
+        }
+        for Catch { first, what, .. } in &self.unplanted {
+            write!(f, "\nseed {first} fails with nothing planted: {what}")?;
+        }
+        Ok(())
     }
 }
 
@@ -99,7 +112,12 @@ mod tests {
         assert_eq!(row(Some("O7, a read missed: it")).to_string(), "| n | t | O7 | 7 | 1.25 |");
         assert_eq!(row(Some("a hang: 500 seeds")).by(), "hang");
         assert_eq!(row(None).to_string(), "| n | t | - | not in 100 | 1.25 |");
-        let report = Report { rows: vec![row(Some("a panic")), row(None)] };
+        let mut report = Report { rows: vec![row(Some("a panic")), row(None)], unplanted: Vec::new() };
         assert_eq!(report.to_string(), "1 of 2 found; median 1.25 s; not found: n");
+        report.rows.pop();
+        assert!(report.is_good());
+        report.unplanted.push(Catch { first: 3, last: 3, what: "a panic".to_owned() });
+        let shown = report.to_string();
+        assert!(!report.is_good() && shown.ends_with("seed 3 fails with nothing planted: a panic"), "{shown}");
     }
 }
