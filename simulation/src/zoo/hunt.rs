@@ -4,7 +4,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "runs processes, threads that read what they say, and the clock that bounds them"
+    reason = "runs processes, a thread that reads what they say, and the clock that bounds them"
 )]
 
 use std::io::{BufRead, BufReader, Read};
@@ -93,7 +93,7 @@ pub(super) fn hunt(planted: &Path, clean: &Path, seeds: u64, pace: Pace) -> Resu
 fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Catch>, Error> {
     let failed = |source| Error::Process { program: program.display().to_string(), source };
     let mut child = command(program, first, count).spawn().map_err(failed)?;
-    let (lines, complaint) = (listen(child.stdout.take()), listen(child.stderr.take()));
+    let lines = listen(child.stdout.take());
     let bound = pace.bound(count);
     let until = Instant::now() + bound;
     let mut catch = None;
@@ -115,13 +115,22 @@ fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Ca
     if let (None, true) = (&catch, died) {
         catch = Some(Catch { first, last: first + count - 1, what: "the process died".to_owned() });
     }
-    Ok(catch.map(|catch| with_complaint(catch, &complaint)))
+    Ok(catch)
 }
 
 fn command(program: &Path, first: u64, count: u64) -> Command {
     let mut command = Command::new(program);
-    command.args(["campaign", "--threads", "1", "--first", &first.to_string(), "--seeds", &count.to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args([
+        "campaign",
+        "--threads",
+        "1",
+        "--stop-at-first",
+        "--first",
+        &first.to_string(),
+        "--seeds",
+        &count.to_string(),
+    ]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 
@@ -135,15 +144,6 @@ fn failure(line: &str) -> Option<Catch> {
 /// Whether the program ended in another way than by saying that it passed, or failed.
 fn died(child: &mut Child) -> std::io::Result<bool> {
     Ok(!matches!(child.wait()?.code(), Some(0 | 1)))
-}
-
-/// A panic is told where it came from: the first line of the program's complaints that names a place.
-fn with_complaint(mut catch: Catch, complaint: &Receiver<String>) -> Catch {
-    let place = complaint.iter().find_map(|line| Some(line.split_once("panicked at ")?.1.to_owned()));
-    if let (Some(place), false) = (place, catch.what.starts_with('O')) {
-        catch.what = format!("{} in {}", catch.what, place.trim_end_matches(':'));
-    }
-    catch
 }
 
 fn listen(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {

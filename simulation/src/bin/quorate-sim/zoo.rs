@@ -40,6 +40,6 @@ impl Zoo {
         };
         let report = zoo::run(&options, shown).map_err(wrong)?;
         screen::line(&report);
-        Ok(if report.not_found().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
