@@ -1,6 +1,7 @@
 //! A simulated application: it does one thing after the other, through the production client's routing and retries.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use quorate_client::Router;
 use quorate_client::operation::{AttemptId, Operation};
@@ -52,6 +53,30 @@ pub(crate) enum Task {
         /// The keys that may be in it, in ring order, and what each has to show.
         keys: Vec<(usize, Bits)>,
     },
+}
+
+impl Task {
+    /// The key it is about, if it is about one that is known without asking who writes it.
+    pub(crate) fn key(&self) -> Option<usize> {
+        match self {
+            Self::Get { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |f: &mut fmt::Formatter<'_>, what: &str, count: usize| write!(f, "a {what} of {count} keys");
+        match self {
+            Self::Get { key, .. } => write!(f, "a get of key {key}"),
+            Self::Write(id) => write!(f, "the write {id:?}"),
+            Self::GetMany(keys) => count(f, "get", keys.len()),
+            Self::PutMany(writes) => count(f, "put", writes.len()),
+            Self::Forge => f.write_str("a put with a forged context"),
+            Self::Scan { partition, .. } => write!(f, "a page of {partition}"),
+        }
+    }
 }
 
 /// What follows a read.

@@ -211,8 +211,11 @@ mod tests {
     fn a_slow_read_asks_one_more_and_an_answered_one_does_not() {
         let mut read = read(1);
         assert_eq!(read.ask(node(1), all), [node(1)]);
+        assert!(read.may_hedge() && read.waits_for(node(1)) && !read.waits_for(node(2)));
         assert_eq!(read.hedge(node(1), all), [node(2)]);
+        assert!(read.may_hedge(), "the third is left");
         assert_eq!(read.handle_answer(node(2), "two", true), Step::Answer);
+        assert!(!read.may_hedge() && !read.waits_for(node(2)));
         assert_eq!(read.hedge(node(1), all), []);
     }
 

@@ -9,7 +9,7 @@ use quorate_ring::wire::{PeerMessage, ReplicaAnswer, Request, RequestError, Resp
 use quorate_ring::{BucketName, Key, ObjectKey, PartitionId};
 
 use crate::four;
-use crate::harness::{Cluster, TIMEOUT, bucket, key};
+use crate::harness::{Cluster, TIMEOUT, bucket, key, put};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -49,6 +49,46 @@ fn a_slow_replica_is_passed_over_after_a_while_and_waited_for_a_little_longer() 
         cluster.pass(MOMENT);
         assert_eq!(cluster.in_flight(primaries[0]), 0);
     }
+}
+
+#[test]
+fn a_read_goes_on_asking_while_those_asked_are_silent() {
+    for kind in 0..2 {
+        let (mut cluster, key, primaries, other) = four();
+        let request = both(&cluster, &key, 1)[kind].clone();
+        cluster.silent.extend([primaries[0], primaries[1]]);
+        let id = cluster.begin(other, request);
+        cluster.settle();
+        cluster.pass(HEDGE_DELAY);
+        cluster.pass(HEDGE_DELAY - MOMENT);
+        assert_eq!((questions(&cluster), cluster.answer(id)), (2, None), "the second is silent, too");
+        cluster.pass(MOMENT);
+        assert!(cluster.answer(id).is_some_and(|answer| answer.is_ok()), "the third was asked");
+    }
+}
+
+#[test]
+fn a_shard_says_which_requests_wait_for_a_peer_and_none_does_for_one_that_is_gone() {
+    let (mut cluster, key, primaries, other) = four();
+    let waiting = |cluster: &Cluster, at, peer| cluster.machines[&at].shard.waiting_for(peer);
+    let [read, page] = both(&cluster, &key, 2);
+    cluster.silent.insert(primaries[1]);
+    let Request::Put { item, durability, .. } = put(&key, "value", None) else { panic!("a put") };
+    let write = Request::Put { item, w: Some(3), durability };
+    for (count, request) in (1..).zip([read, page, write]) {
+        cluster.begin(primaries[0], request);
+        cluster.settle();
+        let all = primaries.iter().map(|peer| waiting(&cluster, primaries[0], *peer)).sum::<usize>();
+        assert_eq!((waiting(&cluster, primaries[0], primaries[1]), all), (count, count));
+    }
+    cluster.silent.insert(primaries[0]);
+    cluster.begin(other, put(&key, "another", None));
+    cluster.settle();
+    assert_eq!(primaries.iter().map(|peer| waiting(&cluster, other, *peer)).collect::<Vec<_>>(), [1, 0, 0]);
+    cluster.disconnect(primaries[0], primaries[1]);
+    cluster.disconnect(other, primaries[0]);
+    cluster.settle();
+    assert_eq!((waiting(&cluster, primaries[0], primaries[1]), waiting(&cluster, other, primaries[0])), (0, 0));
 }
 
 #[test]

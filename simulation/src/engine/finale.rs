@@ -83,6 +83,7 @@ impl Simulation {
         if let Some(gray) = gray {
             let until = self.now + GRAY;
             self.stand_still(gray, until);
+            self.tell_note(gray, || "stands still from here on, and nobody knows".to_owned());
         }
         for key in 0..self.truth.keys.len() {
             let serving: Vec<usize> = self.holders(key).filter(|node| Some(*node) != gray).collect();

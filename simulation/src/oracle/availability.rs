@@ -1,6 +1,6 @@
 //! O14: what has a quorum and nothing in its way is served, and every request ends by its deadline.
 
-use std::fmt::Debug;
+use std::fmt::Display;
 
 use quorate_client::Error;
 use quorate_node::Time;
@@ -8,15 +8,16 @@ use quorate_ring::NodeId;
 use quorate_ring::wire::RequestError;
 
 use super::{Oracle, Violation};
+use crate::client::Task;
 
 /// Checks a failure of a request that nothing was in the way of.
 ///
 /// # Errors
 /// Unless it is an answer: that a key has too many siblings.
-pub fn check_failure(task: &impl Debug, error: &Error) -> Result<(), Violation> {
+pub(crate) fn check_failure(task: &Task, error: &Error) -> Result<(), Violation> {
     match error {
         Error::Node { error: RequestError::TooManySiblings { .. }, .. } => Ok(()),
-        _ => Err(Violation::new(Oracle::Availability, format_args!("{task:?}: {error}"))),
+        _ => Err(violation(task, format_args!("{task} failed: {error}"))),
     }
 }
 
@@ -24,12 +25,19 @@ pub fn check_failure(task: &impl Debug, error: &Error) -> Result<(), Violation> 
 ///
 /// # Errors
 /// If it was after its deadline.
-pub fn check_deadline(task: &impl Debug, deadline: Time, now: Time) -> Result<(), Violation> {
+pub(crate) fn check_deadline(task: &Task, deadline: Time, now: Time) -> Result<(), Violation> {
     if now <= deadline {
         return Ok(());
     }
-    let what = format!("{task:?} was over {:?} after its deadline", now.since(deadline));
-    Err(Violation::new(Oracle::Availability, what))
+    Err(violation(task, format_args!("{task} was over {:?} after its deadline", now.since(deadline))))
+}
+
+fn violation(task: &Task, what: impl Display) -> Violation {
+    let violation = Violation::new(Oracle::Availability, what);
+    match task.key() {
+        Some(key) => violation.about(key, &[]),
+        None => violation,
+    }
 }
 
 /// Checks a node that takes its store for one that lost something, and so counts for no reads any more.
