@@ -46,6 +46,7 @@ impl Simulation {
             }
         }
         self.check_batches()?;
+        self.check_forwarding()?;
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
         self.check_applied()?;
@@ -107,6 +108,19 @@ impl Simulation {
         match keys.is_empty() {
             true => Ok(()),
             false => self.must(Action::GetMany(GetMany { keys, r: Some(1) }), Whom::Best),
+        }
+    }
+
+    /// O14: a node that is no primary of a key hands its writes over, and tells its client what became of them.
+    fn check_forwarding(&mut self) -> Result<(), Violation> {
+        let primaries: Vec<usize> = self.holders(0).collect();
+        let other = (0..self.nodes.len()).find(|node| !primaries.contains(node));
+        match other.filter(|_| primaries.len() == usize::from(self.truth.n)) {
+            Some(node) => {
+                let ask = Whom::Node(u32::try_from(node).expect("few nodes") + 1);
+                self.must(Action::Put(Put { w: Some(1), ..Put::default() }), ask)
+            }
+            None => Ok(()),
         }
     }
 

@@ -127,7 +127,7 @@ impl Drawing<'_> {
                 faults.push(TimedFault { at: inside, lasting, fault: power });
                 Some(Fault::LyingSync { node })
             }
-            FaultId::P3 if self.plan.cluster.n == 3 && self.stream.chance("estranged", 300) => {
+            FaultId::P3 if self.plan.cluster.n == 3 && self.stream.chance("estranged", 500) => {
                 return self.estranged(lasting, faults);
             }
             FaultId::P2 | FaultId::P3 | FaultId::P4 | FaultId::P7 | FaultId::D2 | FaultId::D3 | FaultId::D4 => {
