@@ -46,7 +46,6 @@ impl Simulation {
             }
         }
         self.check_batches()?;
-        self.check_forwarding()?;
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
         self.check_applied()?;
@@ -54,6 +53,7 @@ impl Simulation {
             let w = Some(self.holders(0).count().try_into().expect("at most N"));
             self.must(Action::Put(Put { w, ..Put::default() }), Whom::Best)?;
         }
+        self.check_forwarding()?;
         self.calm_down()?;
         self.check_idle()
     }
@@ -95,7 +95,8 @@ impl Simulation {
             if usize::from(r) <= complete {
                 self.must(Action::Get(Get { key, r: Some(r) }), ask)?;
             }
-            if usize::from(w) <= serving.len() {
+            // What an application wrote to keys of its own is left as it is.
+            if usize::from(w) <= serving.len() && key < self.plan.cluster.keys {
                 self.must(Action::Put(Put { key, w: Some(w), ..Put::default() }), ask)?;
             }
         }

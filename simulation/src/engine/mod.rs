@@ -254,13 +254,14 @@ impl Simulation {
 
     fn load(&mut self) -> Result<(), Violation> {
         self.tell(|story, at| story.phase(at, "load and faults"));
+        // A fault from the very beginning is there before the first node: a link that is cut then was never up.
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            self.queue.push(self.now + fault.at.duration(), Event::FaultBegins { index });
+        }
         (0..self.nodes.len()).for_each(|node| self.queue.push(self.now, Event::Start { node }));
         for (client, plan) in self.plan.clients.iter().enumerate() {
             let first = plan.steps.first().map_or(plan.starts, |step| plan.starts.max(step.at));
             self.queue.push(self.now + first.duration(), Event::ClientWake { client, doing: 0 });
-        }
-        for (index, fault) in self.plan.faults.iter().enumerate() {
-            self.queue.push(self.now + fault.at.duration(), Event::FaultBegins { index });
         }
         while self.is_busy() {
             self.step()?;

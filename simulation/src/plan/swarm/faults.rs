@@ -127,12 +127,12 @@ impl Drawing<'_> {
                 faults.push(TimedFault { at: inside, lasting, fault: power });
                 Some(Fault::LyingSync { node })
             }
-            FaultId::P3 if self.plan.cluster.n == 3 && self.stream.chance("estranged", 500) => {
-                return self.estranged(lasting, faults);
-            }
-            FaultId::P2 | FaultId::P3 | FaultId::P4 | FaultId::P7 | FaultId::D2 | FaultId::D3 | FaultId::D4 => {
-                self.losing_fault(id)
-            }
+            FaultId::P3 => match self.stream.choose("what comes with it", 0..=3) {
+                0 => self.losing_fault(id),
+                1 => return self.estranged(lasting, faults),
+                _ => return self.replaced_disks_and_aftermath(lasting, faults),
+            },
+            FaultId::P2 | FaultId::P4 | FaultId::P7 | FaultId::D2 | FaultId::D3 | FaultId::D4 => self.losing_fault(id),
             FaultId::N5 | FaultId::N8 | FaultId::N9 | FaultId::N11 | FaultId::N12 | FaultId::N13 | FaultId::N15 => {
                 self.link_fault(id)
             }
@@ -188,6 +188,29 @@ impl Drawing<'_> {
                 let inputs = number(self.stream.choose("inputs", 0..=3));
                 add(started + 1, Span::from_millis(1), Fault::CrashAt { node, inputs, outputs: 1_000 });
             }
+        }
+    }
+
+    /// Empty disks, at the worst time: while the node is away its peers, who know what it had, may restart; and once it is back it may
+    /// crash again before it has heard of them.
+    fn replaced_disks_and_aftermath(&mut self, lasting: Span, faults: &mut Vec<TimedFault>) {
+        let Some(node) = self.losing_node() else { return };
+        let micros = lasting.as_micros();
+        let begun = self.per_mille();
+        faults.push(TimedFault { at: Span::from_micros(self.at), lasting, fault: Fault::ReplaceDisks { node } });
+        for peer in (1..=self.plan.cluster.nodes).filter(|peer| *peer != node) {
+            if self.stream.chance("peer restarts", 600) {
+                let at = Span::from_micros(self.at + self.stream.choose("within", 0..=micros / 2));
+                let lasting = Span::from_micros(self.stream.choose("down", 0..=micros / 2));
+                faults.push(TimedFault { at, lasting, fault: Fault::Crash { node: peer, begun } });
+            }
+        }
+        let mut back = self.at + micros;
+        for _ in 0..self.stream.choose("crashes again", 0..=3) {
+            back += self.stream.choose("after", 1..=2_000);
+            let lasting = Span::from_micros(self.stream.choose("down again", 1..=5_000));
+            faults.push(TimedFault { at: Span::from_micros(back), lasting, fault: Fault::Crash { node, begun } });
+            back += lasting.as_micros();
         }
     }
 
