@@ -6,10 +6,10 @@
 //! use quorate_simulation::scenario::script::{Scenario, islands};
 //!
 //! let mut run = Scenario::of(3);
-//! run.between(100, 300, islands(&[&[1], &[2, 3]]));
+//! run.between(100, 3_000, islands(&[&[1], &[2, 3]]));
 //! let alone = run.at(120).client(0).asking(1).puts(0);
 //! let together = run.at(120).client(1).asking(2).puts(0);
-//! let read = run.at(400).client(1).gets(0);
+//! let read = run.at(4_000).client(1).gets(0);
 //! run.expect(alone).is_refused("is unreachable");
 //! run.expect(together).is_stored();
 //! run.expect(read).shows(&[together]);
