@@ -1,7 +1,7 @@
 //! Makes a plan that fails small: what is left is what it takes to fail.
 //!
 //! Delta debugging (Zeller and Hildebrandt: "Simplifying and Isolating Failure-Inducing Input", 2002) over faults, clients and steps,
-//! then fewer nodes and keys, simpler values and rounder times ([`cluster`], [`values`]); large cuts come first, and
+//! then fewer nodes and keys, simpler values and rounder times (`cluster`, `values`); large cuts come first, and
 //! everything is tried again until nothing helps. A smaller plan draws other delays than the larger one did, so each is tried with a
 //! few seeds: of its own history a plan keeps only what its file says.
 //!

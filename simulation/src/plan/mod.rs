@@ -1,5 +1,5 @@
 //! What a run is: its cluster, its clients' steps, its network and disks, and every fault with its time. All of it is data that a
-//! person can read and edit ([`file`]). What it does not say, such as each message's delay, is drawn from its seed, by the name
+//! person can read and edit ([`mod@file`]). What it does not say, such as each message's delay, is drawn from its seed, by the name
 //! of what is drawn, so that a plan still means the same after a line of it is gone, or after a change of unrelated code.
 
 pub mod fault;

@@ -1,6 +1,6 @@
 //! The story of one run as data: who said what to whom, what was durable when, what went wrong, and which promise did not hold.
 //!
-//! A [`Recorder`] collects it while the engine runs, if the run is traced. [`Story::to_text`] tells it in a screenful,
+//! A `Recorder` collects it while the engine runs, if the run is traced. [`Story::to_text`] tells it in a screenful,
 //! [`Story::to_html`] draws it in one file that needs no network. It is the same for the same run, byte for byte. All times are
 //! microseconds of virtual time since the run began; lanes, keys and writes are named by their numbers.
 

@@ -1,8 +1,8 @@
 //! The zoo: bugs planted one at a time in a copy of the core, to learn whether the simulator would have found them.
 //!
 //! An oracle that never fails shows nothing. Each file of `simulation/zoo` is an edit of a line or two, of the kind people make, with what
-//! it breaks ([`entry`]). For each, the command copies the workspace's sources, edits the copy ([`scratch`]), builds it, and runs seeds
-//! until one fails that passes without the edit ([`hunt`]). What comes out is a table: found by which oracle, after how many seeds and
+//! it breaks ([`entry`]). For each, the command copies the workspace's sources, edits the copy (`scratch`), builds it, and runs seeds
+//! until one fails that passes without the edit (`hunt`). What comes out is a table: found by which oracle, after how many seeds and
 //! seconds ([`report`]).
 //!
 //! An edit whose text is no longer in its file exactly once is an error: a bug that is not planted would pass for one that is not found.
