@@ -290,16 +290,16 @@ impl Replica {
                         }
                     }
                 }
-                KeyOperation::Merge { asker, container: theirs, dot, .. }
-                    if self.is_set_back(partition, &theirs, dot) =>
+                KeyOperation::Merge { asker, container: theirs, dots, .. }
+                    if self.is_set_back(partition, &theirs, &dots) =>
                 {
                     self.waiting -= 1;
                     self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
                     self.set_back();
                     return self.fail(slot);
                 }
-                KeyOperation::Merge { asker, container: theirs, dot, durability } => {
-                    let (merged, dots) = self.merge(partition, &container, theirs, dot);
+                KeyOperation::Merge { asker, container: theirs, dots, durability } => {
+                    let (merged, dots) = self.merge(partition, &container, theirs, dots);
                     let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
                     if unchanged && durability == Durability::Buffered {
                         self.waiting -= 1;
@@ -352,10 +352,10 @@ impl Replica {
         partition: PartitionId,
         stored: &Container<Value>,
         theirs: Container<Value>,
-        dot: Option<Dot>,
+        dots: Vec<Dot>,
     ) -> (Container<Value>, Vec<Dot>) {
         let clock = self.clocks.entry(partition).or_default();
-        let vouched: Vec<Dot> = theirs.values().map(|(dot, _)| *dot).chain(dot).collect();
+        let vouched: Vec<Dot> = theirs.values().map(|(dot, _)| *dot).chain(dots).collect();
         let mut merged = stored.clone();
         merged.fill(clock.base());
         merged.sync(theirs);
@@ -365,10 +365,10 @@ impl Replica {
 
     /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
     /// where no start can see it. Going on would give the same dot to two events.
-    fn is_set_back(&self, partition: PartitionId, theirs: &Container<Value>, dot: Option<Dot>) -> bool {
+    fn is_set_back(&self, partition: PartitionId, theirs: &Container<Value>, dots: &[Dot]) -> bool {
         let own = self.clocks.get(&partition).map_or(0, |clock| clock.base().counter(self.actor));
-        let mut dots = theirs.dots().chain(dot);
-        dots.any(|dot| dot.actor == self.actor && own < dot.counter)
+        let mut vouched = theirs.dots().chain(dots.iter().copied());
+        vouched.any(|dot| dot.actor == self.actor && own < dot.counter)
     }
 
     fn set_back(&mut self) {

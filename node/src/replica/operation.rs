@@ -61,8 +61,8 @@ pub enum KeyOperation {
         asker: Asker,
         /// The container, filled by the sender.
         container: Container<Value>,
-        /// The event the container was sent for; `None` for repair, which vouches for the dots of its values only.
-        dot: Option<Dot>,
+        /// The events the sender vouches for with the container, beside those of its values: none for repair. Its vector covers them.
+        dots: Vec<Dot>,
         /// When it counts as stored here.
         durability: Durability,
     },

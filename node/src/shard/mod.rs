@@ -179,6 +179,13 @@ enum Coordination {
     Batch(Batch),
 }
 
+/// What a shard does when a time has come. One that fires for something that is over is stale and does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A request's deadline, or a read's time to ask one more replica.
+    Request(CoordinationId),
+}
+
 /// One shard of a node. See the module's head for how to drive it.
 pub struct Shard {
     config: ShardConfig,
@@ -186,8 +193,7 @@ pub struct Shard {
     replica: Replica,
     coordinations: BTreeMap<CoordinationId, Coordination>,
     coordination_next: u64,
-    /// A timer that fires for a request that is over is stale and does nothing.
-    timers: BTreeSet<(Time, CoordinationId)>,
+    timers: BTreeSet<(Time, Timer)>,
     connected: BTreeSet<NodeId>,
     /// The peers that share a partition with this node and have not yet said which incarnations of it they have met, while the
     /// store is [`Standing::Unproven`].
@@ -303,17 +309,22 @@ impl Shard {
 
     /// Lets every timer fire whose time has come.
     fn fire(&mut self, now: Time) {
-        while let Some((time, id)) = self.timers.first().copied() {
+        while let Some((time, timer)) = self.timers.first().copied() {
             if now < time {
                 break;
             }
-            self.timers.remove(&(time, id));
-            self.handle_timer(now, id);
+            self.timers.remove(&(time, timer));
+            match timer {
+                Timer::Request(id) => self.handle_request_timer(now, id),
+            }
         }
     }
 
-    /// A request's deadline, or a read's time to ask one more replica.
-    fn handle_timer(&mut self, now: Time, id: CoordinationId) {
+    fn set_timer(&mut self, at: Time, request: CoordinationId) {
+        self.timers.insert((at, Timer::Request(request)));
+    }
+
+    fn handle_request_timer(&mut self, now: Time, id: CoordinationId) {
         match self.coordinations.get_mut(&id) {
             Some(Coordination::Get(read)) if now < read.deadline => self.hedge_get(now, id),
             Some(Coordination::Page(read)) if now < read.deadline => self.hedge_page(now, id),
@@ -361,7 +372,7 @@ impl Shard {
             Coordination::Batch(_) => None,
         };
         if let Some(deadline) = deadline {
-            self.timers.remove(&(deadline, id));
+            self.timers.remove(&(deadline, Timer::Request(id)));
         }
         Some(coordination)
     }

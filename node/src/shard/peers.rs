@@ -28,14 +28,14 @@ impl Shard {
             PeerMessage::Replicate { exchange, key, dot, container, durability, .. } => {
                 let asker = Asker::Peer { node: from, exchange };
                 if self.holds(&key) {
-                    let operation = KeyOperation::Merge { asker, container, dot: Some(dot), durability };
+                    let operation = KeyOperation::Merge { asker, container, dots: vec![dot], durability };
                     return self.replica.handle_key(key, operation);
                 }
                 self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
             PeerMessage::Repair { key, container } if self.holds(&key) => {
                 let (asker, durability) = (Asker::Nobody, Durability::Buffered);
-                self.replica.handle_key(key, KeyOperation::Merge { asker, container, dot: None, durability });
+                self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
             }
             PeerMessage::Repair { .. } => {}
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),

@@ -5,7 +5,7 @@ use quorate_ring::version::{ContextToken, VersionVector};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem};
 use quorate_ring::{ObjectKey, PartitionId, Position};
 
-use super::{Coordination, PageQuestion, Shard};
+use super::{Coordination, PageQuestion, Shard, Timer};
 use crate::Time;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
@@ -97,8 +97,8 @@ impl Shard {
         let ring = self.ring.clone();
         let primaries = ring.primaries(self.partition_of(&key));
         let id = self.begin(Coordination::Get(Read::new(key, reply_to, deadline, needed, primaries)));
-        self.timers.insert((deadline, id));
-        self.timers.insert((deadline.min(now + HEDGE_DELAY), id));
+        self.set_timer(deadline, id);
+        self.set_timer(deadline.min(now + HEDGE_DELAY), id);
         self.get_step(now, id, Step::Wait);
         Ok(())
     }
@@ -144,9 +144,9 @@ impl Shard {
             _ => return,
         };
         let sooner = (*deadline).min(now + LATE_REPLY_TIME);
-        self.timers.remove(&(*deadline, id));
+        self.timers.remove(&(*deadline, Timer::Request(id)));
         *deadline = sooner;
-        self.timers.insert((sooner, id));
+        self.set_timer(sooner, id);
     }
 
     fn ask_get(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
@@ -170,7 +170,8 @@ impl Shard {
         let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
         let step = read.step();
         if read.may_hedge() {
-            self.timers.insert((read.deadline.min(now + HEDGE_DELAY), id));
+            let at = read.deadline.min(now + HEDGE_DELAY);
+            self.set_timer(at, id);
         }
         self.ask_get(now, id, asked);
         self.get_step(now, id, step);
@@ -196,7 +197,7 @@ impl Shard {
         self.counters.repairs += 1;
         if node == self.own() {
             let (asker, durability) = (Asker::Nobody, Durability::Buffered);
-            self.replica.handle_key(key, KeyOperation::Merge { asker, container, dot: None, durability });
+            self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
         } else {
             self.send(node, PeerMessage::Repair { key, container });
         }
@@ -216,8 +217,8 @@ impl Shard {
         let ring = self.ring.clone();
         let primaries = ring.primaries(question.partition);
         let id = self.begin(Coordination::Page(Read::new(question, reply_to, deadline, needed, primaries)));
-        self.timers.insert((deadline, id));
-        self.timers.insert((deadline.min(now + HEDGE_DELAY), id));
+        self.set_timer(deadline, id);
+        self.set_timer(deadline.min(now + HEDGE_DELAY), id);
         self.page_step(now, id, Step::Wait);
         Ok(())
     }
@@ -301,7 +302,8 @@ impl Shard {
         let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
         let step = read.step();
         if read.may_hedge() {
-            self.timers.insert((read.deadline.min(now + HEDGE_DELAY), id));
+            let at = read.deadline.min(now + HEDGE_DELAY);
+            self.set_timer(at, id);
         }
         self.ask_page(now, id, asked);
         self.page_step(now, id, step);
@@ -356,7 +358,7 @@ impl Shard {
         let connected = &self.connected;
         write.check_reachable(self.config.actor.node, |node| connected.contains(&node))?;
         let coordination = self.begin(Coordination::Write(write));
-        self.timers.insert((deadline, coordination));
+        self.set_timer(deadline, coordination);
         let operation = KeyOperation::Write { coordination, event, context, durability, deadline };
         self.replica.handle_key(key, operation);
         Ok(())
@@ -392,7 +394,7 @@ impl Shard {
         let reachable = self.ring.primaries(partition).find(|node| self.connected.contains(node));
         let Some(primary) = reachable else { return Err(self.no_primary(partition, &ReplicaAnswer::Unreachable)) };
         let id = self.begin(Coordination::Forward(Forward { reply_to, deadline, primary }));
-        self.timers.insert((deadline, id));
+        self.set_timer(deadline, id);
         let timeout_millis = deadline.millis_from(now);
         self.send(primary, PeerMessage::Forward { exchange: id.exchange(), timeout_millis, request });
         Ok(())

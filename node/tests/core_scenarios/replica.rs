@@ -114,7 +114,7 @@ fn of_node_9(values: &[u64], known: u64) -> Container<Value> {
 
 /// How many operations a merge needs: one reads the key, one may write it.
 fn merge(replica: &mut Replica, container: Container<Value>, durability: Durability) -> usize {
-    replica.handle_key(key("k"), KeyOperation::Merge { asker: Asker::Nobody, container, dot: None, durability });
+    replica.handle_key(key("k"), KeyOperation::Merge { asker: Asker::Nobody, container, dots: Vec::new(), durability });
     let mut operations = 0;
     while let Some((id, operation)) = replica.poll_operation() {
         operations += 1;
@@ -139,7 +139,10 @@ fn a_merge_that_brings_nothing_is_not_written_unless_it_must_be_synced() {
     assert_eq!(merge(&mut replica, of_node_9(&[1, 2], 2), Buffered), 2, "the events are new to the clock");
     assert_eq!(merge(&mut replica, of_node_9(&[1, 2], 2), Buffered), 2, "what is stored says what the clock does now");
     let stripped = |replica: &mut Replica, container, durability| {
-        replica.handle_key(key("k"), KeyOperation::Merge { asker: Asker::Nobody, container, dot: None, durability });
+        replica.handle_key(
+            key("k"),
+            KeyOperation::Merge { asker: Asker::Nobody, container, dots: Vec::new(), durability },
+        );
         let (id, _) = replica.poll_operation().expect("the read");
         let mut stored = of_node_9(&[1, 2], 2);
         stored.strip(replica.clock(partition()).expect("it has seen events").base());
