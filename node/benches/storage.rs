@@ -138,7 +138,7 @@ fn read_each(shard: &mut RocksStorage, numbers: std::ops::Range<u64>) {
 }
 
 fn submit_read(shard: &mut RocksStorage, number: u64) {
-    shard.submit(OperationId(number), Operation::Read { key: key(number) });
+    shard.submit(OperationId(number), Operation::Read { column: Column::Objects, key: key(number) });
 }
 
 /// Flushes and waits for so many completions.

@@ -9,7 +9,7 @@ use quorate_node::replica::Recovered;
 use quorate_node::shard::split::Slices;
 use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker, Standing};
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
-use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Storage};
+use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Owner, Storage};
 use quorate_node::{Shard, ShardConfig, Time};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::Durability;
@@ -246,7 +246,7 @@ impl Node {
         let mut batch = Batch::default();
         batch.put(Column::Metadata, Bytes::from_static(start::IDENTITY_KEY), start::encode(identity));
         let store = &mut self.disks[0].store;
-        store.submit(OperationId(u64::MAX), Operation::Write { batch, durability: Durability::Synced });
+        store.submit(IDENTITY_OPERATION, Operation::Write { batch, durability: Durability::Synced });
         store.flush();
     }
 
@@ -360,6 +360,9 @@ impl Node {
     }
 }
 
+/// The number of a write that no shard has asked for. Its completion comes to one all the same, which does not know it.
+const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 56) - 1);
+
 /// By how much the monotonic clocks of two machines differ at the start.
 const CLOCKS_APART_MICROS: u64 = 7_919_000_000;
 
@@ -380,10 +383,7 @@ fn recovered(store: &MemoryStore) -> Recovered {
 }
 
 fn logged(turn: &[(OperationId, Operation)]) -> impl Iterator<Item = Bytes> + '_ {
-    let changes = turn.iter().flat_map(|(_, operation)| match operation {
-        Operation::Write { batch, .. } => &batch.changes[..],
-        Operation::Read { .. } | Operation::Scan(_) => &[],
-    });
+    let changes = turn.iter().flat_map(|(_, operation)| operation.changes());
     changes.filter_map(|change| match change {
         Change::Put { column: Column::DotLog, key, .. } => Some(key.clone()),
         _ => None,

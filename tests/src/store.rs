@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_node::storage::rocks::{RocksOptions, RocksStore};
-use quorate_node::storage::{Completion, Operation, OperationId, Scan, Storage};
+use quorate_node::storage::{Column, Completion, Operation, OperationId, Scan, Storage};
 
 use crate::wait;
 
@@ -23,7 +23,8 @@ pub fn count_objects(data: &Path) -> usize {
     let (mut count, mut from) = (0, Bytes::new());
     loop {
         let (limit, bytes_max) = (PAGE, PAGE_BYTES);
-        let scan = Scan { from, until: None, infix: Bytes::new(), limit, bytes_max, beside: Bytes::from_static(b"-") };
+        let (column, infix) = (Column::Objects, Bytes::new());
+        let scan = Scan { column, from, until: None, infix, limit, bytes_max, beside: None };
         handle.submit(OperationId(0), Operation::Scan(scan));
         handle.flush();
         let (_, result) = wait::until("the store answers", wait::BOUND, || handle.poll_completion());

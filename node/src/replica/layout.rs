@@ -7,6 +7,7 @@
 //! | metadata | `c`, partition (2) | format, node clock |
 //! | metadata | `p`, node (4) | format, incarnations met of a peer |
 //! | metadata | `identity` | see [`crate::start`] |
+//! | hints | laid out by `handoff` | |
 //!
 //! Numbers are big-endian, so that a partition is one contiguous range and the log of an actor is in the order of its events.
 //! Values are MessagePack behind one byte of format.

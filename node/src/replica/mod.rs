@@ -36,7 +36,7 @@ use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
-use crate::storage::{Batch, Column, Completion, Operation, OperationId, Scan, StorageError};
+use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
 
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {
@@ -155,7 +155,10 @@ impl Replica {
         match self.slots.get_mut(&key) {
             Some(slot) => slot.queue.push_back(operation),
             None => {
-                self.submit(Operation::Read { key: layout::object(&key) }, Submitted::Key(key.clone()));
+                self.submit(
+                    Operation::Read { column: Column::Objects, key: layout::object(&key) },
+                    Submitted::Key(key.clone()),
+                );
                 self.slots.insert(key, Slot::reading(operation));
             }
         }
@@ -191,12 +194,13 @@ impl Replica {
         self.waiting += 1;
         let (start, until) = layout::partition(self.partitions, partition);
         let scan = Scan {
+            column: Column::Objects,
             from: after.map_or(start, layout::behind),
             until,
             infix: layout::bucket_infix(bucket.as_str()),
             limit: limit as usize,
             bytes_max: SCAN_BYTES_MAX,
-            beside: layout::clock(partition),
+            beside: Some(layout::clock(partition)),
         };
         self.submit(Operation::Scan(scan), Submitted::Scan(asker));
     }
@@ -228,7 +232,7 @@ impl Replica {
     }
 
     fn submit(&mut self, operation: Operation, submitted: Submitted) {
-        let id = OperationId(self.operation_next);
+        let id = OperationId::new(Owner::Replica, self.operation_next);
         self.operation_next += 1;
         self.operations.push_back((id, operation));
         self.submitted.insert(id, submitted);

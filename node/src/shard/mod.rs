@@ -30,7 +30,7 @@ use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
 use crate::start::Standing;
-use crate::storage::{Completion, Operation, OperationId, StorageError};
+use crate::storage::{Completion, Operation, OperationId, Owner, StorageError};
 use quorate_ring::version::Container;
 
 /// A client's connection, numbered by whoever drives the shard; replies name it.
@@ -276,7 +276,7 @@ impl Shard {
             Input::PeerMessage { from, message } => self.handle_peer_message(now, from, message),
             Input::PeerConnected { peer, incarnation } => self.handle_connected(peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
-            Input::Completed { id, result } => self.replica.handle_completion(now, id, result),
+            Input::Completed { id, result } => self.handle_completion(now, id, result),
             Input::Time => {}
         }
         self.drain_replica(now);
@@ -290,6 +290,15 @@ impl Shard {
     /// When the shard next wants to be told the time, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// A storage operation is done: whoever of the shard asked for it takes the outcome.
+    fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
+        match id.owner() {
+            Owner::Replica => self.replica.handle_completion(now, id, result),
+            // None of them asks for anything yet.
+            Owner::Hints | Owner::AntiEntropy | Owner::Scrub => {}
+        }
     }
 
     fn own(&self) -> NodeId {

@@ -45,8 +45,8 @@ pub struct MemoryStore {
     completions: VecDeque<(OperationId, Result<Completion, StorageError>)>,
     poison: Option<String>,
     faults: Faults,
-    /// Objects whose bytes are not what was written, as the engine's checksums find when they are read.
-    rotten: BTreeSet<Bytes>,
+    /// Entries whose bytes are not what was written, as the engine's checksums find when they are read.
+    rotten: BTreeSet<(Column, Bytes)>,
     syncs: u64,
 }
 
@@ -146,24 +146,24 @@ impl MemoryStore {
         self.faults.sync = Some(reason.into());
     }
 
-    /// The next read or scan fails, and only that one.
+    /// The next read, lookup or scan fails, and only that one.
     pub fn fail_next_read(&mut self, reason: impl Into<String>) {
         self.faults.read = Some(reason.into());
     }
 
-    /// An object's bytes change on the disk, or are overwritten with another's. The engine's checksum tells when it is read: reads of
-    /// it, and scans over it, fail until it is written anew. `false` if there is no such object.
-    pub fn rot(&mut self, key: &Bytes) -> bool {
-        let there = self.live.objects.contains_key(key);
+    /// An entry's bytes change on the disk, or are overwritten with another's. The engine's checksum tells when it is read: reads and
+    /// lookups of it, and scans over it, fail until it is written anew or removed. `false` if there is no such entry.
+    pub fn rot(&mut self, column: Column, key: &Bytes) -> bool {
+        let there = self.live.column(column).contains_key(key);
         if there {
-            self.rotten.insert(key.clone());
+            self.rotten.insert((column, key.clone()));
         }
         there
     }
 
-    /// Whether an object cannot be read any more.
-    pub fn is_rotten(&self, key: &Bytes) -> bool {
-        self.rotten.contains(key)
+    /// Whether an entry cannot be read any more.
+    pub fn is_rotten(&self, column: Column, key: &Bytes) -> bool {
+        !self.rotten.is_empty() && self.rotten.contains(&(column, key.clone()))
     }
 
     /// Sets an entry, or removes it, behind the back of whoever uses the store: a disk that forgot, or that rotted.
@@ -221,9 +221,7 @@ impl MemoryStore {
             None => self.live.apply(changes.iter().cloned()),
         }
         if !self.rotten.is_empty() {
-            for Change::Put { key, .. } | Change::Delete { key, .. } in &changes {
-                self.rotten.remove(key);
-            }
+            self.rotten.retain(|(column, key)| !changes.iter().any(|change| touches(change, *column, key)));
         }
         self.unsynced.push_back(changes);
     }
@@ -240,31 +238,38 @@ impl MemoryStore {
             (Some(reason), _) => Err(StorageError::Poisoned { reason: reason.clone() }),
             (None, Operation::Write { durability: Durability::Synced, .. }) => return self.awaiting_sync.push(id),
             (None, Operation::Write { durability: Durability::Buffered, .. }) => Ok(Completion::Written),
-            (None, Operation::Read { key }) => self
-                .read_fault(self.is_rotten(&key))
-                .map(|()| Completion::Read(self.value(Column::Objects, &key).cloned())),
-            (None, Operation::Scan(scan)) => {
-                let inside = |key: &Bytes| scan.from <= *key && scan.until.as_ref().is_none_or(|until| key < until);
-                self.read_fault(self.rotten.iter().any(inside)).map(|()| self.scan(&scan))
-            }
+            (None, Operation::Read { column, key }) => self
+                .read_fault(self.is_rotten(column, &key))
+                .map(|()| Completion::Read(self.value(column, &key).cloned())),
+            (None, Operation::Lookup { column, keys }) => self
+                .read_fault(keys.iter().any(|key| self.is_rotten(column, key)))
+                .map(|()| Completion::Found(keys.iter().map(|key| self.value(column, key).cloned()).collect())),
+            (None, Operation::Scan(scan)) => self.read_fault(self.meets_rot(&scan)).map(|()| self.scan(&scan)),
         };
         self.completions.push_back((id, outcome));
     }
 
     fn read_fault(&mut self, rotten: bool) -> Result<(), StorageError> {
-        let rotten = rotten.then(|| "a block's checksum is wrong".to_owned());
-        self.faults.read.take().or(rotten).map_or(Ok(()), |reason| Err(StorageError::Read { reason }))
+        let fault = self.faults.read.take().map(|reason| StorageError::Read { reason });
+        fault.or_else(|| rotten.then(checksum_is_wrong)).map_or(Ok(()), Err)
+    }
+
+    fn meets_rot(&self, scan: &Scan) -> bool {
+        let inside = |key: &Bytes| scan.from <= *key && scan.until.as_ref().is_none_or(|until| key < until);
+        let beside = |key: &Bytes| scan.beside.as_ref() == Some(key);
+        let met = |column, key| column == scan.column && inside(key) || column == Column::Metadata && beside(key);
+        self.rotten.iter().any(|(column, key)| met(*column, key))
     }
 
     fn scan(&self, scan: &Scan) -> Completion {
         let mut page = Page::new(scan);
         let from = (Bound::Included(&scan.from), Bound::Unbounded);
-        for (key, value) in self.live.column(Column::Objects).range::<Bytes, _>(from) {
+        for (key, value) in self.live.column(scan.column).range::<Bytes, _>(from) {
             if let ControlFlow::Break(()) = page.offer(key, || (key.clone(), value.clone())) {
                 break;
             }
         }
-        page.finish(self.value(Column::Metadata, &scan.beside).cloned())
+        page.finish(scan.beside.as_ref().and_then(|key| self.value(Column::Metadata, key)).cloned())
     }
 }
 
@@ -290,6 +295,9 @@ impl Storage for MemoryStore {
     }
 
     fn recover(&self) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        if self.rotten.iter().any(|(column, _)| *column == Column::Metadata) {
+            return Err(checksum_is_wrong());
+        }
         Ok(self.entries(Column::Metadata).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
@@ -300,6 +308,7 @@ struct Columns {
     objects: BTreeMap<Bytes, Bytes>,
     dot_log: BTreeMap<Bytes, Bytes>,
     metadata: BTreeMap<Bytes, Bytes>,
+    hints: BTreeMap<Bytes, Bytes>,
 }
 
 impl Columns {
@@ -308,6 +317,7 @@ impl Columns {
             Column::Objects => &self.objects,
             Column::DotLog => &self.dot_log,
             Column::Metadata => &self.metadata,
+            Column::Hints => &self.hints,
         }
     }
 
@@ -316,6 +326,7 @@ impl Columns {
             Column::Objects => &mut self.objects,
             Column::DotLog => &mut self.dot_log,
             Column::Metadata => &mut self.metadata,
+            Column::Hints => &mut self.hints,
         }
     }
 
@@ -324,7 +335,27 @@ impl Columns {
             match change {
                 Change::Put { column, key, value } => drop(self.column_mut(column).insert(key, value)),
                 Change::Delete { column, key } => drop(self.column_mut(column).remove(&key)),
+                Change::DeleteRange { column, from, until } => remove_range(self.column_mut(column), &from, &until),
             }
         }
     }
+}
+
+fn remove_range(column: &mut BTreeMap<Bytes, Bytes>, from: &Bytes, until: &Bytes) {
+    // Of an inverted range the map would panic.
+    if from < until {
+        column.extract_if(from..until, |_, _| true).for_each(drop);
+    }
+}
+
+/// Whether an entry was written or removed by a change.
+fn touches(change: &Change, of: Column, entry: &Bytes) -> bool {
+    match change {
+        Change::Put { column, key, .. } | Change::Delete { column, key } => *column == of && key == entry,
+        Change::DeleteRange { column, from, until } => *column == of && from <= entry && entry < until,
+    }
+}
+
+fn checksum_is_wrong() -> StorageError {
+    StorageError::Read { reason: "a block's checksum is wrong".to_owned() }
 }

@@ -7,12 +7,12 @@
 //!
 //! The contract, which the suite checks on both engines:
 //!
-//! 1. A [`Batch`] is atomic: after any crash all of it is there or nothing.
+//! 1. A [`Batch`] is atomic: after any crash all of it is there or nothing. Its changes take effect in their order.
 //! 2. Writes take effect in the order of submission, and a crash keeps a prefix of that order; never a later write without an
 //!    earlier one of the same handle.
-//! 3. A read or scan sees every write submitted before it on the same handle, and it may see some submitted after it: a
-//!    turn writes before it reads, and a read that has to wait for the disk may meet a later turn's writes. A scan is one
-//!    consistent snapshot, of objects and of the [`Scan::beside`] record alike.
+//! 3. A read, lookup or scan sees every write submitted before it on the same handle, and it may see some submitted after it: a
+//!    turn writes before it reads, and a read that has to wait for the disk may meet a later turn's writes. A lookup is one
+//!    consistent snapshot of all its keys, and a scan is one of its column and of the [`Scan::beside`] record alike.
 //! 4. A write completes when it is where its [`Durability`] says: `Buffered` survives the process, `Synced` the machine. With
 //!    rule 2, a completed `Synced` write says the same of all earlier writes of the handle; one without changes is a barrier.
 //! 5. After a write or sync that failed the store is poisoned: every later operation fails, nothing is guessed.
@@ -30,8 +30,53 @@ use bytes::Bytes;
 use quorate_ring::wire::Durability;
 
 /// An operation's number on its handle, chosen by the submitter; the completion carries it back.
+///
+/// Several components of a shard submit to one handle, each counting for itself: the top byte tells whose the operation is. A
+/// plain small number is one of the [`Owner::Replica`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(pub u64);
+
+/// The component of a shard that an operation's completion is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// What is stored and read for requests and peers.
+    Replica,
+    /// Hints: what is kept for nodes that could not be reached.
+    Hints,
+    /// The comparison of replicas with each other.
+    AntiEntropy,
+    /// The search for what rotted on the disk.
+    Scrub,
+}
+
+impl Owner {
+    /// All of them, each at the place that is its byte in an [`OperationId`].
+    const ALL: [Self; 4] = [Self::Replica, Self::Hints, Self::AntiEntropy, Self::Scrub];
+}
+
+impl OperationId {
+    /// Below the owner's byte.
+    const NUMBER_BITS: u32 = 56;
+
+    /// The owner's operation of a number.
+    ///
+    /// # Panics
+    /// If the number is 2^56 or more: at a million operations a second, that is after two thousand years.
+    pub const fn new(owner: Owner, number: u64) -> Self {
+        assert!(number < 1 << Self::NUMBER_BITS, "an owner's numbers leave the top byte free");
+        Self((owner as u64) << Self::NUMBER_BITS | number)
+    }
+
+    /// Whose operation it is.
+    ///
+    /// # Panics
+    /// If it was not made by [`OperationId::new`] and its top byte is nobody's.
+    pub fn owner(self) -> Owner {
+        let byte = self.0 >> Self::NUMBER_BITS;
+        let owner = Owner::ALL.into_iter().find(|owner| *owner as u64 == byte);
+        owner.expect("whoever makes an operation's number puts its owner into it")
+    }
+}
 
 /// Where an entry lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,14 +87,16 @@ pub enum Column {
     DotLog,
     /// Node clocks and the store's identity.
     Metadata,
+    /// What is kept for other nodes until they can be reached.
+    Hints,
 }
 
 impl Column {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Objects, Self::DotLog, Self::Metadata];
+    pub const ALL: [Self; 4] = [Self::Objects, Self::DotLog, Self::Metadata, Self::Hints];
 }
 
-/// One change of one entry.
+/// One change, of an entry or of a range of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Set the entry.
@@ -67,6 +114,16 @@ pub enum Change {
         column: Column,
         /// Its key.
         key: Bytes,
+    },
+    /// Remove the entries of a range, in one step however many there are. For ranges that are removed seldom or hold many entries:
+    /// every later read of the column has to look at the mark that it leaves, until the engine has tidied up.
+    DeleteRange {
+        /// Where.
+        column: Column,
+        /// The first key of the range.
+        from: Bytes,
+        /// The first key behind the range. One that is not behind `from` makes the range empty.
+        until: Bytes,
     },
 }
 
@@ -87,32 +144,49 @@ impl Batch {
     pub fn delete(&mut self, column: Column, key: Bytes) {
         self.changes.push(Change::Delete { column, key });
     }
+
+    /// Adds a change that removes the entries from one key up to, and without, another.
+    pub fn delete_range(&mut self, column: Column, from: Bytes, until: Bytes) {
+        self.changes.push(Change::DeleteRange { column, from, until });
+    }
 }
 
 /// What to read in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
-    /// The first key that may be in the page of [`Column::Objects`].
+    /// Of which column.
+    pub column: Column,
+    /// The first key that may be in the page.
     pub from: Bytes,
     /// The first key behind the range; `None` for the column's end.
     pub until: Option<Bytes>,
-    /// What must follow the eight bytes of the position in a key for it to be in the page (a bucket's prefix; empty for all).
+    /// What must follow the eight bytes of the position in a key of [`Column::Objects`] for it to be in the page (a bucket's
+    /// prefix); empty for all, and for other columns.
     pub infix: Bytes,
     /// Most entries of the page.
     pub limit: usize,
     /// The page ends after the entry that takes its keys and values to this many bytes or over.
     pub bytes_max: usize,
-    /// A key of [`Column::Metadata`] to be read from the same snapshot (the partition's clock).
-    pub beside: Bytes,
+    /// A key of [`Column::Metadata`] to be read from the same snapshot (the partition's clock), if one is wanted.
+    pub beside: Option<Bytes>,
 }
 
 /// What is asked of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The value of a key of [`Column::Objects`].
+    /// The value of a key.
     Read {
+        /// Where.
+        column: Column,
         /// Which.
         key: Bytes,
+    },
+    /// The values of many keys. How many is the submitter's to bound.
+    Lookup {
+        /// Where.
+        column: Column,
+        /// Which, in any order; the same may be there twice.
+        keys: Vec<Bytes>,
     },
     /// Changes, to be stored as durably as said.
     Write {
@@ -121,7 +195,7 @@ pub enum Operation {
         /// When it completes.
         durability: Durability,
     },
-    /// A page of [`Column::Objects`].
+    /// A page of a column.
     Scan(Scan),
 }
 
@@ -130,6 +204,8 @@ pub enum Operation {
 pub enum Completion {
     /// Of a read: the value, if there is one.
     Read(Option<Bytes>),
+    /// Of a lookup: of each key the value, if there is one, in the order in which the keys were asked.
+    Found(Vec<Option<Bytes>>),
     /// Of a write: it is as durable as asked.
     Written,
     /// Of a scan.
@@ -138,7 +214,7 @@ pub enum Completion {
         entries: Vec<(Bytes, Bytes)>,
         /// Whether the range has no further entry that belongs in the page.
         last: bool,
-        /// The value of [`Scan::beside`].
+        /// The value of [`Scan::beside`], if it was asked for and there is one.
         beside: Option<Bytes>,
     },
 }
@@ -162,10 +238,10 @@ pub enum StorageError {
 
 impl Operation {
     /// The changes of a write; nothing of any other operation.
-    fn changes(&self) -> &[Change] {
+    pub fn changes(&self) -> &[Change] {
         match self {
             Self::Write { batch, .. } => &batch.changes,
-            Self::Read { .. } | Self::Scan(_) => &[],
+            Self::Read { .. } | Self::Lookup { .. } | Self::Scan(_) => &[],
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Completion, Scan};
 
-/// Bytes of the position that every key of [`super::Column::Objects`] starts with.
+/// Bytes of the position that every key of [`super::Column::Objects`] starts with; only its scans have an infix.
 const POSITION_BYTES: usize = 8;
 
 /// A page that is being filled from entries in the order of their keys.

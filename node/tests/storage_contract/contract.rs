@@ -35,7 +35,11 @@ pub(crate) fn a_read_sees_the_writes_before_it<E: Engine>() {
     let a = key(1, "a");
     let in_one_turn = turn(
         &mut engine,
-        vec![buffered(put(&a, &number(1))), Operation::Read { key: a.clone() }, Operation::Scan(whole())],
+        vec![
+            buffered(put(&a, &number(1))),
+            Operation::Read { column: Column::Objects, key: a.clone() },
+            Operation::Scan(whole()),
+        ],
     );
     assert_eq!(in_one_turn[1], Ok(Completion::Read(Some(number(1)))));
     assert_eq!(scanned(in_one_turn[2].clone()).entries, [(a.clone(), number(1))]);
@@ -229,7 +233,13 @@ pub(crate) fn recovery_brings_the_metadata_in_order<E: Engine>() {
 
 /// Not of every engine alike how a disk is made to fail, but what follows.
 pub(crate) fn a_poisoned_store_serves_nothing<S: Storage>(store: &mut S) {
-    let operations = [buffered(numbered_turn(1)), Operation::Read { key: key(1, "a") }, Operation::Scan(whole())];
+    let column = Column::Objects;
+    let operations = [
+        buffered(numbered_turn(1)),
+        Operation::Read { column, key: key(1, "a") },
+        Operation::Lookup { column, keys: vec![key(1, "a")] },
+        Operation::Scan(whole()),
+    ];
     for (id, operation) in (0..).map(quorate_node::storage::OperationId).zip(operations) {
         store.submit(id, operation);
         store.flush();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
-use quorate_node::storage::{Batch, Completion, Operation, OperationId, Scan, Storage, StorageError};
+use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Scan, Storage, StorageError};
 use quorate_ring::wire::Durability;
 
 /// How often a driver waits before it takes a completion for lost.
@@ -115,7 +115,7 @@ pub(crate) fn write<E: Engine>(engine: &mut E, batch: Batch, durability: Durabil
 
 /// Reads an object as one turn.
 pub(crate) fn read<E: Engine>(engine: &mut E, key: &Bytes) -> Option<Bytes> {
-    match turn(engine, vec![Operation::Read { key: key.clone() }]).remove(0) {
+    match turn(engine, vec![Operation::Read { column: Column::Objects, key: key.clone() }]).remove(0) {
         Ok(Completion::Read(value)) => value,
         other => panic!("a read brought {other:?}"),
     }
@@ -142,10 +142,22 @@ pub(crate) fn scanned(outcome: Outcome) -> Scanned {
     }
 }
 
-/// A scan of everything on one page.
+/// A scan of all objects on one page.
 pub(crate) fn whole() -> Scan {
-    let beside = Bytes::from_static(b"clock");
-    Scan { from: Bytes::new(), until: None, infix: Bytes::new(), limit: usize::MAX, bytes_max: usize::MAX, beside }
+    whole_of(Column::Objects)
+}
+
+/// A scan of everything in a column on one page.
+pub(crate) fn whole_of(column: Column) -> Scan {
+    Scan {
+        column,
+        from: Bytes::new(),
+        until: None,
+        infix: Bytes::new(),
+        limit: usize::MAX,
+        bytes_max: usize::MAX,
+        beside: Some(Bytes::from_static(b"clock")),
+    }
 }
 
 /// The key of an object at a position.

@@ -1,11 +1,14 @@
 //! What only the simulator's disk can do: syncs and failures on demand.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
-use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Storage, StorageError};
+use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, Storage, StorageError};
 use quorate_ring::wire::Durability;
 
 use crate::contract::a_poisoned_store_serves_nothing;
+use crate::engine::whole_of;
 
 const KEY: Bytes = Bytes::from_static(b"positionkey");
 
@@ -96,7 +99,7 @@ fn a_failed_read_is_the_only_one_that_fails() {
     assert!(written(&mut store));
     store.fail_next_read("a bad sector");
     for id in [1, 2] {
-        store.submit(OperationId(id), Operation::Read { key: KEY });
+        store.submit(OperationId(id), Operation::Read { column: Column::Objects, key: KEY });
     }
     store.flush();
     let failed = StorageError::Read { reason: "a bad sector".to_owned() };
@@ -125,4 +128,76 @@ fn a_wiped_store_holds_nothing() {
     store.wipe();
     store.sync();
     assert_eq!((store.poll_completion(), store.is_empty(), store.crash(9).is_empty()), (None, true, true));
+}
+
+#[test]
+fn an_entry_that_rots_is_unreadable_until_it_is_written_or_removed() {
+    for column in Column::ALL {
+        let mut store = MemoryStore::new(SyncPolicy::OnFlush);
+        assert!(!store.rot(column, &KEY));
+        let put = |store: &mut MemoryStore| change(store, |batch| batch.put(column, KEY, Bytes::from("1")));
+        let removals: [fn(&mut Batch, Column); 2] = [
+            |batch, column| batch.delete(column, KEY),
+            |batch, column| batch.delete_range(column, Bytes::new(), Bytes::from("z")),
+        ];
+        for remove in removals {
+            put(&mut store);
+            assert!(store.rot(column, &KEY) && store.is_rotten(column, &KEY));
+            assert_eq!(readable(&mut store), Column::ALL.map(|other| other != column));
+            assert_eq!(store.recover().is_err(), column == Column::Metadata);
+            let mut store = store.clone().crash(9);
+            assert_eq!(readable(&mut store), Column::ALL.map(|other| other != column), "it stays so after a crash");
+            change(&mut store, |batch| remove(batch, column));
+            assert_eq!((readable(&mut store), store.recover().is_ok()), ([true; 4], true));
+        }
+        put(&mut store);
+        assert_eq!(readable(&mut store), [true; 4]);
+    }
+}
+
+fn change(store: &mut MemoryStore, how: impl FnOnce(&mut Batch)) {
+    let mut batch = Batch::default();
+    how(&mut batch);
+    store.submit(OperationId(0), Operation::Write { batch, durability: Durability::Synced });
+    store.flush();
+    assert!(written(store));
+}
+
+/// Of each column, whether the key can be read, looked up and scanned; all three or none.
+fn readable(store: &mut MemoryStore) -> [bool; 4] {
+    Column::ALL.map(|column| {
+        let scan = Scan { beside: None, ..whole_of(column) };
+        let keys = vec![Bytes::new(), KEY];
+        store.submit(OperationId(0), Operation::Read { column, key: KEY });
+        store.submit(OperationId(1), Operation::Lookup { column, keys });
+        store.submit(OperationId(2), Operation::Scan(scan));
+        store.flush();
+        let readable: Vec<bool> =
+            std::iter::from_fn(|| store.poll_completion()).map(|(_, outcome)| outcome.is_ok()).collect();
+        assert!(readable == [true; 3] || readable == [false; 3], "{readable:?}");
+        readable[0]
+    })
+}
+
+#[test]
+fn the_fingerprint_tells_the_columns_apart() {
+    let of = |column| {
+        let mut store = MemoryStore::new(SyncPolicy::OnFlush);
+        store.tamper(column, &KEY, Some(Bytes::from("1")));
+        assert_eq!((store.len(column), store.entries(column).count(), store.is_empty()), (1, 1, false));
+        store.fingerprint()
+    };
+    let different: BTreeSet<u64> = Column::ALL.map(of).into();
+    assert_eq!(different.len(), Column::ALL.len());
+}
+
+#[test]
+fn an_operations_number_tells_whose_it_is() {
+    for owner in [Owner::Replica, Owner::Hints, Owner::AntiEntropy, Owner::Scrub] {
+        for number in [0, 1, (1 << 56) - 1] {
+            assert_eq!(OperationId::new(owner, number).owner(), owner);
+        }
+    }
+    assert_eq!(OperationId::new(Owner::Replica, 7), OperationId(7));
+    assert_ne!(OperationId::new(Owner::Hints, 7), OperationId::new(Owner::Scrub, 7));
 }

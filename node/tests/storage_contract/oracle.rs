@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quorate_node::storage::{Batch, Column, Operation, Scan, Storage};
+use quorate_node::storage::{Batch, Change, Column, Operation, Scan, Storage};
 use quorate_ring::wire::Durability;
 
 use crate::disk::RocksEngine;
-use crate::engine::{Engine, MemoryEngine, key, turn, whole};
+use crate::engine::{Engine, MemoryEngine, key, turn, whole_of};
 
 /// What happens to both engines.
 #[derive(Clone, Debug)]
@@ -26,24 +26,30 @@ fn values() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..40).prop_map(Bytes::from)
 }
 
+fn columns() -> impl Strategy<Value = Column> {
+    prop::sample::select(Column::ALL.to_vec())
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => (columns(), keys(), values()).prop_map(|(column, key, value)| Change::Put { column, key, value }),
+        2 => (columns(), keys()).prop_map(|(column, key)| Change::Delete { column, key }),
+        1 => (columns(), keys(), keys()).prop_map(|(column, from, until)| Change::DeleteRange { column, from, until }),
+    ]
+}
+
 fn batches() -> impl Strategy<Value = Batch> {
-    let change = (prop::sample::select(Column::ALL.to_vec()), keys(), prop::option::weighted(0.7, values()));
-    vec(change, 0..8).prop_map(|changes| {
-        let mut batch = Batch::default();
-        for (column, key, value) in changes {
-            match value {
-                Some(value) => batch.put(column, key, value),
-                None => batch.delete(column, key),
-            }
-        }
-        batch
-    })
+    vec(changes(), 0..8).prop_map(|changes| Batch { changes })
 }
 
 fn scans() -> impl Strategy<Value = Scan> {
     let infix = prop::sample::select(vec!["", "", "b:", "b:1", "x"]).prop_map(Bytes::from);
-    (keys(), prop::option::of(keys()), infix, 0..12_usize, 0..200_usize, keys()).prop_map(
-        |(from, until, infix, limit, bytes_max, beside)| Scan { from, until, infix, limit, bytes_max, beside },
+    let range = (columns(), keys(), prop::option::of(keys()), infix);
+    (range, 0..12_usize, 0..200_usize, prop::option::of(keys())).prop_map(
+        |((column, from, until, infix), limit, bytes_max, beside)| {
+            let infix = if column == Column::Objects { infix } else { Bytes::new() };
+            Scan { column, from, until, infix, limit, bytes_max, beside }
+        },
     )
 }
 
@@ -51,7 +57,8 @@ fn operations() -> impl Strategy<Value = Operation> {
     let durability = prop_oneof![4 => Just(Durability::Buffered), 1 => Just(Durability::Synced)];
     prop_oneof![
         4 => (batches(), durability).prop_map(|(batch, durability)| Operation::Write { batch, durability }),
-        3 => keys().prop_map(|key| Operation::Read { key }),
+        3 => (columns(), keys()).prop_map(|(column, key)| Operation::Read { column, key }),
+        2 => (columns(), vec(keys(), 0..8)).prop_map(|(column, keys)| Operation::Lookup { column, keys }),
         2 => scans().prop_map(Operation::Scan),
     ]
 }
@@ -78,7 +85,7 @@ proptest! {
                 Step::Restart => (memory, rocks) = (memory.restart(), rocks.restart()),
                 Step::ProcessCrash => (memory, rocks) = (memory.process_crash(), rocks.process_crash()),
             }
-            let everything = vec![Operation::Scan(whole())];
+            let everything: Vec<Operation> = Column::ALL.map(|column| Operation::Scan(whole_of(column))).into();
             prop_assert_eq!(turn(&mut memory, everything.clone()), turn(&mut rocks, everything));
             prop_assert_eq!(memory.store().recover(), rocks.store().recover());
         }

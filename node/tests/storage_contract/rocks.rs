@@ -84,7 +84,7 @@ fn a_cold_read_is_done_by_a_reader_and_a_warm_one_at_once() {
 }
 
 fn submit_read(engine: &mut RocksEngine) {
-    engine.store().submit(OperationId(0), Operation::Read { key: key(1, "a") });
+    engine.store().submit(OperationId(0), Operation::Read { column: Column::Objects, key: key(1, "a") });
     engine.store().flush();
 }
 
@@ -141,7 +141,7 @@ fn a_garbled_object_fails_its_read_and_nothing_else() {
     bytes[3] ^= 1;
     fs::write(&path, bytes).expect("the file is written");
     let mut engine = RocksEngine::open(copy);
-    let outcome = turn(&mut engine, vec![Operation::Read { key: key(1, "a") }]).remove(0);
+    let outcome = turn(&mut engine, vec![Operation::Read { column: Column::Objects, key: key(1, "a") }]).remove(0);
     assert!(matches!(outcome, Err(StorageError::Read { .. })), "{outcome:?}");
     write(&mut engine, one_object(2), Durability::Synced);
     assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)));

@@ -132,7 +132,7 @@ impl Simulation {
         let place = layout::object(name);
         primaries.filter(move |node| {
             let machine = &self.nodes[*node];
-            machine.process.is_some() && !machine.disks.iter().any(|disk| disk.store.is_rotten(&place))
+            machine.process.is_some() && !machine.disks.iter().any(|disk| disk.store.is_rotten(Column::Objects, &place))
         })
     }
 

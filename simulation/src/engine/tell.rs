@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_client::Error;
 use quorate_node::replica::layout;
 use quorate_node::start::Standing;
-use quorate_node::storage::{Change, Column, Operation, OperationId};
+use quorate_node::storage::{Change, Column};
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, Request, Response};
 
 use super::{Simulation, index_in_plan, index_of};
@@ -137,7 +137,12 @@ impl Simulation {
     /// The keys of the objects that the turn writes which a disk does next.
     pub(super) fn tell_next_turn(&self, node: usize, shard: usize) -> Vec<u32> {
         let Some(recorder) = &self.story else { return Vec::new() };
-        let changes = self.nodes[node].disks[shard].queue.front().into_iter().flatten().flat_map(changes);
+        let changes = self.nodes[node].disks[shard]
+            .queue
+            .front()
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, operation)| operation.changes());
         let key = |change: &Change| match change {
             Change::Put { column: Column::Objects, key, .. } => recorder.key(&layout::object_key(key).ok()?),
             _ => None,
@@ -215,13 +220,6 @@ impl Simulation {
             })
         });
         held.collect()
-    }
-}
-
-fn changes((_, operation): &(OperationId, Operation)) -> &[Change] {
-    match operation {
-        Operation::Write { batch, .. } => &batch.changes,
-        Operation::Read { .. } | Operation::Scan(_) => &[],
     }
 }
 

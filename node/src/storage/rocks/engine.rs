@@ -60,19 +60,35 @@ impl Engine {
         })
     }
 
-    /// Reads an object if memory has the answer; `memory_only` are options of [`memory_only`].
-    pub(super) fn read_in_memory(&self, key: &[u8], memory_only: &ReadOptions) -> Result<InMemory, StorageError> {
-        match self.value(Column::Objects, key, memory_only) {
+    /// Reads an entry if memory has the answer; `memory_only` are options of [`memory_only`].
+    pub(super) fn read_in_memory(
+        &self,
+        column: Column,
+        key: &[u8],
+        memory_only: &ReadOptions,
+    ) -> Result<InMemory, StorageError> {
+        match self.value(column, key, memory_only) {
             Ok(value) => Ok(InMemory::Known(value)),
             Err(error) if error.kind() == ErrorKind::Incomplete => Ok(InMemory::WouldBlock),
             Err(error) => Err(read_error(&error)),
         }
     }
 
-    /// Reads an object wherever it is.
-    pub(super) fn read(&self, key: &[u8]) -> Result<Completion, StorageError> {
-        let value = self.value(Column::Objects, key, &ReadOptions::default());
+    /// Reads an entry wherever it is.
+    pub(super) fn read(&self, column: Column, key: &[u8]) -> Result<Completion, StorageError> {
+        let value = self.value(column, key, &ReadOptions::default());
         value.map(Completion::Read).map_err(|error| read_error(&error))
+    }
+
+    /// Reads many entries, all from one snapshot.
+    pub(super) fn look_up(&self, column: Column, keys: &[Bytes]) -> Result<Completion, StorageError> {
+        let snapshot = self.database.snapshot();
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&snapshot);
+        // The engine is told that the keys are in no order, and sorts them to meet each file once.
+        let found = self.database.batched_multi_get_cf_opt(self.family(column), keys, false, &options);
+        let values = found.into_iter().map(|value| Ok(value?.map(|value| Bytes::copy_from_slice(&value))));
+        values.collect::<Result<_, _>>().map(Completion::Found).map_err(|error| read_error(&error))
     }
 
     /// Reads a page and the record beside it, both from one snapshot.
@@ -84,7 +100,7 @@ impl Engine {
         if let Some(until) = &scan.until {
             options.set_iterate_upper_bound(until.to_vec());
         }
-        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(Column::Objects), options);
+        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(scan.column), options);
         let mut page = Page::new(scan);
         iterator.seek(&scan.from);
         while let Some((key, value)) = iterator.item() {
@@ -95,8 +111,8 @@ impl Engine {
             iterator.next();
         }
         iterator.status().map_err(|error| read_error(&error))?;
-        let beside = snapshot.get_pinned_cf(self.family(Column::Metadata), &scan.beside);
-        let beside = beside.map_err(|error| read_error(&error))?;
+        let metadata = |key| snapshot.get_pinned_cf(self.family(Column::Metadata), key);
+        let beside = scan.beside.as_ref().map(metadata).transpose().map_err(|error| read_error(&error))?.flatten();
         Ok(page.finish(beside.map(|value| Bytes::copy_from_slice(&value))))
     }
 

@@ -80,6 +80,11 @@ impl RocksStorage {
             match change {
                 Change::Put { column, key, value } => batch.put_cf(columns[*column as usize], key, value),
                 Change::Delete { column, key } => batch.delete_cf(columns[*column as usize], key),
+                // The engine takes an inverted range into its log and then stumbles over it, at every start again.
+                Change::DeleteRange { from, until, .. } if until <= from => {}
+                Change::DeleteRange { column, from, until } => {
+                    batch.delete_range_cf(columns[*column as usize], from, until);
+                }
             }
         }
         self.engine.write(batch, &self.write_options)?;
@@ -88,10 +93,10 @@ impl RocksStorage {
     }
 
     /// Reads from memory, or has a reader look further.
-    fn read(&mut self, id: OperationId, key: Bytes) {
-        let outcome = match self.engine.read_in_memory(&key, &self.memory_only) {
+    fn read(&mut self, id: OperationId, column: Column, key: Bytes) {
+        let outcome = match self.engine.read_in_memory(column, &key, &self.memory_only) {
             Ok(InMemory::Known(value)) => Ok(Completion::Read(value)),
-            Ok(InMemory::WouldBlock) => return self.have_read(id, What::Object(key)),
+            Ok(InMemory::WouldBlock) => return self.have_read(id, What::Entry(column, key)),
             Err(error) => Err(error),
         };
         self.completions.push_back((id, outcome));
@@ -121,7 +126,8 @@ impl Storage for RocksStorage {
                 (Ok(()), Operation::Write { durability: Durability::Buffered, .. }) => {
                     self.completions.push_back((id, Ok(Completion::Written)));
                 }
-                (Ok(()), Operation::Read { key }) => self.read(id, key),
+                (Ok(()), Operation::Read { column, key }) => self.read(id, column, key),
+                (Ok(()), Operation::Lookup { column, keys }) => self.have_read(id, What::Entries(column, keys)),
                 (Ok(()), Operation::Scan(scan)) => self.have_read(id, What::Page(scan)),
             }
         }
@@ -142,7 +148,10 @@ impl Storage for RocksStorage {
 }
 
 fn bytes_in_batch(change: &Change) -> usize {
-    let (Change::Put { key, .. } | Change::Delete { key, .. }) = change;
-    let value_bytes = if let Change::Put { value, .. } = change { value.len() } else { 0 };
-    CHANGE_OVERHEAD_BYTES + key.len() + value_bytes
+    let bytes = match change {
+        Change::Put { key, value, .. } => key.len() + value.len(),
+        Change::Delete { key, .. } => key.len(),
+        Change::DeleteRange { from, until, .. } => from.len() + until.len(),
+    };
+    CHANGE_OVERHEAD_BYTES + bytes
 }

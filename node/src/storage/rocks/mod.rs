@@ -6,7 +6,7 @@
 //!        |  ^
 //!        |  +-- completions, wake --+--------------------+
 //!        v                          |                    |
-//!   synced writes ---------> syncer thread        reader threads <------- reads that would block, scans
+//!   synced writes ---------> syncer thread        reader threads <------- reads that would block, lookups, scans
 //!                            one fsync for all
 //! ```
 //!

@@ -14,7 +14,8 @@ const MIB: usize = 1024 * KIB;
 
 /// Log bytes after which the oldest memtables are written out, so that opening a store replays no more than this.
 const LOG_BYTES_MAX: u64 = 64 * MIB as u64;
-/// Memtable of the dot log and of the metadata. Both are overwritten or deleted soon, so most of one never reaches the disk.
+/// Memtable of the dot log, of the metadata and of the hints. All are overwritten or deleted soon, so most of one never reaches
+/// the disk.
 const SMALL_MEMTABLE_BYTES: usize = 8 * MIB;
 /// Two or three values of a kilobyte share a block; smaller ones would make the indexes large.
 const BLOCK_BYTES: usize = 8 * KIB;
@@ -59,6 +60,7 @@ pub(super) const fn family_name(column: Column) -> &'static str {
         Column::Objects => "objects",
         Column::DotLog => "dot_log",
         Column::Metadata => "metadata",
+        Column::Hints => "hints",
     }
 }
 
@@ -67,6 +69,7 @@ impl RocksOptions {
     pub(super) fn of_database(&self) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
+        // Also of a store that an earlier release made, which had fewer columns.
         options.create_missing_column_families(true);
         options.set_max_open_files(i32::from(self.open_files_max));
         options.set_max_background_jobs(2);
@@ -93,7 +96,7 @@ impl RocksOptions {
         let columns = Column::ALL.into_iter().map(|column| {
             let options = match column {
                 Column::Objects => of_objects(&cache, self.memtable_bytes),
-                Column::DotLog | Column::Metadata => of_family(&cache, SMALL_MEMTABLE_BYTES),
+                Column::DotLog | Column::Metadata | Column::Hints => of_family(&cache, SMALL_MEMTABLE_BYTES),
             };
             ColumnFamilyDescriptor::new(family_name(column), options)
         });

@@ -1,4 +1,4 @@
-//! The threads for reads that would block a shard, and for scans.
+//! The threads for reads that would block a shard, for lookups and for scans.
 //!
 //! Their queue has no bound of its own: it holds at most what the shards have outstanding, which they bound.
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::handle::Outbox;
-use crate::storage::{OperationId, Scan};
+use crate::storage::{Column, OperationId, Scan};
 
 /// The reading threads and their queue.
 pub(super) struct Readers {
@@ -28,7 +28,8 @@ pub(super) struct Job {
 
 /// What a reader reads.
 pub(super) enum What {
-    Object(Bytes),
+    Entry(Column, Bytes),
+    Entries(Column, Vec<Bytes>),
     Page(Scan),
 }
 
@@ -91,7 +92,8 @@ impl Queue {
     fn run(&self, engine: &Engine) {
         while let Some(Job { id, what, outbox }) = self.next_job() {
             let outcome = engine.usable().and_then(|()| match &what {
-                What::Object(key) => engine.read(key),
+                What::Entry(column, key) => engine.read(*column, key),
+                What::Entries(column, keys) => engine.look_up(*column, keys),
                 What::Page(scan) => engine.scan(scan),
             });
             outbox.send_all([id], &outcome);

@@ -236,7 +236,7 @@ impl Simulation {
     fn rot(&mut self, node: usize, keys: &[usize], id: FaultId) {
         for key in keys {
             let place = layout::object(&self.truth.keys[*key].key);
-            let rotted = self.nodes[node].disks.iter_mut().any(|disk| disk.store.rot(&place));
+            let rotted = self.nodes[node].disks.iter_mut().any(|disk| disk.store.rot(Column::Objects, &place));
             if rotted {
                 self.fired(id);
                 self.loses_disks(node);
