@@ -152,7 +152,7 @@ impl MemoryStore {
     }
 
     /// An entry's bytes change on the disk, or are overwritten with another's. The engine's checksum tells when it is read: reads and
-    /// lookups of it, and scans over it, fail until it is written anew or removed. `false` if there is no such entry.
+    /// lookups of it, and scans that come to it, fail until it is written anew or removed. `false` if there is no such entry.
     pub fn rot(&mut self, column: Column, key: &Bytes) -> bool {
         let there = self.live.column(column).contains_key(key);
         if there {
@@ -238,38 +238,47 @@ impl MemoryStore {
             (Some(reason), _) => Err(StorageError::Poisoned { reason: reason.clone() }),
             (None, Operation::Write { durability: Durability::Synced, .. }) => return self.awaiting_sync.push(id),
             (None, Operation::Write { durability: Durability::Buffered, .. }) => Ok(Completion::Written),
-            (None, Operation::Read { column, key }) => self
-                .read_fault(self.is_rotten(column, &key))
-                .map(|()| Completion::Read(self.value(column, &key).cloned())),
-            (None, Operation::Lookup { column, keys }) => self
-                .read_fault(keys.iter().any(|key| self.is_rotten(column, key)))
-                .map(|()| Completion::Found(keys.iter().map(|key| self.value(column, key).cloned()).collect())),
-            (None, Operation::Scan(scan)) => self.read_fault(self.meets_rot(&scan)).map(|()| self.scan(&scan)),
+            (None, Operation::Read { column, key }) => {
+                self.read_fault().and_then(|()| self.read(column, &key)).map(Completion::Read)
+            }
+            (None, Operation::Lookup { column, keys }) => {
+                self.read_fault().and_then(|()| self.look_up(column, &keys)).map(Completion::Found)
+            }
+            (None, Operation::Scan(scan)) => self.read_fault().and_then(|()| self.scan(&scan)),
         };
         self.completions.push_back((id, outcome));
     }
 
-    fn read_fault(&mut self, rotten: bool) -> Result<(), StorageError> {
-        let fault = self.faults.read.take().map(|reason| StorageError::Read { reason });
-        fault.or_else(|| rotten.then(checksum_is_wrong)).map_or(Ok(()), Err)
+    fn read_fault(&mut self) -> Result<(), StorageError> {
+        self.faults.read.take().map_or(Ok(()), |reason| Err(StorageError::Read { reason }))
     }
 
-    fn meets_rot(&self, scan: &Scan) -> bool {
-        let inside = |key: &Bytes| scan.from <= *key && scan.until.as_ref().is_none_or(|until| key < until);
-        let beside = |key: &Bytes| scan.beside.as_ref() == Some(key);
-        let met = |column, key| column == scan.column && inside(key) || column == Column::Metadata && beside(key);
-        self.rotten.iter().any(|(column, key)| met(*column, key))
+    fn read(&self, column: Column, key: &Bytes) -> Result<Option<Bytes>, StorageError> {
+        if self.is_rotten(column, key) {
+            return Err(checksum_is_wrong());
+        }
+        Ok(self.value(column, key).cloned())
     }
 
-    fn scan(&self, scan: &Scan) -> Completion {
+    fn look_up(&self, column: Column, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        keys.iter().map(|key| self.read(column, key)).collect()
+    }
+
+    /// Fails if it comes to a rotten entry before the page is at its end, as a disk does.
+    fn scan(&self, scan: &Scan) -> Result<Completion, StorageError> {
         let mut page = Page::new(scan);
         let from = (Bound::Included(&scan.from), Bound::Unbounded);
         for (key, value) in self.live.column(scan.column).range::<Bytes, _>(from) {
+            let inside = scan.until.as_ref().is_none_or(|until| key < until);
+            if inside && self.is_rotten(scan.column, key) {
+                return Err(checksum_is_wrong());
+            }
             if let ControlFlow::Break(()) = page.offer(key, || (key.clone(), value.clone())) {
                 break;
             }
         }
-        page.finish(scan.beside.as_ref().and_then(|key| self.value(Column::Metadata, key)).cloned())
+        let beside = scan.beside.as_ref().map(|key| self.read(Column::Metadata, key)).transpose()?;
+        Ok(page.finish(beside.flatten()))
     }
 }
 

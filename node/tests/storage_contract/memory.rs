@@ -155,6 +155,26 @@ fn an_entry_that_rots_is_unreadable_until_it_is_written_or_removed() {
     }
 }
 
+#[test]
+fn a_scan_fails_only_if_it_comes_to_what_is_rotten() {
+    let mut store = MemoryStore::new(SyncPolicy::OnFlush);
+    let key = |name: &'static str| Bytes::from_static(name.as_bytes());
+    change(&mut store, |batch| ["a", "b", "c"].map(key).into_iter().for_each(|key| batch.put(Column::Hints, key, KEY)));
+    assert!(store.rot(Column::Hints, &key("c")));
+    let whole = || Scan { beside: None, ..whole_of(Column::Hints) };
+    let mut fails = |scan| {
+        store.submit(OperationId(0), Operation::Scan(scan));
+        store.flush();
+        store.poll_completion().is_some_and(|(_, outcome)| outcome.is_err())
+    };
+    assert!(fails(whole()));
+    // Whether the page is the last one shows in the entry behind it.
+    assert!(fails(Scan { limit: 2, ..whole() }));
+    assert!(!fails(Scan { limit: 1, ..whole() }));
+    assert!(!fails(Scan { until: Some(key("c")), ..whole() }));
+    assert!(!fails(Scan { from: key("d"), ..whole() }));
+}
+
 fn change(store: &mut MemoryStore, how: impl FnOnce(&mut Batch)) {
     let mut batch = Batch::default();
     how(&mut batch);

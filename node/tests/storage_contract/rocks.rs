@@ -11,10 +11,11 @@ use bytes::Bytes;
 use quorate_node::storage::rocks::{OpenError, RocksOptions, RocksStore};
 use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Storage, StorageError};
 use quorate_ring::wire::Durability;
+use tempfile::TempDir;
 
 use crate::contract::a_poisoned_store_serves_nothing;
 use crate::disk::{RocksEngine, WAIT_MAX, Wakes, files, unhurried};
-use crate::engine::{Engine, key, number, outcomes, read, submit, turn, write};
+use crate::engine::{Engine, key, number, outcomes, read, scan, submit, turn, whole_of, write};
 
 fn one_object(value: usize) -> Batch {
     let mut batch = Batch::default();
@@ -131,6 +132,32 @@ fn a_store_that_lost_or_garbled_a_file_is_refused_as_damaged() {
 }
 
 #[test]
+fn a_store_that_lacks_a_column_gets_it_and_keeps_the_others() {
+    let mut engine = RocksEngine::empty();
+    write(&mut engine, one_object(1), Durability::Synced);
+    let RocksEngine { handle, store, directory, .. } = engine;
+    store.shutdown().expect("the last sync works");
+    drop((handle, store));
+    drop_family(&directory, "hints");
+    let mut engine = RocksEngine::open(directory);
+    assert_eq!(read(&mut engine, &key(1, "a")), Some(number(1)));
+    let mut batch = Batch::default();
+    batch.put(Column::Hints, key(2, "b"), number(2));
+    write(&mut engine, batch, Durability::Buffered);
+    assert_eq!(scan(&mut engine.restart(), whole_of(Column::Hints)).entries, [(key(2, "b"), number(2))]);
+}
+
+/// Leaves the store as a release made it that had not this family.
+fn drop_family(directory: &TempDir, name: &str) {
+    let options = rocksdb::Options::default();
+    let families = || rocksdb::DB::list_cf(&options, directory.path()).expect("a store");
+    let mut database = rocksdb::DB::open_cf(&options, directory.path(), families()).expect("it opens");
+    database.drop_cf(name).expect("it was there");
+    drop(database);
+    assert!(!families().iter().any(|family| family == name));
+}
+
+#[test]
 fn a_garbled_object_fails_its_read_and_nothing_else() {
     let mut engine = RocksEngine::empty();
     write(&mut engine, one_object(1), Durability::Buffered);
@@ -141,8 +168,12 @@ fn a_garbled_object_fails_its_read_and_nothing_else() {
     bytes[3] ^= 1;
     fs::write(&path, bytes).expect("the file is written");
     let mut engine = RocksEngine::open(copy);
-    let outcome = turn(&mut engine, vec![Operation::Read { column: Column::Objects, key: key(1, "a") }]).remove(0);
-    assert!(matches!(outcome, Err(StorageError::Read { .. })), "{outcome:?}");
+    let column = Column::Objects;
+    let read_and_look_up =
+        vec![Operation::Read { column, key: key(1, "a") }, Operation::Lookup { column, keys: vec![key(1, "a")] }];
+    for outcome in turn(&mut engine, read_and_look_up) {
+        assert!(matches!(outcome, Err(StorageError::Read { .. })), "{outcome:?}");
+    }
     write(&mut engine, one_object(2), Durability::Synced);
     assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)));
 }
