@@ -247,19 +247,19 @@ fn join<'a>(requests: impl Iterator<Item = &'a Request>) -> Option<Request> {
     for request in requests {
         joined = Some(match (joined, request.clone()) {
             (None, first) => first,
-            (Some(Request::Get { key: first, r }), Request::Get { key, .. }) => {
-                Request::GetMany { keys: vec![first, key], r }
+            (Some(Request::Get { key: first, r, strict }), Request::Get { key, .. }) => {
+                Request::GetMany { keys: vec![first, key], r, strict }
             }
-            (Some(Request::GetMany { mut keys, r }), Request::Get { key, .. }) => {
+            (Some(Request::GetMany { mut keys, r, strict }), Request::Get { key, .. }) => {
                 keys.push(key);
-                Request::GetMany { keys, r }
+                Request::GetMany { keys, r, strict }
             }
-            (Some(Request::Put { item: first, w, durability }), Request::Put { item, .. }) => {
-                Request::PutMany { items: vec![first, item], w, durability }
+            (Some(Request::Put { item: first, w, durability, strict }), Request::Put { item, .. }) => {
+                Request::PutMany { items: vec![first, item], w, durability, strict }
             }
-            (Some(Request::PutMany { mut items, w, durability }), Request::Put { item, .. }) => {
+            (Some(Request::PutMany { mut items, w, durability, strict }), Request::Put { item, .. }) => {
                 items.push(item);
-                Request::PutMany { items, w, durability }
+                Request::PutMany { items, w, durability, strict }
             }
             (Some(_), other) => unreachable!("a batch is of gets or of puts, not of {other:?}"),
         });
@@ -296,12 +296,12 @@ mod tests {
     }
 
     fn get(number: usize) -> Request {
-        Request::Get { key: key(number), r: Some(2) }
+        Request::Get { key: key(number), r: Some(2), strict: false }
     }
 
     fn put(number: usize, bytes: usize) -> Request {
         let item = PutItem { key: key(number), value: Value::new(vec![0; bytes]).expect("small"), context: None };
-        Request::Put { item, w: None, durability: None }
+        Request::Put { item, w: None, durability: None, strict: false }
     }
 
     /// Answers with the key itself as the value, so that a mix-up would show.

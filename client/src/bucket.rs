@@ -45,13 +45,13 @@ impl Bucket {
     /// Writes a key. Without a [`context`](Put::context) it replaces nothing: the value lives beside those that are there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Put {
         let (client, key, value) = (self.client.clone(), self.object_key(key.as_ref()), Value::new(value));
-        Put { client, key, value, context: None, w: None, durability: None, timeout: None }
+        Put { client, key, value, context: None, w: None, durability: None, strict: false, timeout: None }
     }
 
     /// Deletes what the context covers; without one, reads the key and deletes what it saw. Values written meanwhile stay.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Delete {
         let (client, key) = (self.client.clone(), self.object_key(key.as_ref()));
-        Delete { client, key, context: None, w: None, durability: None, timeout: None }
+        Delete { client, key, context: None, w: None, durability: None, strict: false, timeout: None }
     }
 
     /// Reads a key, merges its siblings with `merge` and writes the result in their place, again until no sibling is left. See
@@ -105,6 +105,7 @@ pub struct Get {
     client: Client,
     key: Result<ObjectKey, InvalidKey>,
     r: Option<u8>,
+    strict: bool,
     timeout: Option<Duration>,
 }
 
@@ -112,6 +113,13 @@ impl Get {
     /// How many replicas must answer. Default: the cluster's, a majority.
     pub fn r(mut self, r: u8) -> Self {
         self.r = Some(r);
+        self
+    }
+
+    /// Counts the key's primaries only: where too few of them can be reached, it fails. Without this, the next nodes of the
+    /// preference list stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 
@@ -126,7 +134,7 @@ impl Get {
         client.check_quorum(self.r, None)?;
         let target = Target::from(&key);
         let timeout = self.timeout.unwrap_or(client.timeout);
-        found(client.run(Request::Get { key, r: self.r }, target, timeout).await?)
+        found(client.run(Request::Get { key, r: self.r, strict: self.strict }, target, timeout).await?)
     }
 }
 
@@ -152,6 +160,7 @@ pub struct Put {
     context: Option<ContextToken>,
     w: Option<u8>,
     durability: Option<Durability>,
+    strict: bool,
     timeout: Option<Duration>,
 }
 
@@ -174,6 +183,13 @@ impl Put {
         self
     }
 
+    /// Counts the key's primaries only: where too few of them can be reached, it fails. Without this, the next nodes of the
+    /// preference list stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
     /// How long it may take, all attempts together. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -181,12 +197,12 @@ impl Put {
     }
 
     async fn send(self) -> Result<Stored, Error> {
-        let Self { client, key, value, context, w, durability, timeout } = self;
+        let Self { client, key, value, context, w, durability, strict, timeout } = self;
         let (item, client) = (PutItem { key: key?, value: value?, context }, client.inner);
         client.check_quorum(None, w)?;
         let target = Target::from(&item.key);
         let timeout = timeout.unwrap_or(client.timeout);
-        stored(client.run(Request::Put { item, w, durability }, target, timeout).await?)
+        stored(client.run(Request::Put { item, w, durability, strict }, target, timeout).await?)
     }
 }
 
@@ -211,6 +227,7 @@ pub struct Delete {
     context: Option<ContextToken>,
     w: Option<u8>,
     durability: Option<Durability>,
+    strict: bool,
     timeout: Option<Duration>,
 }
 
@@ -233,6 +250,13 @@ impl Delete {
         self
     }
 
+    /// Counts the key's primaries only: where too few of them can be reached, it fails. Without this, the next nodes of the
+    /// preference list stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
     /// How long it may take, the read included. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -240,7 +264,7 @@ impl Delete {
     }
 
     async fn send(self) -> Result<Stored, Error> {
-        let Self { client, key, context, w, durability, timeout } = self;
+        let Self { client, key, context, w, durability, strict, timeout } = self;
         let (key, client) = (key?, client.inner);
         client.check_quorum(None, w)?;
         let deadline = client.now() + timeout.unwrap_or(client.timeout);
@@ -248,7 +272,7 @@ impl Delete {
         let context = match context {
             Some(context) => context,
             None => {
-                let request = Request::Get { key: key.clone(), r: None };
+                let request = Request::Get { key: key.clone(), r: None, strict };
                 let found = found(client.run(request, target, deadline.since(client.now())).await?)?;
                 if found.is_empty() {
                     return Ok(Stored::nothing());
@@ -256,7 +280,7 @@ impl Delete {
                 found.context()
             }
         };
-        let request = Request::Delete { key, context, w, durability };
+        let request = Request::Delete { key, context, w, durability, strict };
         stored(client.run(request, target, deadline.since(client.now())).await?)
     }
 }

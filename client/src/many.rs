@@ -76,17 +76,24 @@ pub struct GetMany {
     client: Client,
     keys: Vec<Result<ObjectKey, InvalidKey>>,
     r: Option<u8>,
+    strict: bool,
     timeout: Option<Duration>,
 }
 
 impl GetMany {
     pub(crate) fn new(client: Client, keys: Vec<Result<ObjectKey, InvalidKey>>) -> Self {
-        Self { client, keys, r: None, timeout: None }
+        Self { client, keys, r: None, strict: false, timeout: None }
     }
 
     /// How many replicas must answer for each. Default: the cluster's, a majority.
     pub fn r(mut self, r: u8) -> Self {
         self.r = Some(r);
+        self
+    }
+
+    /// Counts the keys' primaries only. Without this, the next nodes of the preference lists stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
         self
     }
 
@@ -97,11 +104,11 @@ impl GetMany {
     }
 
     async fn send(self) -> Vec<Result<Found, Error>> {
-        let Self { client, keys, r, timeout } = self;
+        let Self { client, keys, r, strict, timeout } = self;
         let mut items = Items::default();
         for key in keys {
             let quorum = client.inner.check_quorum(r, None).map_err(Error::from);
-            items.push(quorum.and_then(|()| Ok(Request::Get { key: key?, r })));
+            items.push(quorum.and_then(|()| Ok(Request::Get { key: key?, r, strict })));
         }
         items.send(&client, timeout, found).await
     }
@@ -124,6 +131,7 @@ pub struct PutMany {
     items: Vec<Result<PutItem, Error>>,
     w: Option<u8>,
     durability: Option<Durability>,
+    strict: bool,
     timeout: Option<Duration>,
 }
 
@@ -134,7 +142,7 @@ impl PutMany {
             Ok(PutItem { key, value, context: write.context })
         };
         let (client, items) = (bucket.client.clone(), writes.map(item).collect());
-        Self { client, items, w: None, durability: None, timeout: None }
+        Self { client, items, w: None, durability: None, strict: false, timeout: None }
     }
 
     /// How many replicas must have stored each. Default: the cluster's, a majority.
@@ -149,6 +157,12 @@ impl PutMany {
         self
     }
 
+    /// Counts the keys' primaries only. Without this, the next nodes of the preference lists stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
     /// How long all of it may take. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -156,11 +170,11 @@ impl PutMany {
     }
 
     async fn send(self) -> Vec<Result<Stored, Error>> {
-        let Self { client, items: writes, w, durability, timeout } = self;
+        let Self { client, items: writes, w, durability, strict, timeout } = self;
         let mut items = Items::default();
         for write in writes {
             let quorum = client.inner.check_quorum(None, w).map_err(Error::from);
-            items.push(quorum.and_then(|()| Ok(Request::Put { item: write?, w, durability })));
+            items.push(quorum.and_then(|()| Ok(Request::Put { item: write?, w, durability, strict })));
         }
         items.send(&client, timeout, stored).await
     }

@@ -46,6 +46,7 @@ struct Access {
     r: Option<u8>,
     w: Option<u8>,
     durability: Option<Durability>,
+    strict: bool,
 }
 
 /// What one attempt at writing left to do.
@@ -63,7 +64,7 @@ impl<'a> Update<'a> {
         key: Result<ObjectKey, InvalidKey>,
         mut merge: impl FnMut(&[Bytes]) -> B + Send + 'a,
     ) -> Self {
-        let access = Access { client, r: None, w: None, durability: None };
+        let access = Access { client, r: None, w: None, durability: None, strict: false };
         Self { key, merge: Box::new(move |siblings| merge(siblings).into()), timeout: None, access }
     }
 
@@ -82,6 +83,12 @@ impl<'a> Update<'a> {
     /// Where they must have stored it. Default: the cluster's.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.access.durability = Some(durability);
+        self
+    }
+
+    /// Counts the key's primaries only. Without this, the next nodes of the preference list stand in for primaries that are away.
+    pub fn strict(mut self) -> Self {
+        self.access.strict = true;
         self
     }
 
@@ -126,7 +133,7 @@ impl<'a> Update<'a> {
 impl Access {
     async fn read(&self, key: &ObjectKey, deadline: Time) -> Result<Found, Error> {
         let client = &self.client.inner;
-        let request = Request::Get { key: key.clone(), r: self.r };
+        let request = Request::Get { key: key.clone(), r: self.r, strict: self.strict };
         found(client.run(request, Target::from(key), deadline.since(client.now())).await?)
     }
 
@@ -139,7 +146,7 @@ impl Access {
     ) -> Result<Written, Error> {
         let client = &self.client.inner;
         let item = PutItem { key: key.clone(), value: value.clone(), context: Some(context) };
-        let request = Request::Put { item, w: self.w, durability: self.durability };
+        let request = Request::Put { item, w: self.w, durability: self.durability, strict: self.strict };
         match client.run(request, Target::from(key), deadline.since(client.now())).await {
             Ok(response) => match stored(response)? {
                 stored if stored.siblings() <= 1 => Ok(Written::Alone(stored)),

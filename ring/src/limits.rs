@@ -30,6 +30,13 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONTEXT_BYTES_MAX: usize = 64 * 1024;
 /// Most incarnations of a peer that a node remembers and tells it of; the oldest are forgotten.
 pub const KNOWN_INCARNATIONS_MAX: usize = 64;
+/// Most hints that one message hands over; what is beyond is handed over by the next.
+pub const HAND_HINTS_MAX: usize = 1024;
+/// Most events that one hint may vouch for. A node that holds a hint of so many takes no further event of its key until it is handed
+/// over.
+pub const HAND_DOTS_MAX: usize = 4096;
+/// Most bytes that a receiver of hints may grant for one batch. The batch ends after the hint that takes it to its grant or over.
+pub const HAND_BYTES_MAX: u32 = 1024 * 1024;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
 /// Longest name of a cluster or a zone in bytes.
@@ -41,4 +48,8 @@ const _: () = assert!(VALUE_BYTES_MAX + BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a fu
 const _: () =
     assert!(SIBLINGS_WRITE_MAX * crate::Quorum::N_MAX as usize <= SIBLINGS_MAX, "what may be written can be read");
 const _: () = assert!(3 * SIBLINGS_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX, "the largest key fits a frame");
+const _: () = assert!(
+    HAND_BYTES_MAX as usize + 3 * SIBLINGS_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX,
+    "a batch that ends with the largest hint fits a frame"
+);
 const _: () = assert!(BUCKET_BYTES_MAX <= u8::MAX as usize, "an object key stores the bucket's length in a byte");

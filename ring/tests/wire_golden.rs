@@ -89,7 +89,8 @@ fn every_variant_has_golden_bytes() {
     covered("node.Err.Context", CONTEXT_ERRORS);
     covered("peer", PEER_MESSAGES);
     covered("peer.Replicate", DURABILITIES);
-    for reply in ["ReadReply", "ReplicateReply", "ScanReply"] {
+    covered("peer.Hint", HINT_MESSAGES);
+    for reply in ["ReadReply", "ReplicateReply", "ScanReply", "Hint.Taken"] {
         covered(&format!("peer.{reply}.Err"), REPLICA_ERRORS);
     }
 }

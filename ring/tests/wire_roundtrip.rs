@@ -122,7 +122,7 @@ fn batch_in_a_batch_is_refused_at_any_depth_and_on_a_small_stack() {
 #[test]
 fn lists_longer_than_their_bound_are_refused() {
     let keys = |count: usize| {
-        let request = Request::GetMany { keys: vec![key("a"); count], r: None };
+        let request = Request::GetMany { keys: vec![key("a"); count], r: None, strict: false };
         frame_of(&ClientMessage { id: RequestId(1), timeout_millis: 1, request })
     };
     let accepted = |frame: &[u8]| frame::decode::<ClientMessage>(&frame[frame::HEADER_BYTES..]).is_ok();

@@ -66,12 +66,12 @@ fn key() -> ObjectKey {
 }
 
 fn read() -> Request {
-    Request::Get { key: key(), r: None }
+    Request::Get { key: key(), r: None, strict: false }
 }
 
 fn write() -> Request {
     let item = PutItem { key: key(), value: Value::new("v").expect("small"), context: None::<ContextToken> };
-    Request::Put { item, w: None, durability: None }
+    Request::Put { item, w: None, durability: None, strict: false }
 }
 
 /// A finished run: when it ended and how, and who was asked when.

@@ -225,8 +225,13 @@ impl Turns {
 
     fn send(&mut self, to: NodeId, message: &PeerMessage) {
         let Some((_, streams)) = self.links.get_mut(&to) else { return };
-        let background =
-            matches!(message, PeerMessage::Scan { .. } | PeerMessage::ScanReply { .. } | PeerMessage::Repair { .. });
+        let background = matches!(
+            message,
+            PeerMessage::Scan { .. }
+                | PeerMessage::ScanReply { .. }
+                | PeerMessage::Repair { .. }
+                | PeerMessage::Hint(_)
+        );
         let outbox = if background { &mut streams.background } else { &mut streams.foreground };
         if let Err(error) = outbox.push(message) {
             tracing::error!(peer = %to, %error, "a message fits no frame and is dropped");

@@ -6,6 +6,7 @@
 //!
 //! It does not know connections, frames, threads or files; it does not hold partitions of other shards.
 
+mod hints;
 mod peers;
 mod reports;
 mod requests;

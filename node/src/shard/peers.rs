@@ -17,7 +17,7 @@ impl Shard {
     /// Takes what a peer says.
     pub(super) fn handle_peer_message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
         match message {
-            PeerMessage::Read { exchange, timeout_millis, key } => {
+            PeerMessage::Read { exchange, timeout_millis, key, .. } => {
                 let deadline = Self::deadline(now, timeout_millis);
                 let asker = Asker::Peer { node: from, exchange };
                 if self.holds(&key) {
@@ -54,6 +54,7 @@ impl Shard {
             PeerMessage::ReplicateReply { exchange, result } => {
                 self.stored(CoordinationId(exchange.0), from, result);
             }
+            PeerMessage::Hint(message) => self.handle_hint_message(from, message),
             PeerMessage::ScanReply { exchange, result } => self.page_answered(now, exchange, from, result),
             PeerMessage::ForwardReply { exchange, result } => self.forward_answered(exchange, from, result),
         }

@@ -62,7 +62,8 @@ impl Shard {
         let (key, durability, timeout_millis) = (write.key.clone(), write.durability, write.deadline.millis_from(now));
         for node in asked.into_iter().filter(|node| *node != self.config.actor.node) {
             let (exchange, key, container) = (id.exchange(), key.clone(), container.clone());
-            let message = PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability };
+            let message =
+                PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for: None };
             self.outputs.push_back(Output::SendPeer { to: node, message });
         }
     }

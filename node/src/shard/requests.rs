@@ -28,14 +28,14 @@ impl Shard {
     ) {
         let deadline = Self::deadline(now, timeout_millis);
         let begun = match request {
-            Request::Get { key, r } => self.begin_get(now, reply_to, deadline, key, r),
+            Request::Get { key, r, .. } => self.begin_get(now, reply_to, deadline, key, r),
             Request::Put { .. } | Request::Delete { .. } => self.begin_write(now, reply_to, deadline, request),
-            Request::GetMany { keys, r } => {
-                let items = keys.into_iter().map(|key| Request::Get { key, r }).collect();
+            Request::GetMany { keys, r, strict } => {
+                let items = keys.into_iter().map(|key| Request::Get { key, r, strict }).collect();
                 return self.begin_batch(now, reply_to, timeout_millis, items, indices);
             }
-            Request::PutMany { items, w, durability } => {
-                let items = items.into_iter().map(|item| Request::Put { item, w, durability }).collect();
+            Request::PutMany { items, w, durability, strict } => {
+                let items = items.into_iter().map(|item| Request::Put { item, w, durability, strict }).collect();
                 return self.begin_batch(now, reply_to, timeout_millis, items, indices);
             }
             Request::Scan { bucket, partition, after, limit, r } => {
@@ -158,7 +158,10 @@ impl Shard {
                 self.replica.handle_key(key.clone(), KeyOperation::Read { asker, deadline });
             } else {
                 let timeout_millis = deadline.millis_from(now);
-                self.send(node, PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone() });
+                self.send(
+                    node,
+                    PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone(), stand_in: false },
+                );
             }
         }
     }
@@ -344,10 +347,10 @@ impl Shard {
         request: Request,
     ) -> Result<(), RequestError> {
         let (key, event, context, w, durability) = match request {
-            Request::Put { item: PutItem { key, value, context }, w, durability } => {
+            Request::Put { item: PutItem { key, value, context }, w, durability, .. } => {
                 (key, Event::Put(value), context, w, durability)
             }
-            Request::Delete { key, context, w, durability } => (key, Event::Delete, Some(context), w, durability),
+            Request::Delete { key, context, w, durability, .. } => (key, Event::Delete, Some(context), w, durability),
             _ => return Err(invalid("only a put or a delete can be coordinated")),
         };
         let needed = self.config.quorum.with(None, w).map_err(invalid)?.w();

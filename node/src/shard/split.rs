@@ -1,6 +1,6 @@
 //! Which shard of a node a request or message is for. Pure, used by whoever feeds the shards.
 
-use quorate_ring::wire::{PeerMessage, Request};
+use quorate_ring::wire::{HintMessage, PeerMessage, Request};
 use quorate_ring::{ObjectKey, PartitionCount, PartitionId, Position};
 
 use super::Shard;
@@ -43,10 +43,14 @@ impl Slices {
             // For every shard; whoever feeds them sees to that.
             PeerMessage::Known { .. } => 0,
             PeerMessage::Forward { request, .. } => self.shard_of_single(request),
+            PeerMessage::Hint(HintMessage::Hand { partition, .. }) => self.shard_of(self.existing(*partition)),
             PeerMessage::ReadReply { exchange, .. }
             | PeerMessage::ReplicateReply { exchange, .. }
             | PeerMessage::ScanReply { exchange, .. }
-            | PeerMessage::ForwardReply { exchange, .. } => Shard::shard_of_exchange(*exchange) % self.shards,
+            | PeerMessage::ForwardReply { exchange, .. }
+            | PeerMessage::Hint(HintMessage::Taken { exchange, .. }) => {
+                Shard::shard_of_exchange(*exchange) % self.shards
+            }
         }
     }
 
@@ -56,13 +60,15 @@ impl Slices {
             return vec![(0, request, None)];
         }
         match request {
-            Request::GetMany { keys, r } => self
+            Request::GetMany { keys, r, strict } => self
                 .deal(keys, |key| key)
-                .map(|(shard, keys, indices)| (shard, Request::GetMany { keys, r }, Some(indices)))
+                .map(|(shard, keys, indices)| (shard, Request::GetMany { keys, r, strict }, Some(indices)))
                 .collect(),
-            Request::PutMany { items, w, durability } => self
+            Request::PutMany { items, w, durability, strict } => self
                 .deal(items, |item| &item.key)
-                .map(|(shard, items, indices)| (shard, Request::PutMany { items, w, durability }, Some(indices)))
+                .map(|(shard, items, indices)| {
+                    (shard, Request::PutMany { items, w, durability, strict }, Some(indices))
+                })
                 .collect(),
             other => vec![(self.shard_of_single(&other), other, None)],
         }
@@ -149,9 +155,9 @@ mod tests {
         for shard in 0..3 {
             let key = key_of(shard);
             let requests = [
-                Request::Get { key: key.clone(), r: None },
-                Request::Put { item: item(key.clone()), w: None, durability: None },
-                Request::Delete { key, context: token(), w: None, durability: None },
+                Request::Get { key: key.clone(), r: None, strict: false },
+                Request::Put { item: item(key.clone()), w: None, durability: None, strict: false },
+                Request::Delete { key, context: token(), w: None, durability: None, strict: false },
                 scan(u16::from(shard) * 3),
             ];
             for request in requests {
@@ -171,8 +177,8 @@ mod tests {
     #[test]
     fn a_batch_is_dealt_with_the_indices_of_its_items() {
         let mut seen = vec![];
-        for (shard, request, indices) in slices().split(Request::GetMany { keys: keys(), r: Some(2) }) {
-            let (Request::GetMany { keys: part, r: Some(2) }, Some(indices)) = (request, indices) else {
+        for (shard, request, indices) in slices().split(Request::GetMany { keys: keys(), r: Some(2), strict: false }) {
+            let (Request::GetMany { keys: part, r: Some(2), strict: false }, Some(indices)) = (request, indices) else {
                 panic!("no part")
             };
             assert!(part.iter().all(|key| slices().shard_of_key(key) == shard));
@@ -189,6 +195,7 @@ mod tests {
             items: keys.into_iter().map(item).collect(),
             w: Some(1),
             durability: Some(Durability::Synced),
+            strict: false,
         };
         let parts = slices().split(batch(vec![key_of(2), key_of(1), key_of(2)]));
         let expected =
@@ -200,7 +207,7 @@ mod tests {
     #[test]
     fn a_node_of_one_shard_splits_nothing() {
         let one = Slices::new(PartitionCount::new(8).expect("a power of two"), 1);
-        let batch = Request::GetMany { keys: keys(), r: None };
+        let batch = Request::GetMany { keys: keys(), r: None, strict: false };
         assert_eq!(one.split(batch.clone()), [(0, batch, None)]);
     }
 
@@ -212,7 +219,7 @@ mod tests {
             let (key, container) = (key_of(shard), Container::empty());
             let partition = PartitionId::new(u16::from(shard) * 3);
             let questions = [
-                PeerMessage::Read { exchange, timeout_millis, key: key.clone() },
+                PeerMessage::Read { exchange, timeout_millis, key: key.clone(), stand_in: false },
                 PeerMessage::Repair { key: key.clone(), container: container.clone() },
                 PeerMessage::Replicate {
                     exchange,
@@ -221,9 +228,15 @@ mod tests {
                     dot,
                     container,
                     durability: Durability::Buffered,
+                    hint_for: None,
                 },
+                PeerMessage::Hint(HintMessage::Hand { exchange, partition, hints: vec![] }),
                 PeerMessage::Scan { exchange, timeout_millis, bucket: bucket(), partition, after: None, limit: 1 },
-                PeerMessage::Forward { exchange, timeout_millis, request: Request::Get { key, r: None } },
+                PeerMessage::Forward {
+                    exchange,
+                    timeout_millis,
+                    request: Request::Get { key, r: None, strict: false },
+                },
             ];
             assert!(questions.iter().all(|question| slices().shard_of_message(question) == shard));
         }
@@ -241,6 +254,7 @@ mod tests {
                 PeerMessage::ReplicateReply { exchange, result: Ok(()) },
                 PeerMessage::ScanReply { exchange, result: Err(overloaded) },
                 PeerMessage::ForwardReply { exchange, result: Err(lost) },
+                PeerMessage::Hint(HintMessage::Taken { exchange, result: Err(overloaded) }),
             ];
             assert!(answers.iter().all(|answer| slices().shard_of_message(answer) == shard), "{asked_by}");
         }

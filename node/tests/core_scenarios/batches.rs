@@ -18,11 +18,11 @@ fn item(key: ObjectKey, value: Bytes) -> PutItem {
 }
 
 fn get_many(keys: Vec<ObjectKey>) -> Request {
-    Request::GetMany { keys, r: None }
+    Request::GetMany { keys, r: None, strict: true }
 }
 
 fn put_many(items: Vec<PutItem>) -> Request {
-    Request::PutMany { items, w: None, durability: None }
+    Request::PutMany { items, w: None, durability: None, strict: true }
 }
 
 /// The items of all parts of the answer; each part must be one.
@@ -83,7 +83,7 @@ fn a_batch_whose_answers_are_large_is_answered_in_parts() {
     let large = Bytes::from(vec![0; BATCH_REPLY_BYTES / 2]);
     for key in keys(5) {
         cluster
-            .ask(node(1), Request::Put { item: item(key, large.clone()), w: None, durability: None })
+            .ask(node(1), Request::Put { item: item(key, large.clone()), w: None, durability: None, strict: true })
             .expect("stored");
     }
     let id = cluster.begin(node(1), get_many(keys(5)));
@@ -113,7 +113,7 @@ fn overload_refuses_items_and_never_the_whole() {
     cluster.stuck.extend((1..=4).map(node));
     // Room for the batch and one of its two items.
     for number in 2..COORDINATIONS_MAX {
-        cluster.begin(node(1), Request::Get { key: key(&format!("k{number}")), r: Some(1) });
+        cluster.begin(node(1), Request::Get { key: key(&format!("k{number}")), r: Some(1), strict: true });
     }
     let id = cluster.begin(node(1), get_many(keys(2)));
     assert_eq!(cluster.answer(id), None, "one item is being worked on");

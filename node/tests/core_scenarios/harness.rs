@@ -246,7 +246,7 @@ impl Cluster {
 
     /// Reads a key: its values as text, and the context.
     pub(crate) fn get(&mut self, at: NodeId, key: &ObjectKey, r: Option<u8>) -> (Vec<String>, ContextToken) {
-        match self.ask(at, Request::Get { key: key.clone(), r }) {
+        match self.ask(at, Request::Get { key: key.clone(), r, strict: true }) {
             Ok(Response::Found { values, context }) => (values.iter().map(text).collect(), context),
             other => panic!("a read was answered {other:?}"),
         }
@@ -267,7 +267,7 @@ impl Cluster {
 /// A put of the cluster's default W.
 pub(crate) fn put(key: &ObjectKey, value: &str, context: Option<ContextToken>) -> Request {
     let value = Value::new(Bytes::copy_from_slice(value.as_bytes())).expect("small");
-    Request::Put { item: PutItem { key: key.clone(), value, context }, w: None, durability: None }
+    Request::Put { item: PutItem { key: key.clone(), value, context }, w: None, durability: None, strict: true }
 }
 
 /// The incarnation that a node is, unless the test says otherwise.

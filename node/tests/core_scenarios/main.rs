@@ -55,7 +55,7 @@ fn a_delete_with_context_leaves_nothing_in_any_store() {
     let (mut cluster, key, primaries, _) = four();
     cluster.put(primaries[0], &key, "one", None).expect("stored");
     let (_, context) = cluster.get(primaries[1], &key, None);
-    let delete = Request::Delete { key: key.clone(), context, w: None, durability: None };
+    let delete = Request::Delete { key: key.clone(), context, w: None, durability: None, strict: true };
     cluster.ask(primaries[2], delete).expect("deleted");
     assert_eq!(cluster.get(primaries[0], &key, None).0, Vec::<String>::new());
     for primary in primaries {
@@ -79,7 +79,7 @@ fn a_write_that_cannot_reach_w_says_who_is_away_and_changes_nothing() {
 fn silent_replicas_are_named_at_the_deadline_and_not_before() {
     let (mut cluster, key, primaries, _) = four();
     cluster.silent.extend([primaries[1], primaries[2]]);
-    let (read, write) = (Request::Get { key: key.clone(), r: Some(3) }, put(&key, "one", None));
+    let (read, write) = (Request::Get { key: key.clone(), r: Some(3), strict: true }, put(&key, "one", None));
     let [read, write] = [read, write].map(|request| cluster.begin(primaries[0], request));
     cluster.settle();
     cluster.pass(TIMEOUT - Duration::from_millis(1));
@@ -100,7 +100,7 @@ fn silent_replicas_are_named_at_the_deadline_and_not_before() {
 fn more_requests_than_the_bound_are_refused_as_overload() {
     let (mut cluster, _, _, _) = four();
     cluster.stuck.extend((1..=4).map(node));
-    let get = |number: usize| Request::Get { key: key(&format!("k{number}")), r: Some(1) };
+    let get = |number: usize| Request::Get { key: key(&format!("k{number}")), r: Some(1), strict: true };
     for number in 0..COORDINATIONS_MAX {
         let id = cluster.begin(node(1), get(number));
         assert!(cluster.answer(id).is_none());
@@ -153,7 +153,7 @@ fn a_slow_replica_is_passed_over_and_its_late_reply_still_gets_it_repaired() {
     cluster.connect(primaries[0], primaries[1]);
     cluster.settle();
     cluster.silent.insert(primaries[1]);
-    let id = cluster.begin(primaries[0], Request::Get { key: key.clone(), r: Some(2) });
+    let id = cluster.begin(primaries[0], Request::Get { key: key.clone(), r: Some(2), strict: true });
     cluster.settle();
     assert!(cluster.answer(id).is_none());
     cluster.pass(HEDGE_DELAY);
@@ -174,7 +174,8 @@ fn a_replica_catching_up_counts_only_when_all_have_answered() {
     assert_eq!(cluster.get(primaries[0], &key, Some(2)).0, ["one"]);
     assert_eq!(cluster.get(primaries[0], &key, Some(3)).0, ["one"], "all have answered: there is nothing more to know");
     cluster.disconnect(primaries[0], primaries[1]);
-    let error = cluster.ask(primaries[0], Request::Get { key: key.clone(), r: Some(2) }).expect_err("one counts");
+    let error =
+        cluster.ask(primaries[0], Request::Get { key: key.clone(), r: Some(2), strict: true }).expect_err("one counts");
     let RequestError::ReadQuorum { needed: 2, answers, .. } = &error else { panic!("{error:?}") };
     assert!(answers.contains(&(primaries[0], ReplicaAnswer::CatchingUp)), "{error}");
     assert!(answers.contains(&(primaries[1], ReplicaAnswer::Unreachable)), "{error}");
@@ -185,12 +186,12 @@ fn a_poisoned_store_refuses_everything() {
     let (mut cluster, key, primaries, _) = four();
     cluster.machines.get_mut(&primaries[0]).expect("a node").store.fail_next_write("broken");
     cluster.put(primaries[0], &key, "one", None).expect("the other two store it");
-    for request in [put(&key, "two", None), Request::Get { key: key.clone(), r: Some(1) }] {
+    for request in [put(&key, "two", None), Request::Get { key: key.clone(), r: Some(1), strict: true }] {
         let error = cluster.ask(primaries[0], request).expect_err("refused");
         assert!(matches!(&error, RequestError::StorageFailed { reason, .. } if reason == "broken"), "{error:?}");
     }
     // As a replica of others' requests it says so too.
-    let error = cluster.ask(primaries[1], Request::Get { key, r: Some(3) }).expect_err("R is 3");
+    let error = cluster.ask(primaries[1], Request::Get { key, r: Some(3), strict: true }).expect_err("R is 3");
     assert!(
         matches!(&error, RequestError::ReadQuorum { answers, .. }
         if answers.contains(&(primaries[0], ReplicaAnswer::StorageFailed))),
@@ -282,7 +283,7 @@ fn contexts_that_were_not_given_out_for_the_key_are_refused() {
 fn quorums_that_cannot_be_are_refused() {
     let (mut cluster, key, primaries, _) = four();
     for impossible in [0, 4] {
-        let get = Request::Get { key: key.clone(), r: Some(impossible) };
+        let get = Request::Get { key: key.clone(), r: Some(impossible), strict: true };
         let mut write = put(&key, "one", None);
         if let Request::Put { w, .. } = &mut write {
             *w = Some(impossible);

@@ -38,7 +38,7 @@ fn a_node_that_does_not_hold_a_key_says_so_and_stores_nothing() {
     let ((dot, container), timeout_millis) = (written(), 1000);
     let partition = cluster.partition(&key);
     let questions = [
-        PeerMessage::Read { exchange: EXCHANGE, timeout_millis, key: key.clone() },
+        PeerMessage::Read { exchange: EXCHANGE, timeout_millis, key: key.clone(), stand_in: false },
         PeerMessage::Replicate {
             exchange: EXCHANGE,
             timeout_millis,
@@ -46,6 +46,7 @@ fn a_node_that_does_not_hold_a_key_says_so_and_stores_nothing() {
             dot,
             container: container.clone(),
             durability: Durability::Buffered,
+            hint_for: None,
         },
         scan(partition),
         PeerMessage::Repair { key: key.clone(), container },

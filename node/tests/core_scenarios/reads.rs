@@ -14,7 +14,7 @@ use crate::harness::{Cluster, TIMEOUT, bucket, key, put};
 const MOMENT: Duration = Duration::from_millis(1);
 
 fn get(key: &ObjectKey, r: u8) -> Request {
-    Request::Get { key: key.clone(), r: Some(r) }
+    Request::Get { key: key.clone(), r: Some(r), strict: true }
 }
 
 fn scan(partition: PartitionId, after: Option<ObjectKey>, limit: u32, r: u8) -> Request {
@@ -74,7 +74,7 @@ fn a_shard_says_which_requests_wait_for_a_peer_and_none_does_for_one_that_is_gon
     let [read, page] = both(&cluster, &key, 2);
     cluster.silent.insert(primaries[1]);
     let Request::Put { item, durability, .. } = put(&key, "value", None) else { panic!("a put") };
-    let write = Request::Put { item, w: Some(3), durability };
+    let write = Request::Put { item, w: Some(3), durability, strict: true };
     for (count, request) in (1..).zip([read, page, write]) {
         cluster.begin(primaries[0], request);
         cluster.settle();
@@ -181,7 +181,13 @@ fn deleted_keys_are_in_no_page_and_those_it_has_are_whole() {
     let page = scan(cluster.partition(&key), None, 10, 2);
     let Ok(Response::Page { items, next: None }) = cluster.ask(primaries[1], page.clone()) else { panic!("no page") };
     assert_eq!((items.len(), items[0].values.len()), (1, 2));
-    let delete = Request::Delete { key: key.clone(), context: items[0].context.clone(), w: None, durability: None };
+    let delete = Request::Delete {
+        key: key.clone(),
+        context: items[0].context.clone(),
+        w: None,
+        durability: None,
+        strict: true,
+    };
     cluster.disconnect(primaries[0], primaries[2]);
     cluster.ask(primaries[0], delete).expect("two of three");
     // The one that missed the delete still has both values; what they are merged with says that they are gone.

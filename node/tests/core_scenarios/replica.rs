@@ -168,6 +168,7 @@ fn values_up_to_the_bound_together_are_kept_and_one_byte_more_is_refused() {
         item: PutItem { key: key.clone(), value: Value::new(vec![0; bytes]).expect("small enough"), context: None },
         w: None,
         durability: None,
+        strict: true,
     };
     let full = SIBLINGS_BYTES_MAX / VALUE_BYTES_MAX;
     for _ in 0..full {
@@ -184,7 +185,15 @@ fn is_set_back_by(cluster: &mut Cluster, at: NodeId, key: &ObjectKey, actor: Act
     let (mut container, dot) = (Container::empty(), Dot::new(actor, counter));
     container.add(dot, Value::new("v").expect("small"));
     let (exchange, timeout_millis, durability) = (ExchangeId(7), 1000, Durability::Buffered);
-    let message = PeerMessage::Replicate { exchange, timeout_millis, key: key.clone(), dot, container, durability };
+    let message = PeerMessage::Replicate {
+        exchange,
+        timeout_millis,
+        key: key.clone(),
+        dot,
+        container,
+        durability,
+        hint_for: None,
+    };
     let peer = *cluster.primaries(key).iter().find(|primary| **primary != at).expect("two others");
     cluster.tell(peer, at, message);
     cluster.settle();
@@ -202,7 +211,7 @@ fn a_store_that_lacks_an_event_of_its_own_actor_was_set_back_and_serves_nothing(
     assert!(!is_set_back_by(&mut cluster, at, &key, another, 9), "not its own: of an earlier life");
     assert!(is_set_back_by(&mut cluster, at, &key, own, 2));
     assert!(!cluster.machines[&at].shard.replica().is_complete());
-    let error = cluster.ask(at, Request::Get { key, r: Some(1) }).expect_err("refused");
+    let error = cluster.ask(at, Request::Get { key, r: Some(1), strict: true }).expect_err("refused");
     assert!(matches!(&error, RequestError::StorageFailed { reason, .. } if reason.contains("set back")), "{error:?}");
     assert!(cluster.told.iter().any(|(node, output)| *node == at && matches!(output, Output::StorageFailed { .. })));
 }
@@ -215,7 +224,7 @@ fn what_is_damaged_is_refused_and_the_store_goes_on() {
     store.tamper(Column::Objects, &layout::object(&key), Some(bytes::Bytes::from_static(b"damage")));
     let partition = cluster.partition(&key);
     let scan = Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: Some(3) };
-    for request in [Request::Get { key: key.clone(), r: Some(3) }, scan] {
+    for request in [Request::Get { key: key.clone(), r: Some(3), strict: true }, scan] {
         let error = cluster.ask(primaries[0], request).expect_err("R is 3");
         let RequestError::ReadQuorum { needed: 3, answers, .. } = &error else { panic!("{error:?}") };
         assert_eq!(answers[0], (primaries[0], quorate_ring::wire::ReplicaAnswer::StorageFailed));
@@ -269,7 +278,7 @@ fn a_read_that_fails_is_refused_and_the_store_goes_on() {
     let (mut cluster, key, primaries, _) = four();
     cluster.put(primaries[0], &key, "one", None).expect("stored");
     cluster.machines.get_mut(&primaries[0]).expect("a node").store.fail_next_read("a bad sector");
-    let get = Request::Get { key: key.clone(), r: Some(3) };
+    let get = Request::Get { key: key.clone(), r: Some(3), strict: true };
     let error = cluster.ask(primaries[0], get.clone()).expect_err("R is 3");
     let RequestError::ReadQuorum { needed: 3, answers, .. } = &error else { panic!("{error:?}") };
     assert_eq!(answers[0], (primaries[0], quorate_ring::wire::ReplicaAnswer::StorageFailed));

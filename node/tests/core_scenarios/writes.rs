@@ -24,6 +24,7 @@ fn a_write_gives_a_context_when_nothing_is_beside_it_and_only_then() {
         context: context.clone(),
         w: None,
         durability: None,
+        strict: true,
     };
     let (1, Some(first)) = told(cluster.put(primaries[0], &key, "one", None)) else { panic!("one, alone") };
     assert_eq!(told(cluster.put(primaries[1], &key, "two", None)), (2, None), "its client has not seen the other");
@@ -55,7 +56,7 @@ fn one_sibling_too_many_is_refused_and_counts_as_nothing_changed() {
 fn deletes_and_puts_are_counted_apart_wherever_they_are_coordinated() {
     let (mut cluster, key, primaries, other) = four();
     let (_, context) = cluster.get(primaries[0], &key, None);
-    let delete = Request::Delete { key: key.clone(), context, w: None, durability: None };
+    let delete = Request::Delete { key: key.clone(), context, w: None, durability: None, strict: true };
     for at in [primaries[0], other] {
         cluster.ask(at, delete.clone()).expect("deleted");
         cluster.put(at, &key, "one", None).expect("stored");
@@ -119,7 +120,7 @@ fn a_write_is_not_forwarded_twice() {
 #[test]
 fn only_writes_are_forwarded() {
     let (mut cluster, key, primaries, other) = four();
-    let request = Request::Get { key, r: None };
+    let request = Request::Get { key, r: None, strict: true };
     cluster.tell(other, primaries[0], PeerMessage::Forward { exchange: ExchangeId(7), timeout_millis: 1000, request });
     let answer = forward_reply(&cluster, primaries[0]);
     assert!(matches!(answer, Err(RequestError::Invalid { .. })), "{answer:?}");

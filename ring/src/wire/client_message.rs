@@ -55,6 +55,10 @@ pub enum Request {
         key: ObjectKey,
         /// R, or the cluster's default.
         r: Option<u8>,
+        /// Whether only the key's primaries may answer for it. If not, the next nodes of the preference list stand in for primaries
+        /// that are away.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
     /// Write a key to W replicas. Answered by [`Response::Stored`].
     #[serde(rename = "p")]
@@ -65,6 +69,10 @@ pub enum Request {
         w: Option<u8>,
         /// Where it must be to count, or the cluster's default.
         durability: Option<Durability>,
+        /// Whether only the key's primaries may answer for it. If not, the next nodes of the preference list stand in for primaries
+        /// that are away.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
     /// Delete what the context covers. Answered by [`Response::Stored`].
     #[serde(rename = "d")]
@@ -77,6 +85,10 @@ pub enum Request {
         w: Option<u8>,
         /// Where it must be to count, or the cluster's default.
         durability: Option<Durability>,
+        /// Whether only the key's primaries may answer for it. If not, the next nodes of the preference list stand in for primaries
+        /// that are away.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
     /// Several gets. Answered by [`Response::Many`].
     #[serde(rename = "gm")]
@@ -86,6 +98,10 @@ pub enum Request {
         keys: Vec<ObjectKey>,
         /// R, or the cluster's default.
         r: Option<u8>,
+        /// Whether only the key's primaries may answer for it. If not, the next nodes of the preference list stand in for primaries
+        /// that are away.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
     /// Several puts, each on its own: some may fail. Answered by [`Response::Many`].
     #[serde(rename = "pm")]
@@ -97,6 +113,10 @@ pub enum Request {
         w: Option<u8>,
         /// Where each must be to count, or the cluster's default.
         durability: Option<Durability>,
+        /// Whether only the key's primaries may answer for it. If not, the next nodes of the preference list stand in for primaries
+        /// that are away.
+        #[serde(default, skip_serializing_if = "is_false")]
+        strict: bool,
     },
     /// One page of a bucket's live keys in one partition, in ring order. Answered by [`Response::Page`].
     #[serde(rename = "s")]
@@ -119,6 +139,12 @@ pub enum Request {
     /// How this node is. Answered by [`Response::Status`].
     #[serde(rename = "status")]
     Status,
+}
+
+/// For fields that an encoder leaves out while they say nothing: what older releases wrote stays as it is.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+pub(super) const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// One write of a key.

@@ -16,6 +16,7 @@ mod client_message;
 mod error;
 pub mod frame;
 mod hello;
+mod hint_message;
 mod peer_message;
 
 pub use client_message::{
@@ -24,4 +25,5 @@ pub use client_message::{
 };
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+pub use hint_message::{Handed, HintMessage, Taken};
 pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};

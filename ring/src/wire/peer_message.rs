@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::bounded::{at_most, forwarded_request, page_limit};
-use super::{Durability, Request, RequestError, Response};
+use super::client_message::is_false;
+use super::{Durability, HintMessage, Request, RequestError, Response};
 use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
 use crate::version::{Container, Dot, Incarnation, VersionVector};
-use crate::{BucketName, ObjectKey, PartitionId, Value};
+use crate::{BucketName, NodeId, ObjectKey, PartitionId, Value};
 
 /// A question's number at the node that asks; the reply carries it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub enum PeerMessage {
         timeout_millis: u32,
         /// What to read.
         key: ObjectKey,
+        /// Whether the one asked is no primary, and stands in for one with what it holds as hints.
+        #[serde(default, skip_serializing_if = "is_false")]
+        stand_in: bool,
     },
     /// To `Read`.
     #[serde(rename = "R")]
@@ -49,6 +53,9 @@ pub enum PeerMessage {
         container: Container<Value>,
         /// Where it must be before the reply.
         durability: Durability,
+        /// The primary that the one asked stands in for: it keeps the event as a hint for that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint_for: Option<NodeId>,
     },
     /// To `Replicate`.
     #[serde(rename = "W")]
@@ -118,6 +125,9 @@ pub enum PeerMessage {
         /// What the client is to be told.
         result: Result<Response, RequestError>,
     },
+    /// Handing over what was kept for you while you were away.
+    #[serde(rename = "h")]
+    Hint(HintMessage),
 }
 
 /// What a replica holds of a key.

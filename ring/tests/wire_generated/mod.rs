@@ -110,23 +110,33 @@ fn put_item() -> impl Strategy<Value = PutItem> {
 
 fn write() -> impl Strategy<Value = Request> {
     let (w, durability) = (any::<Option<u8>>, || option::of(durability()));
-    let put = (put_item(), w(), durability());
-    let delete = (object_key(), token(), w(), durability());
+    let put = (put_item(), w(), durability(), any::<bool>());
+    let delete = (object_key(), token(), w(), durability(), any::<bool>());
     prop_oneof![
-        put.prop_map(|(item, w, durability)| Request::Put { item, w, durability }),
-        delete.prop_map(|(key, context, w, durability)| Request::Delete { key, context, w, durability }),
+        put.prop_map(|(item, w, durability, strict)| Request::Put { item, w, durability, strict }),
+        delete.prop_map(|(key, context, w, durability, strict)| Request::Delete {
+            key,
+            context,
+            w,
+            durability,
+            strict
+        }),
     ]
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let put_many = (vec(put_item(), 0..4), any::<Option<u8>>(), option::of(durability()));
+    let put_many = (vec(put_item(), 0..4), any::<Option<u8>>(), option::of(durability()), any::<bool>());
     let partition = any::<u16>().prop_map(PartitionId::new);
     let scan = (bucket_name(), partition, option::of(object_key()), 1..=1024_u32, any::<Option<u8>>());
     prop_oneof![
         write(),
-        (object_key(), any::<Option<u8>>()).prop_map(|(key, r)| Request::Get { key, r }),
-        (vec(object_key(), 0..4), any::<Option<u8>>()).prop_map(|(keys, r)| Request::GetMany { keys, r }),
-        put_many.prop_map(|(items, w, durability)| Request::PutMany { items, w, durability }),
+        (object_key(), any::<Option<u8>>(), any::<bool>()).prop_map(|(key, r, strict)| Request::Get { key, r, strict }),
+        (vec(object_key(), 0..4), any::<Option<u8>>(), any::<bool>()).prop_map(|(keys, r, strict)| Request::GetMany {
+            keys,
+            r,
+            strict
+        }),
+        put_many.prop_map(|(items, w, durability, strict)| Request::PutMany { items, w, durability, strict }),
         scan.prop_map(|(bucket, partition, after, limit, r)| Request::Scan { bucket, partition, after, limit, r }),
         Just(Request::Ring),
         Just(Request::Status),
@@ -259,22 +269,21 @@ fn replica_result<T: Clone + std::fmt::Debug>(
 
 fn question() -> impl Strategy<Value = PeerMessage> {
     let asked = || (any::<u64>().prop_map(ExchangeId), any::<u32>());
-    let replicate = (asked(), object_key(), dot(), container(), durability());
+    let replicate = (asked(), object_key(), dot(), container(), durability(), option::of(node()));
     let partition = any::<u16>().prop_map(PartitionId::new);
+    let handed = (object_key(), container(), vec(dot(), 0..4));
+    let handed = handed.prop_map(|(key, container, dots)| Handed { key, container, dots });
+    let hand = (any::<u64>(), partition.clone(), vec(handed, 0..3));
     let scan = (asked(), bucket_name(), partition, option::of(object_key()), 1..=1024_u32);
     prop_oneof![
-        (asked(), object_key()).prop_map(|((exchange, timeout_millis), key)| PeerMessage::Read {
-            exchange,
-            timeout_millis,
-            key
+        (asked(), object_key(), any::<bool>()).prop_map(|((exchange, timeout_millis), key, stand_in)| {
+            PeerMessage::Read { exchange, timeout_millis, key, stand_in }
         }),
-        replicate.prop_map(|((exchange, timeout_millis), key, dot, container, durability)| PeerMessage::Replicate {
-            exchange,
-            timeout_millis,
-            key,
-            dot,
-            container,
-            durability,
+        replicate.prop_map(|((exchange, timeout_millis), key, dot, container, durability, hint_for)| {
+            PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for }
+        }),
+        hand.prop_map(|(exchange, partition, hints)| {
+            PeerMessage::Hint(HintMessage::Hand { exchange: ExchangeId(exchange), partition, hints })
         }),
         (object_key(), container()).prop_map(|(key, container)| PeerMessage::Repair { key, container }),
         vec(any::<u64>().prop_map(Incarnation::new), 0..4).prop_map(|incarnations| PeerMessage::Known { incarnations }),
@@ -298,6 +307,11 @@ fn reply() -> impl Strategy<Value = PeerMessage> {
     let exchange = || any::<u64>().prop_map(ExchangeId);
     let read = (container(), any::<bool>()).prop_map(|(container, complete)| ReplicaRead { container, complete });
     let object = (object_key(), container()).prop_map(|(key, container)| StoredObject { key, container });
+    let taken = any::<(u32, u32, u32)>().prop_map(|(stored, grant_bytes, pause_millis)| Taken {
+        stored,
+        grant_bytes,
+        pause_millis,
+    });
     let page = (vec(object, 0..3), vector(), any::<bool>(), any::<bool>());
     let page = page.prop_map(|(objects, base, last, complete)| ReplicaPage { objects, base, last, complete });
     prop_oneof![
@@ -305,6 +319,8 @@ fn reply() -> impl Strategy<Value = PeerMessage> {
         (exchange(), replica_result(Just(())))
             .prop_map(|(exchange, result)| PeerMessage::ReplicateReply { exchange, result }),
         (exchange(), replica_result(page)).prop_map(|(exchange, result)| PeerMessage::ScanReply { exchange, result }),
+        (exchange(), replica_result(taken))
+            .prop_map(|(exchange, result)| PeerMessage::Hint(HintMessage::Taken { exchange, result })),
         (exchange(), result()).prop_map(|(exchange, result)| PeerMessage::ForwardReply { exchange, result }),
     ]
 }

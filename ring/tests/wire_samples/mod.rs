@@ -52,8 +52,21 @@ variants!(start_name, STARTS, StartKind { First, Clean, ProcessCrash, PossibleLo
 variants!(
     peer_message_name,
     PEER_MESSAGES,
-    PeerMessage { Read, ReadReply, Replicate, ReplicateReply, Repair, Known, Scan, ScanReply, Forward, ForwardReply }
+    PeerMessage {
+        Read,
+        ReadReply,
+        Replicate,
+        ReplicateReply,
+        Repair,
+        Known,
+        Scan,
+        ScanReply,
+        Forward,
+        ForwardReply,
+        Hint,
+    }
 );
+variants!(hint_name, HINT_MESSAGES, HintMessage { Hand, Taken });
 variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
 
 /// What a line of the fixtures is.
@@ -128,6 +141,10 @@ fn peer_name(message: &PeerMessage) -> String {
         PeerMessage::Replicate { durability, .. } => durability_name(durability).to_owned(),
         PeerMessage::Forward { request, .. } => request_name(request).to_owned(),
         PeerMessage::ForwardReply { result, .. } => answer_name(result),
+        PeerMessage::Hint(HintMessage::Taken { result, .. }) => {
+            format!("Taken.{}", replica_result(result.as_ref().err()))
+        }
+        PeerMessage::Hint(hint) => hint_name(hint).to_owned(),
         PeerMessage::Read { .. }
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
@@ -218,17 +235,25 @@ fn requests() -> Vec<(&'static str, Request)> {
     let partition = PartitionId::new(1023);
     let bare_item = PutItem { context: None, ..put_item() };
     vec![
-        ("", Request::Get { key: key("a"), r: Some(2) }),
-        ("bare", Request::Get { key: key("a"), r: None }),
-        ("", Request::Put { item: put_item(), w: Some(3), durability }),
-        ("buffered", Request::Put { item: put_item(), w: None, durability: Some(Durability::Buffered) }),
-        ("bare", Request::Put { item: bare_item.clone(), w: None, durability: None }),
-        ("", Request::Delete { key: key("a"), context: token(), w: Some(1), durability }),
-        ("bare", Request::Delete { key: key("a"), context: token(), w: None, durability: None }),
-        ("", Request::GetMany { keys: vec![key("a"), key("b")], r: Some(1) }),
-        ("bare", Request::GetMany { keys: vec![], r: None }),
-        ("", Request::PutMany { items: vec![put_item(), bare_item], w: Some(2), durability }),
-        ("bare", Request::PutMany { items: vec![], w: None, durability: None }),
+        ("", Request::Get { key: key("a"), r: Some(2), strict: false }),
+        ("bare", Request::Get { key: key("a"), r: None, strict: false }),
+        ("strict", Request::Get { key: key("a"), r: Some(2), strict: true }),
+        ("strict", Request::Put { item: put_item(), w: Some(3), durability, strict: true }),
+        ("strict", Request::Delete { key: key("a"), context: token(), w: Some(1), durability, strict: true }),
+        ("strict", Request::GetMany { keys: vec![key("a"), key("b")], r: Some(1), strict: true }),
+        (
+            "strict",
+            Request::PutMany { items: vec![put_item(), bare_item.clone()], w: Some(2), durability, strict: true },
+        ),
+        ("", Request::Put { item: put_item(), w: Some(3), durability, strict: false }),
+        ("buffered", Request::Put { item: put_item(), w: None, durability: Some(Durability::Buffered), strict: false }),
+        ("bare", Request::Put { item: bare_item.clone(), w: None, durability: None, strict: false }),
+        ("", Request::Delete { key: key("a"), context: token(), w: Some(1), durability, strict: false }),
+        ("bare", Request::Delete { key: key("a"), context: token(), w: None, durability: None, strict: false }),
+        ("", Request::GetMany { keys: vec![key("a"), key("b")], r: Some(1), strict: false }),
+        ("bare", Request::GetMany { keys: vec![], r: None, strict: false }),
+        ("", Request::PutMany { items: vec![put_item(), bare_item], w: Some(2), durability, strict: false }),
+        ("bare", Request::PutMany { items: vec![], w: None, durability: None, strict: false }),
         ("", Request::Scan { bucket: bucket(), partition, after: Some(key("a")), limit: 1000, r: Some(2) }),
         ("bare", Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: None }),
         ("", Request::Ring),
@@ -345,12 +370,22 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
     let (partition, container) = (PartitionId::new(5), container());
     let replicate = |durability| {
         let (key, dot, container) = (key("a"), dot(300, 70_000), container.clone());
-        PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability }
+        PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for: None }
     };
+    let hint = {
+        let (key, dot, container, durability) = (key("a"), dot(1, 7), container.clone(), Durability::Buffered);
+        PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for: Some(node(2)) }
+    };
+    let handed = Handed { key: key("a"), container: container.clone(), dots: vec![dot(1, 7), dot(300, 70_000)] };
+    let hand = |hints| PeerMessage::Hint(HintMessage::Hand { exchange, partition, hints });
     let scan = |after| PeerMessage::Scan { exchange, timeout_millis, bucket: bucket(), partition, after, limit: 1024 };
     let forward = |request| PeerMessage::Forward { exchange, timeout_millis, request };
     let mut questions = vec![
-        ("", PeerMessage::Read { exchange, timeout_millis, key: key("a") }),
+        ("", PeerMessage::Read { exchange, timeout_millis, key: key("a"), stand_in: false }),
+        ("stand_in", PeerMessage::Read { exchange, timeout_millis, key: key("a"), stand_in: true }),
+        ("hint", hint),
+        ("", hand(vec![handed])),
+        ("bare", hand(vec![])),
         ("", replicate(Durability::Buffered)),
         ("", replicate(Durability::Synced)),
         ("", PeerMessage::Repair { key: key("a"), container: container.clone() }),
@@ -371,12 +406,14 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
     let page = ReplicaPage { objects: vec![object], base: container().vector().clone(), last: false, complete: true };
     let bare_page = ReplicaPage { objects: vec![], base: VersionVector::new(), last: true, complete: false };
     let read = ReplicaRead { container: container(), complete: true };
+    let taken = Taken { stored: 3, grant_bytes: 65_536, pause_millis: 20 };
     let stored = Response::Stored { siblings: 1, context: Some(token()) };
     let mut replies = vec![
         ("", PeerMessage::ReadReply { exchange, result: Ok(read) }),
         ("", PeerMessage::ReplicateReply { exchange, result: Ok(()) }),
         ("", PeerMessage::ScanReply { exchange, result: Ok(page) }),
         ("bare", PeerMessage::ScanReply { exchange, result: Ok(bare_page) }),
+        ("", PeerMessage::Hint(HintMessage::Taken { exchange, result: Ok(taken) })),
         ("", PeerMessage::ForwardReply { exchange, result: Ok(stored) }),
         ("", PeerMessage::ForwardReply { exchange, result: Err(RequestError::Stopping { node: node(1) }) }),
     ];
@@ -384,6 +421,7 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
         replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));
+        replies.push(("", PeerMessage::Hint(HintMessage::Taken { exchange, result: Err(error) })));
     }
     replies
 }

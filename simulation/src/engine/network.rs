@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{NodeMessage, PeerMessage, frame};
+use quorate_ring::wire::{HintMessage, NodeMessage, PeerMessage, frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -384,5 +384,7 @@ fn kind_of(message: &PeerMessage) -> MessageKind {
         PeerMessage::Forward { .. } => MessageKind::Forward,
         PeerMessage::ForwardReply { .. } => MessageKind::ForwardReply,
         PeerMessage::Known { .. } => MessageKind::Known,
+        PeerMessage::Hint(HintMessage::Hand { .. }) => MessageKind::Hint,
+        PeerMessage::Hint(HintMessage::Taken { .. }) => MessageKind::HintReply,
     }
 }

@@ -89,7 +89,7 @@ impl Simulation {
 
     fn get(&self, get: &Get, then: Then) -> (Request, Task) {
         let required = self.required(get.key, get.r);
-        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r };
+        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r, strict: true };
         (request, Task::Get { key: get.key, required, then })
     }
 
@@ -99,7 +99,7 @@ impl Simulation {
             Context::Blind => None,
         };
         let (item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
-        let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from) };
+        let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from), strict: true };
         (request, Task::Write(id))
     }
 
@@ -139,13 +139,16 @@ impl Simulation {
         };
         let id = self.begin_truth(key, Kind::Delete, ghost, w, durability);
         let key = self.truth.keys[key].key.clone();
-        (Request::Delete { key, context, w, durability: durability.map(Durability::from) }, Task::Write(id))
+        (
+            Request::Delete { key, context, w, durability: durability.map(Durability::from), strict: true },
+            Task::Write(id),
+        )
     }
 
     fn get_many(&self, many: &GetMany) -> (Request, Task) {
         let required = many.keys.iter().map(|key| (*key, self.required(*key, many.r))).collect();
         let keys = many.keys.iter().map(|key| self.truth.keys[*key].key.clone()).collect();
-        (Request::GetMany { keys, r: many.r }, Task::GetMany(required))
+        (Request::GetMany { keys, r: many.r, strict: true }, Task::GetMany(required))
     }
 
     fn put_many(&mut self, client: usize, many: &PutMany) -> (Request, Task) {
@@ -154,7 +157,8 @@ impl Simulation {
             self.put_item(*key, many.bytes, seen, many.w, many.durability)
         };
         let (items, ids) = many.keys.iter().map(&mut put).unzip();
-        let request = Request::PutMany { items, w: many.w, durability: many.durability.map(Durability::from) };
+        let request =
+            Request::PutMany { items, w: many.w, durability: many.durability.map(Durability::from), strict: true };
         (request, Task::PutMany(ids))
     }
 
@@ -192,7 +196,12 @@ impl Simulation {
             Ok(context) => {
                 let value = quorate_ring::Value::new(Bytes::from_static(b"\xff\xff\xff\xff forged")).expect("small");
                 (
-                    Request::Put { item: PutItem { key, value, context: Some(context) }, w: None, durability: None },
+                    Request::Put {
+                        item: PutItem { key, value, context: Some(context) },
+                        w: None,
+                        durability: None,
+                        strict: true,
+                    },
                     Task::Forge,
                 )
             }

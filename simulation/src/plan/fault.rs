@@ -280,11 +280,15 @@ pub enum MessageKind {
     ForwardReply,
     /// A node tells which incarnations it has met.
     Known,
+    /// Hints are handed over.
+    Hint,
+    /// The answer to that.
+    HintReply,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::ReadReply,
         Self::Replicate,
@@ -293,6 +297,8 @@ impl MessageKind {
         Self::Forward,
         Self::ForwardReply,
         Self::Known,
+        Self::Hint,
+        Self::HintReply,
     ];
 }
 

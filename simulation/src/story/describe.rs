@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use quorate_client::{Error, Outcome};
 use quorate_ring::version::Container;
 use quorate_ring::wire::{
-    ClientMessage, ExchangeId, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request, Response,
+    ClientMessage, ExchangeId, HintMessage, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request,
+    Response,
 };
 use quorate_ring::{ObjectKey, Value};
 
@@ -77,23 +78,23 @@ impl Keys {
     /// What a client asks.
     pub(super) fn request(&self, request: &Request) -> Described {
         match request {
-            Request::Get { key, r } => Described::new("get", self.about(key, Vec::new()), asked("r", *r)),
-            Request::Put { item, w, durability } => {
+            Request::Get { key, r, strict } => Described::new("get", self.about(key, Vec::new()), reads(*r, *strict)),
+            Request::Put { item, w, durability, strict } => {
                 let context = if item.context.is_some() { "with a context" } else { "blind" };
-                let detail = format!("{context}; {}; {}", asked("w", *w), durable(*durability));
+                let detail = format!("{context}; {}", writes(*w, *durability, *strict));
                 Described::new("put", self.item(item), detail)
             }
-            Request::Delete { key, w, durability, .. } => {
-                let detail = format!("{}; {}", asked("w", *w), durable(*durability));
+            Request::Delete { key, w, durability, strict, .. } => {
+                let detail = writes(*w, *durability, *strict);
                 Described::new("delete", self.about(key, Vec::new()), detail)
             }
-            Request::GetMany { keys, r } => {
+            Request::GetMany { keys, r, strict } => {
                 let about = joined(keys.iter().map(|key| self.about(key, Vec::new())));
-                Described::new("get many", about, asked("r", *r))
+                Described::new("get many", about, reads(*r, *strict))
             }
-            Request::PutMany { items, w, durability } => {
+            Request::PutMany { items, w, durability, strict } => {
                 let about = joined(items.iter().map(|item| self.item(item)));
-                Described::new("put many", about, format!("{}; {}", asked("w", *w), durable(*durability)))
+                Described::new("put many", about, writes(*w, *durability, *strict))
             }
             Request::Scan { bucket, partition, after, limit, r } => {
                 let detail = format!("{partition} of {bucket}, after {after:?}, at most {limit}; {}", asked("r", *r));
@@ -184,7 +185,24 @@ impl Keys {
     /// What a node says to a peer.
     pub(super) fn to_peer(&self, message: &PeerMessage) -> Described {
         match message {
-            PeerMessage::Read { key, .. } => Described::new("read", self.about(key, Vec::new()), ""),
+            PeerMessage::Read { key, stand_in, .. } => {
+                let detail = if *stand_in { "in the place of a primary that is away" } else { "" };
+                Described::new("read", self.about(key, Vec::new()), detail)
+            }
+            PeerMessage::Hint(HintMessage::Hand { hints, .. }) => {
+                let about = joined(hints.iter().map(|hint| {
+                    let writes = hint.container.values().filter_map(|(_, value)| WriteId::of(value)).map(|id| id.0);
+                    self.about(&hint.key, writes.collect())
+                }));
+                Described::new("hand over", about, format!("{} hints", hints.len()))
+            }
+            PeerMessage::Hint(HintMessage::Taken { result, .. }) => {
+                let detail = match result {
+                    Ok(taken) => format!("{} of the hints are stored", taken.stored),
+                    Err(error) => error.to_string(),
+                };
+                Described::new("taken", About::default(), detail)
+            }
             PeerMessage::ReadReply { result, .. } => read_reply(result),
             PeerMessage::Replicate { key, dot, container, durability, .. } => {
                 let own = container.values().find(|(known, _)| *known == dot).and_then(|(_, value)| number(value));
@@ -233,10 +251,12 @@ pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
         PeerMessage::Read { exchange, .. }
         | PeerMessage::Replicate { exchange, .. }
         | PeerMessage::Scan { exchange, .. }
+        | PeerMessage::Hint(HintMessage::Hand { exchange, .. })
         | PeerMessage::Forward { exchange, .. } => Some((*exchange, Side::Question)),
         PeerMessage::ReadReply { exchange, .. }
         | PeerMessage::ReplicateReply { exchange, .. }
         | PeerMessage::ScanReply { exchange, .. }
+        | PeerMessage::Hint(HintMessage::Taken { exchange, .. })
         | PeerMessage::ForwardReply { exchange, .. } => Some((*exchange, Side::Answer)),
         PeerMessage::Repair { .. } | PeerMessage::Known { .. } => None,
     }
@@ -278,6 +298,16 @@ fn completeness(complete: bool) -> String {
 fn holding(container: &Container<Value>) -> String {
     let dots = words::listed(container.dots().map(|dot| dot.to_string()), "no values");
     format!("{dots}; has seen {:?}", container.vector())
+}
+
+/// What a read asks for.
+fn reads(r: Option<u8>, strict: bool) -> String {
+    format!("{}{}", asked("r", r), if strict { "; strict" } else { "" })
+}
+
+/// What a write asks for.
+fn writes(w: Option<u8>, durability: Option<quorate_ring::wire::Durability>, strict: bool) -> String {
+    format!("{}; {}{}", asked("w", w), durable(durability), if strict { "; strict" } else { "" })
 }
 
 fn asked(what: &str, count: Option<u8>) -> String {

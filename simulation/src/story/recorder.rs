@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn question() -> PeerMessage {
-        PeerMessage::Read { exchange: ExchangeId(9), timeout_millis: 10, key: key("bob") }
+        PeerMessage::Read { exchange: ExchangeId(9), timeout_millis: 10, key: key("bob"), stand_in: false }
     }
 
     #[test]

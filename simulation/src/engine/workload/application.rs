@@ -157,7 +157,7 @@ impl Simulation {
         let (context, ghost) = seen.map(|seen| (seen.context, seen.ghost)).unzip();
         let id = self.begin_truth(key, Kind::Put, ghost.unwrap_or_default(), w, durability);
         let item = PutItem { key: self.truth.keys[key].key.clone(), value: labelled(id, value), context };
-        (Request::Put { item, w, durability: durability.map(Durability::from) }, Task::Write(id))
+        (Request::Put { item, w, durability: durability.map(Durability::from), strict: true }, Task::Write(id))
     }
 
     /// The application is told an answer.
