@@ -300,7 +300,12 @@ mod tests {
     }
 
     fn put(number: usize, bytes: usize) -> Request {
-        let item = PutItem { key: key(number), value: Value::new(vec![0; bytes]).expect("small"), context: None };
+        let item = PutItem {
+            key: key(number),
+            value: Value::new(vec![0; bytes]).expect("small"),
+            context: None,
+            ttl_millis: None,
+        };
         Request::Put { item, w: None, durability: None, strict: false }
     }
 

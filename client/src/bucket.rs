@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_ring::limits::{BUCKET_BYTES_MAX, KEY_BYTES_MAX};
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request, Response};
-use quorate_ring::{BucketName, InvalidKey, InvalidValue, ObjectKey, Value};
+use quorate_ring::{BucketName, InvalidKey, InvalidTtl, InvalidValue, ObjectKey, Ttl, Value};
 
 use crate::client::{Client, unexpected};
 use crate::many::{GetMany, PutMany, Write};
@@ -45,7 +45,17 @@ impl Bucket {
     /// Writes a key. Without a [`context`](Put::context) it replaces nothing: the value lives beside those that are there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Put {
         let (client, key, value) = (self.client.clone(), self.object_key(key.as_ref()), Value::new(value));
-        Put { client, key, value, context: None, w: None, durability: None, strict: false, timeout: None }
+        Put {
+            client,
+            key,
+            value,
+            context: None,
+            ttl: Ok(None),
+            w: None,
+            durability: None,
+            strict: false,
+            timeout: None,
+        }
     }
 
     /// Deletes what the context covers; without one, reads the key and deletes what it saw. Values written meanwhile stay.
@@ -158,6 +168,7 @@ pub struct Put {
     key: Result<ObjectKey, InvalidKey>,
     value: Result<Value, InvalidValue>,
     context: Option<ContextToken>,
+    ttl: Result<Option<Ttl>, InvalidTtl>,
     w: Option<u8>,
     durability: Option<Durability>,
     strict: bool,
@@ -168,6 +179,16 @@ impl Put {
     /// Replaces exactly the values that the read saw which gave this context ([`Found::context`], [`Stored::context`]).
     pub fn context(mut self, context: impl Into<Option<ContextToken>>) -> Self {
         self.context = context.into();
+        self
+    }
+
+    /// How long the value lives: a millisecond to ten years from its write, by the clock of the node that coordinates it. A part of a
+    /// millisecond counts as a whole one. Default: for ever.
+    ///
+    /// Expired, it is gone as if deleted, and does not come back. Nodes whose clocks are wrong show it for longer, or less long, by as
+    /// much as they are wrong.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Ttl::try_from(ttl).map(Some);
         self
     }
 
@@ -197,8 +218,9 @@ impl Put {
     }
 
     async fn send(self) -> Result<Stored, Error> {
-        let Self { client, key, value, context, w, durability, strict, timeout } = self;
-        let (item, client) = (PutItem { key: key?, value: value?, context }, client.inner);
+        let Self { client, key, value, context, ttl, w, durability, strict, timeout } = self;
+        let ttl_millis = ttl?.map(Ttl::as_millis);
+        let (item, client) = (PutItem { key: key?, value: value?, context, ttl_millis }, client.inner);
         client.check_quorum(None, w)?;
         let target = Target::from(&item.key);
         let timeout = timeout.unwrap_or(client.timeout);

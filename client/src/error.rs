@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_ring::version::InvalidContext;
 use quorate_ring::wire::RequestError;
-use quorate_ring::{InvalidKey, InvalidName, InvalidQuorum, InvalidRing, InvalidValue, NodeId};
+use quorate_ring::{InvalidKey, InvalidName, InvalidQuorum, InvalidRing, InvalidTtl, InvalidValue, NodeId};
 
 use crate::ConnectProblem;
 
@@ -61,6 +61,9 @@ pub enum Error {
     /// A value is too large: the caller is at fault.
     #[error(transparent)]
     InvalidValue(#[from] InvalidValue),
+    /// A time to live is nothing, or too long: the caller is at fault.
+    #[error(transparent)]
+    InvalidTtl(#[from] InvalidTtl),
     /// A cluster's name is not valid: the caller is at fault.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),

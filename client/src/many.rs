@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request, Response};
-use quorate_ring::{InvalidKey, ObjectKey, Value};
+use quorate_ring::{InvalidKey, InvalidTtl, ObjectKey, Ttl, Value};
 
 use crate::bucket::{Bucket, RequestFuture, found, stored};
 use crate::client::Client;
@@ -18,18 +18,26 @@ pub struct Write {
     key: Bytes,
     value: Bytes,
     context: Option<ContextToken>,
+    ttl: Result<Option<Ttl>, InvalidTtl>,
 }
 
 impl Write {
     /// A write of this key. Without a context it replaces nothing.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), value: value.into(), context: None }
+        Self { key: key.into(), value: value.into(), context: None, ttl: Ok(None) }
     }
 
     /// Replaces exactly what the read saw which gave this context.
     #[must_use]
     pub fn context(mut self, context: impl Into<Option<ContextToken>>) -> Self {
         self.context = context.into();
+        self
+    }
+
+    /// How long the value lives, as for [`Put::ttl`](crate::Put::ttl). Default: for ever.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Ttl::try_from(ttl).map(Some);
         self
     }
 }
@@ -139,7 +147,7 @@ impl PutMany {
     pub(crate) fn new(bucket: &Bucket, writes: impl Iterator<Item = Write>) -> Self {
         let item = |write: Write| {
             let (key, value) = (bucket.object_key(&write.key)?, Value::new(write.value)?);
-            Ok(PutItem { key, value, context: write.context })
+            Ok(PutItem { key, value, context: write.context, ttl_millis: write.ttl?.map(Ttl::as_millis) })
         };
         let (client, items) = (bucket.client.clone(), writes.map(item).collect());
         Self { client, items, w: None, durability: None, strict: false, timeout: None }

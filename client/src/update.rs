@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request, RequestError};
-use quorate_ring::{InvalidKey, ObjectKey, Value};
+use quorate_ring::{InvalidKey, InvalidTtl, ObjectKey, Ttl, Value};
 
 use crate::bucket::{found, stored};
 use crate::client::Client;
@@ -47,6 +47,7 @@ struct Access {
     w: Option<u8>,
     durability: Option<Durability>,
     strict: bool,
+    ttl: Result<Option<Ttl>, InvalidTtl>,
 }
 
 /// What one attempt at writing left to do.
@@ -64,7 +65,7 @@ impl<'a> Update<'a> {
         key: Result<ObjectKey, InvalidKey>,
         mut merge: impl FnMut(&[Bytes]) -> B + Send + 'a,
     ) -> Self {
-        let access = Access { client, r: None, w: None, durability: None, strict: false };
+        let access = Access { client, r: None, w: None, durability: None, strict: false, ttl: Ok(None) };
         Self { key, merge: Box::new(move |siblings| merge(siblings).into()), timeout: None, access }
     }
 
@@ -92,6 +93,12 @@ impl<'a> Update<'a> {
         self
     }
 
+    /// How long the merged value lives, as for [`Put::ttl`](crate::Put::ttl). Default: for ever.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.access.ttl = Ttl::try_from(ttl).map(Some);
+        self
+    }
+
     /// How long all of it may take. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -102,6 +109,7 @@ impl<'a> Update<'a> {
         let Self { key, mut merge, timeout, access } = self;
         let (key, client) = (key?, &access.client.inner);
         client.check_quorum(access.r, access.w)?;
+        access.ttl?;
         let deadline = client.now() + timeout.unwrap_or(client.timeout);
         let mut last = None;
         for attempt in 1..=ATTEMPTS_MAX {
@@ -145,7 +153,8 @@ impl Access {
         deadline: Time,
     ) -> Result<Written, Error> {
         let client = &self.client.inner;
-        let item = PutItem { key: key.clone(), value: value.clone(), context: Some(context) };
+        let ttl_millis = self.ttl?.map(Ttl::as_millis);
+        let item = PutItem { key: key.clone(), value: value.clone(), context: Some(context), ttl_millis };
         let request = Request::Put { item, w: self.w, durability: self.durability, strict: self.strict };
         match client.run(request, Target::from(key), deadline.since(client.now())).await {
             Ok(response) => match stored(response)? {

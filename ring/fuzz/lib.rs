@@ -4,12 +4,12 @@ use std::fmt::Debug;
 
 use quorate_ring::version::{Container, ContextToken, Dot, NodeClock};
 use quorate_ring::wire::frame::{self, Decoder};
-use quorate_ring::{BucketName, Key, ObjectKey, Value};
+use quorate_ring::{BucketName, Key, ObjectKey, StoredValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What the target `version` is given: two clocks, two containers, an event, a token.
-pub type VersionInput = (NodeClock, NodeClock, Container<Value>, Container<Value>, Dot, ContextToken);
+pub type VersionInput = (NodeClock, NodeClock, Container<StoredValue>, Container<StoredValue>, Dot, ContextToken);
 
 /// What makes the tokens of the target `version`.
 pub const CONTEXT_KEY: [u8; 32] = [7; 32];

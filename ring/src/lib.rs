@@ -12,7 +12,9 @@ mod position;
 mod preference_list;
 mod quorum;
 mod ring;
+mod stored_value;
 mod time;
+mod ttl;
 pub mod version;
 pub mod wire;
 
@@ -22,4 +24,6 @@ pub use position::{InvalidPartitionCount, PartitionCount, PartitionId, Position}
 pub use preference_list::{PreferenceList, Replica, ReplicaKind};
 pub use quorum::{InvalidQuorum, Quorum};
 pub use ring::{InvalidRing, Member, Ring};
-pub use time::Time;
+pub use stored_value::StoredValue;
+pub use time::{Time, WallTime};
+pub use ttl::{InvalidTtl, Ttl};

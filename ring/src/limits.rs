@@ -43,6 +43,9 @@ pub const NODES_MAX: usize = 4096;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Longest time a request may ask to be worked on, in milliseconds (ten minutes). More is cut to this.
 pub const TIMEOUT_MILLIS_MAX: u32 = 600_000;
+/// Longest time that a value may be given to live, in milliseconds (ten years of 365 days). More is refused by [`crate::Ttl`]: who
+/// means for ever gives none.
+pub const TTL_MILLIS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 const _: () = assert!(VALUE_BYTES_MAX + BATCH_BYTES_MAX < FRAME_BYTES_MAX, "a full batch fits a frame");
 const _: () =

@@ -157,6 +157,7 @@ impl Node {
                 standing: verdict.standing,
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,
+                wall: quorate_ring::WallTime::default(),
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };

@@ -70,7 +70,8 @@ fn read() -> Request {
 }
 
 fn write() -> Request {
-    let item = PutItem { key: key(), value: Value::new("v").expect("small"), context: None::<ContextToken> };
+    let item =
+        PutItem { key: key(), value: Value::new("v").expect("small"), context: None::<ContextToken>, ttl_millis: None };
     Request::Put { item, w: None, durability: None, strict: false }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use quorate_ring::Ttl;
+
 /// A count with its digits in groups of three: `20,000`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -63,6 +65,24 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     millis.filter(|millis| 0 < *millis).map(Duration::from_millis).ok_or_else(expected)
 }
 
+/// Reads how long a value lives, such as `30s`, `5m`, `12h`, `7d` or `30` (seconds).
+pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a time such as 30s, 5m, 12h or 7d, not {text:?}");
+    let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let unit_millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    let ttl = Ttl::from_millis(number.saturating_mul(unit_millis)).map_err(|error| error.to_string())?;
+    Ok(ttl.duration())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +102,21 @@ mod tests {
         }
         for text in ["", "s", "0", "0s", "-1s", "5h", "1.5s", "99999999999999999999"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ttl_is_told_in_units_up_to_days_and_refused_with_what_is_allowed() {
+        for (text, seconds) in [("30s", 30), ("30", 30), ("5m", 300), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(parse_ttl(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["0", "0d", "3651d", "99999999999999d"] {
+            let refused = parse_ttl(text).expect_err(text);
+            assert!(refused.contains("a ttl is 1 ms to"), "{refused}");
+        }
+        for text in ["", "s", "-1s", "1.5h", "5w", "99999999999999999999"] {
+            let refused = parse_ttl(text).expect_err(text);
+            assert!(refused.starts_with("expected a time such as"), "{refused}");
         }
     }
 }

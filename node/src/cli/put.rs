@@ -1,6 +1,7 @@
 //! `quorate put` and `quorate delete`: write one key.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Args;
 use quorate_client::{Bucket, Stored};
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::connect::{BucketArguments, ConnectArguments, failure};
 use super::exit::{Failure, Format};
+use super::human;
 use super::json_lines::key_for_json;
 use super::keys::{WriteArguments, key_parser, parse_context, read_value};
 use super::output;
@@ -30,6 +32,9 @@ pub(crate) struct PutArguments {
     /// The context of the read that this write replaces, as `get` prints it
     #[arg(long, value_name = "TEXT", value_parser = parse_context)]
     context: Option<ContextToken>,
+    /// How long the value lives, such as 30s, 5m, 12h or 7d: then it is gone as if deleted [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_ttl)]
+    ttl: Option<Duration>,
     /// Read first, and replace what is there
     #[arg(long, conflicts_with = "context")]
     replace: bool,
@@ -82,6 +87,9 @@ impl PutArguments {
         let stored = async {
             let context = if self.replace { Some(context_of(&bucket, &self.key).await?) } else { self.context };
             let mut put = bucket.put(self.key.as_bytes(), value.into_bytes()).context(context);
+            if let Some(ttl) = self.ttl {
+                put = put.ttl(ttl);
+            }
             if let Some(w) = self.write.w {
                 put = put.w(w);
             }

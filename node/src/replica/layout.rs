@@ -14,7 +14,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_ring::version::{Container, Dot, NodeClock};
-use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
+use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -119,8 +119,9 @@ pub fn peer_node(place: &[u8]) -> Option<NodeId> {
 }
 
 /// Encodes a container.
-pub fn encode_container(container: &Container<Value>) -> Bytes {
-    let values: usize = container.values().map(|(_, value)| value.as_bytes().len() + VALUE_OVERHEAD_BYTES).sum();
+pub fn encode_container(container: &Container<StoredValue>) -> Bytes {
+    let values: usize =
+        container.values().map(|(_, stored)| stored.value.as_bytes().len() + VALUE_OVERHEAD_BYTES).sum();
     encode_sized(container, values + VALUE_OVERHEAD_BYTES)
 }
 
@@ -141,7 +142,7 @@ fn encode_sized<T: Serialize>(stored: &T, bytes_about: usize) -> Bytes {
 ///
 /// # Errors
 /// [`Damaged`] with what was wrong.
-pub fn decode_container(bytes: &[u8]) -> Result<Container<Value>, Damaged> {
+pub fn decode_container(bytes: &[u8]) -> Result<Container<StoredValue>, Damaged> {
     decode("object", bytes)
 }
 

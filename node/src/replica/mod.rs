@@ -18,6 +18,7 @@
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
 
+mod expiry;
 pub mod layout;
 mod operation;
 mod slot;
@@ -28,7 +29,9 @@ use bytes::Bytes;
 use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
 use quorate_ring::wire::{Durability, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
-use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
+use quorate_ring::{
+    BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime,
+};
 
 use self::layout::Damaged;
 pub use self::operation::{Asker, Event, KeyOperation, Report, WriteRefusal};
@@ -43,6 +46,8 @@ pub struct Replica {
     actor: Actor,
     partitions: PartitionCount,
     complete: bool,
+    /// What the wall clock shows.
+    wall: WallTime,
     clocks: BTreeMap<PartitionId, NodeClock>,
     slots: BTreeMap<ObjectKey, Slot>,
     /// Operations waiting or running, to bound them.
@@ -101,6 +106,7 @@ impl Replica {
             actor,
             partitions,
             complete,
+            wall: WallTime::default(),
             clocks,
             slots: BTreeMap::new(),
             waiting: 0,
@@ -265,9 +271,11 @@ impl Replica {
     }
 
     /// Works through a key's queue, from a container that is known (stripped), until something must be written or nothing waits.
-    fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut container: Container<Value>) {
+    fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut container: Container<StoredValue>) {
         let partition = self.partitions.partition_of(Position::of(&key));
         while let Some(operation) = slot.queue.pop_front() {
+            let (operation, then) = self.tidy_first(operation, &container);
+            then.into_iter().for_each(|operation| slot.queue.push_front(operation));
             match operation {
                 KeyOperation::Read { asker, deadline } => {
                     self.waiting -= 1;
@@ -316,11 +324,23 @@ impl Replica {
                     self.slots.insert(key, slot);
                     return;
                 }
+                KeyOperation::Tidy { asker } => match self.tidied(partition, &container) {
+                    Some(container) => {
+                        self.store(&key, partition, &container, &[], Durability::Buffered);
+                        slot.state = State::Writing { asker, container };
+                        self.slots.insert(key, slot);
+                        return;
+                    }
+                    None => {
+                        self.waiting -= 1;
+                        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                    }
+                },
             }
         }
     }
 
-    fn read(&self, partition: PartitionId, mut container: Container<Value>) -> ReplicaRead {
+    fn read(&self, partition: PartitionId, mut container: Container<StoredValue>) -> ReplicaRead {
         if let Some(clock) = self.clocks.get(&partition) {
             container.fill(clock.base());
         }
@@ -331,20 +351,24 @@ impl Replica {
     fn make(
         &mut self,
         partition: PartitionId,
-        stored: &Container<Value>,
+        stored: &Container<StoredValue>,
         event: Event,
         context: &VersionVector,
-    ) -> Result<(Dot, Container<Value>), WriteRefusal> {
+    ) -> Result<(Dot, Container<StoredValue>), WriteRefusal> {
         let clock = self.clocks.entry(partition).or_default();
         let mut container = stored.clone();
         container.fill(clock.base());
         container.discard(context);
-        if let Event::Put(value) = &event {
+        container.expire(self.wall);
+        if let Event::Put(value, _) = &event {
             refuse_too_many(&container, value)?;
         }
         let dot = clock.issue(self.actor);
         match event {
-            Event::Put(value) => container.add(dot, value),
+            Event::Put(value, ttl) => {
+                let expires_at = ttl.map(|ttl| self.wall + ttl.duration());
+                container.add(dot, StoredValue { value, expires_at });
+            }
             Event::Delete => container.record(dot),
         }
         Ok((dot, container))
@@ -354,22 +378,23 @@ impl Replica {
     fn merge(
         &mut self,
         partition: PartitionId,
-        stored: &Container<Value>,
-        theirs: Container<Value>,
+        stored: &Container<StoredValue>,
+        theirs: Container<StoredValue>,
         dots: Vec<Dot>,
-    ) -> (Container<Value>, Vec<Dot>) {
+    ) -> (Container<StoredValue>, Vec<Dot>) {
         let clock = self.clocks.entry(partition).or_default();
         let vouched: Vec<Dot> = theirs.values().map(|(dot, _)| *dot).chain(dots).collect();
         let mut merged = stored.clone();
         merged.fill(clock.base());
         merged.sync(theirs);
+        merged.expire(self.wall);
         let dots = vouched.into_iter().filter(|dot| clock.add(*dot)).collect();
         (merged, dots)
     }
 
     /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
     /// where no start can see it. Going on would give the same dot to two events.
-    fn is_set_back(&self, partition: PartitionId, theirs: &Container<Value>, dots: &[Dot]) -> bool {
+    fn is_set_back(&self, partition: PartitionId, theirs: &Container<StoredValue>, dots: &[Dot]) -> bool {
         let own = self.clocks.get(&partition).map_or(0, |clock| clock.base().counter(self.actor));
         let mut vouched = theirs.dots().chain(dots.iter().copied());
         vouched.any(|dot| dot.actor == self.actor && own < dot.counter)
@@ -382,7 +407,7 @@ impl Replica {
         self.poison(reason.to_owned());
     }
 
-    fn strip(&self, partition: PartitionId, mut container: Container<Value>) -> Container<Value> {
+    fn strip(&self, partition: PartitionId, mut container: Container<StoredValue>) -> Container<StoredValue> {
         if let Some(clock) = self.clocks.get(&partition) {
             container.strip(clock.base());
         }
@@ -394,7 +419,7 @@ impl Replica {
         &mut self,
         key: &ObjectKey,
         partition: PartitionId,
-        filled: &Container<Value>,
+        filled: &Container<StoredValue>,
         dots: &[Dot],
         durability: Durability,
     ) {
@@ -414,7 +439,7 @@ impl Replica {
         self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
     }
 
-    fn decode(&mut self, stored: Option<&[u8]>) -> Result<Container<Value>, Damaged> {
+    fn decode(&mut self, stored: Option<&[u8]>) -> Result<Container<StoredValue>, Damaged> {
         let decoded = stored.map_or_else(|| Ok(Container::default()), layout::decode_container);
         if let Err(error) = &decoded {
             self.reports.push_back(Report::Damaged { reason: error.to_string() });
@@ -426,7 +451,7 @@ impl Replica {
         self.waiting -= 1;
         let page = match result {
             Ok(Completion::Scanned { entries, last, beside }) => {
-                page(entries, last, beside.as_deref(), self.complete).map_err(|damaged| damaged.to_string())
+                page(entries, last, beside.as_deref(), self.complete, self.wall).map_err(|damaged| damaged.to_string())
             }
             Ok(_) => Err("the store answered a scan with something else".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -456,7 +481,9 @@ impl Replica {
     fn refuse(&mut self, operation: KeyOperation, error: ReplicaError) {
         self.reports.push_back(match operation {
             KeyOperation::Read { asker, .. } => Report::Read { asker, result: Err(error) },
-            KeyOperation::Merge { asker, .. } => Report::Stored { asker, result: Err(error) },
+            KeyOperation::Merge { asker, .. } | KeyOperation::Tidy { asker } => {
+                Report::Stored { asker, result: Err(error) }
+            }
             KeyOperation::Write { coordination, .. } => {
                 Report::Refused { coordination, reason: WriteRefusal::Replica(error) }
             }
@@ -465,9 +492,9 @@ impl Replica {
 }
 
 /// A write that replaces nothing must not make a key that no message can carry. Replication and repair are never refused.
-fn refuse_too_many(container: &Container<Value>, added: &Value) -> Result<(), WriteRefusal> {
+fn refuse_too_many(container: &Container<StoredValue>, added: &Value) -> Result<(), WriteRefusal> {
     let siblings = container.siblings();
-    let bytes: usize = container.values().map(|(_, value)| value.as_bytes().len()).sum();
+    let bytes: usize = container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum();
     if siblings != 0 && (SIBLINGS_WRITE_MAX <= siblings || SIBLINGS_BYTES_MAX < bytes + added.as_bytes().len()) {
         return Err(WriteRefusal::TooManySiblings { siblings, bytes });
     }
@@ -479,9 +506,13 @@ fn page(
     last: bool,
     beside: Option<&[u8]>,
     complete: bool,
+    wall: WallTime,
 ) -> Result<ReplicaPage, Damaged> {
     let objects = entries.into_iter().map(|(place, stored)| {
-        Ok(StoredObject { key: layout::object_key(&place)?, container: layout::decode_container(&stored)? })
+        let mut container = layout::decode_container(&stored)?;
+        // Their removal is left to whoever meets them next. The object stays even if it is empty now: it may be the end of the page.
+        container.expire(wall);
+        Ok(StoredObject { key: layout::object_key(&place)?, container })
     });
     let objects = objects.collect::<Result<_, Damaged>>()?;
     let clock = beside.map(layout::decode_clock).transpose()?.unwrap_or_default();

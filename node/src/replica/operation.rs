@@ -2,7 +2,7 @@
 
 use quorate_ring::version::{Container, Dot, VersionVector};
 use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead};
-use quorate_ring::{NodeId, Value};
+use quorate_ring::{NodeId, StoredValue, Ttl, Value};
 
 use crate::Time;
 use crate::coordinator::CoordinationId;
@@ -26,8 +26,8 @@ pub enum Asker {
 /// What a client's write does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Adds a value.
-    Put(Value),
+    /// Adds a value, which lives so long from its making; for ever without a ttl.
+    Put(Value, Option<Ttl>),
     /// Adds none.
     Delete,
 }
@@ -60,11 +60,17 @@ pub enum KeyOperation {
         /// Who wants to know.
         asker: Asker,
         /// The container, filled by the sender.
-        container: Container<Value>,
+        container: Container<StoredValue>,
         /// The events the sender vouches for with the container, beside those of its values: none for repair. Its vector covers them.
         dots: Vec<Dot>,
         /// When it counts as stored here.
         durability: Durability,
+    },
+    /// Store it without the values that have expired, and without what the base of the clock says by now; if nothing is left, remove
+    /// it. Where nothing changes, nothing is written.
+    Tidy {
+        /// Who wants to know.
+        asker: Asker,
     },
 }
 
@@ -85,7 +91,7 @@ pub enum Report {
         /// The event.
         dot: Dot,
         /// The key's container with the event, filled.
-        container: Container<Value>,
+        container: Container<StoredValue>,
     },
     /// A write event was refused before anything happened.
     Refused {

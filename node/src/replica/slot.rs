@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_ring::Value;
+use quorate_ring::StoredValue;
 use quorate_ring::version::Container;
 
 use super::{Asker, KeyOperation};
@@ -24,7 +24,7 @@ pub(super) enum State {
         /// Who is told when it is stored.
         asker: Asker,
         /// What is stored then, stripped.
-        container: Container<Value>,
+        container: Container<StoredValue>,
     },
 }
 

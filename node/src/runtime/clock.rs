@@ -1,6 +1,8 @@
 //! The one place where the running node reads a clock for its core.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use quorate_ring::WallTime;
 
 use crate::Time;
 
@@ -19,6 +21,11 @@ impl Clock {
     /// The time now.
     pub(super) fn now(self) -> Time {
         Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// What the machine's wall clock shows; the epoch if it is set to a time before it.
+    pub(super) fn wall() -> WallTime {
+        WallTime::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     /// A core's time as the operating system's.

@@ -273,6 +273,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8) -> Result<Sha
         ancestors: verdict.ancestors.iter().copied().collect(),
         standing: verdict.standing,
         seed: random()?,
+        wall: Clock::wall(),
     })
 }
 

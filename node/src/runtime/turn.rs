@@ -108,6 +108,7 @@ impl Turns {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         while !self.is_done() {
             self.wait(&mut events).await;
+            self.core(Input::WallClock(Clock::wall()));
             for event in events.drain(..) {
                 self.handle(event);
             }

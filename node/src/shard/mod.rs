@@ -11,6 +11,7 @@ mod peers;
 mod reports;
 mod requests;
 pub mod split;
+mod wall_clock;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use std::time::Duration;
 
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response};
-use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, Value};
+use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, StoredValue, WallTime};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use self::wall_clock::WallClock;
 use crate::Time;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
@@ -57,6 +59,8 @@ pub struct ShardConfig {
     pub standing: Standing,
     /// Of the shard's generator. Differs in every process.
     pub seed: u64,
+    /// What the wall clock shows.
+    pub wall: WallTime,
 }
 
 /// What a shard is told.
@@ -98,6 +102,9 @@ pub enum Input {
         /// How it went.
         result: Result<Completion, StorageError>,
     },
+    /// The wall clock shows this. Wanted about every second, and with the first input after a longer rest: in between the shard goes
+    /// by the monotonic time.
+    WallClock(WallTime),
     /// Nothing, but time has passed.
     Time,
 }
@@ -173,7 +180,7 @@ struct PageQuestion {
 /// A request being worked on.
 #[derive(Debug)]
 enum Coordination {
-    Get(Read<ObjectKey, Container<Value>>),
+    Get(Read<ObjectKey, Container<StoredValue>>),
     Page(Read<PageQuestion, ReplicaPage>),
     Write(Write),
     Forward(Forward),
@@ -195,6 +202,7 @@ pub struct Shard {
     coordinations: BTreeMap<CoordinationId, Coordination>,
     coordination_next: u64,
     timers: BTreeSet<(Time, Timer)>,
+    wall: WallClock,
     connected: BTreeSet<NodeId>,
     /// The peers that share a partition with this node and have not yet said which incarnations of it they have met, while the
     /// store is [`Standing::Unproven`].
@@ -212,10 +220,12 @@ impl Shard {
         // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
         // is then a stranger's.
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
-        let replica =
+        let mut replica =
             Replica::new(config.actor, ring.partitions(), recovered.clocks, config.standing == Standing::Proven);
+        replica.set_wall(config.wall);
         let unheard = sharing(&ring, config.actor.node);
         let mut shard = Self {
+            wall: WallClock::new(config.wall),
             config,
             ring,
             replica,
@@ -261,6 +271,11 @@ impl Shard {
         self.coordinations.values().filter(waits).count()
     }
 
+    /// What the wall clock shows, as far as the shard goes by it.
+    pub const fn wall(&self) -> WallTime {
+        self.wall.shown()
+    }
+
     /// What the shard stores, to look at.
     pub const fn replica(&self) -> &Replica {
         &self.replica
@@ -268,6 +283,10 @@ impl Shard {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
+        if let Input::WallClock(reading) = input {
+            self.wall.handle_reading(now, reading);
+        }
+        self.replica.set_wall(self.wall.advance(now));
         self.fire(now);
         match input {
             Input::ClientRequest { session, id, timeout_millis, request, indices } => {
@@ -278,7 +297,7 @@ impl Shard {
             Input::PeerConnected { peer, incarnation } => self.handle_connected(peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
-            Input::Time => {}
+            Input::WallClock(_) | Input::Time => {}
         }
         self.drain_replica(now);
     }

@@ -1,6 +1,6 @@
 //! What the replica side tells the shard: passed on to the coordinator or the peer that asked.
 
-use quorate_ring::Value;
+use quorate_ring::StoredValue;
 use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{PeerMessage, ReplicaError, RequestError, Response};
 
@@ -53,7 +53,7 @@ impl Shard {
     ///
     /// Sending before the event is on this disk is safe, as an event lost by this store is never made again: a start after such a
     /// loss is a new actor.
-    fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: &Container<Value>) {
+    fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: &Container<StoredValue>) {
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
         let alone = container.siblings() == 0 || container.dots().eq([dot]);
         let context = alone.then(|| self.config.context_key.seal(&write.key, container.vector()));

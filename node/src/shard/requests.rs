@@ -1,9 +1,9 @@
 //! What clients ask of a shard: choosing the machine, asking whom it says, answering what it says.
 
 use quorate_ring::limits::SCAN_ITEMS_MAX;
-use quorate_ring::version::{ContextToken, VersionVector};
+use quorate_ring::version::{Container, ContextToken, VersionVector};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem};
-use quorate_ring::{ObjectKey, PartitionId, Position};
+use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue, Ttl};
 
 use super::{Coordination, PageQuestion, Shard, Timer};
 use crate::Time;
@@ -117,9 +117,9 @@ impl Shard {
                 }
             }
             Step::Answer => {
-                let merged = merge(read.answers().iter().map(|(_, container)| container));
+                let merged = merge(read.answers().iter().map(|(_, container)| container), self.wall.shown());
                 let context = self.config.context_key.seal(&read.question, merged.vector());
-                let values = merged.values().map(|(_, value)| value.clone()).collect();
+                let values = merged.values().map(|(_, stored)| stored.value.clone()).collect();
                 let reply_to = read.reply_to;
                 let next = read.step();
                 self.reply(reply_to, Ok(Response::Found { values, context }));
@@ -183,20 +183,16 @@ impl Shard {
     /// All have answered: repairs the replicas that were behind.
     fn end_get(&mut self, id: CoordinationId) {
         let Some(Coordination::Get(read)) = self.end(id) else { return };
-        let merged = merge(read.answers().iter().map(|(_, container)| container));
+        let wall = self.wall.shown();
+        let merged = merge(read.answers().iter().map(|(_, container)| container), wall);
         for (node, container) in read.answers() {
-            if is_stale(container, &merged) {
+            if is_stale(container, &merged, wall) {
                 self.repair(*node, read.question.clone(), merged.clone());
             }
         }
     }
 
-    fn repair(
-        &mut self,
-        node: quorate_ring::NodeId,
-        key: ObjectKey,
-        container: quorate_ring::version::Container<quorate_ring::Value>,
-    ) {
+    fn repair(&mut self, node: quorate_ring::NodeId, key: ObjectKey, container: Container<StoredValue>) {
         self.counters.repairs += 1;
         if node == self.own() {
             let (asker, durability) = (Asker::Nobody, Durability::Buffered);
@@ -255,12 +251,12 @@ impl Shard {
                 }
             }
             Step::Answer => {
-                let merged = merge_pages(read.answers());
+                let merged = merge_pages(read.answers(), self.wall.shown());
                 let reply_to = read.reply_to;
                 let next = read.step();
                 let items = merged.objects.into_iter().map(|(key, container)| ScanItem {
                     context: self.config.context_key.seal(&key, container.vector()),
-                    values: container.values().map(|(_, value)| value.clone()).collect(),
+                    values: container.values().map(|(_, stored)| stored.value.clone()).collect(),
                     key,
                 });
                 let page = Response::Page { items: items.collect(), next: merged.next };
@@ -276,7 +272,7 @@ impl Shard {
             }
             Step::End => {
                 let Some(Coordination::Page(read)) = self.end(id) else { return };
-                for (node, key, container) in merge_pages(read.answers()).stale {
+                for (node, key, container) in merge_pages(read.answers(), self.wall.shown()).stale {
                     self.repair(node, key, container);
                 }
             }
@@ -326,7 +322,10 @@ impl Shard {
         }
         self.refuse_overload()?;
         let partition = match &request {
-            Request::Put { item, .. } => self.partition_of(&item.key),
+            Request::Put { item, .. } => {
+                ttl_of(item)?;
+                self.partition_of(&item.key)
+            }
             Request::Delete { key, .. } => self.partition_of(key),
             _ => return Err(invalid("only a put or a delete can be coordinated")),
         };
@@ -347,8 +346,9 @@ impl Shard {
         request: Request,
     ) -> Result<(), RequestError> {
         let (key, event, context, w, durability) = match request {
-            Request::Put { item: PutItem { key, value, context }, w, durability, .. } => {
-                (key, Event::Put(value), context, w, durability)
+            Request::Put { item, w, durability, .. } => {
+                let ttl = ttl_of(&item)?;
+                (item.key, Event::Put(item.value, ttl), item.context, w, durability)
             }
             Request::Delete { key, context, w, durability, .. } => (key, Event::Delete, Some(context), w, durability),
             _ => return Err(invalid("only a put or a delete can be coordinated")),
@@ -411,6 +411,11 @@ impl Shard {
     pub(super) fn partition_of(&self, key: &ObjectKey) -> PartitionId {
         self.ring.partition_of(Position::of(key))
     }
+}
+
+/// How long the value of a put is to live.
+fn ttl_of(item: &PutItem) -> Result<Option<Ttl>, RequestError> {
+    item.ttl_millis.map(Ttl::from_millis).transpose().map_err(invalid)
 }
 
 fn invalid(reason: impl ToString) -> RequestError {

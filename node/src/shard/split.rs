@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn item(key: ObjectKey) -> PutItem {
-        PutItem { key, value: Value::new("v").expect("small"), context: None }
+        PutItem { key, value: Value::new("v").expect("small"), context: None, ttl_millis: None }
     }
 
     fn token() -> ContextToken {

@@ -14,7 +14,7 @@ fn keys(count: usize) -> Vec<ObjectKey> {
 }
 
 fn item(key: ObjectKey, value: Bytes) -> PutItem {
-    PutItem { key, value: Value::new(value).expect("small"), context: None }
+    PutItem { key, value: Value::new(value).expect("small"), context: None, ttl_millis: None }
 }
 
 fn get_many(keys: Vec<ObjectKey>) -> Request {

@@ -14,6 +14,7 @@ use quorate_ring::version::{Actor, ContextKey, ContextToken, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, Request, RequestError, RequestId, Response};
 use quorate_ring::{
     BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Quorum, Ring, Value,
+    WallTime,
 };
 
 /// What a client was told.
@@ -101,6 +102,7 @@ impl Cluster {
                 standing: Standing::Proven,
                 ancestors: BTreeSet::new(),
                 seed: u64::from(number),
+                wall: WallTime::default(),
             };
             configure(&mut config);
             let shard = Shard::new(config, ring.clone(), Recovered::default());
@@ -267,7 +269,12 @@ impl Cluster {
 /// A put of the cluster's default W.
 pub(crate) fn put(key: &ObjectKey, value: &str, context: Option<ContextToken>) -> Request {
     let value = Value::new(Bytes::copy_from_slice(value.as_bytes())).expect("small");
-    Request::Put { item: PutItem { key: key.clone(), value, context }, w: None, durability: None, strict: true }
+    Request::Put {
+        item: PutItem { key: key.clone(), value, context, ttl_millis: None },
+        w: None,
+        durability: None,
+        strict: true,
+    }
 }
 
 /// The incarnation that a node is, unless the test says otherwise.

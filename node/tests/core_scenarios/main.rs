@@ -1,6 +1,7 @@
 //! What the core does, told in scenes of a few inputs. The simulator looks for what nobody thought of; these say what is meant.
 
 mod batches;
+mod expiry;
 mod harness;
 mod peers;
 mod reads;

@@ -8,7 +8,7 @@ use quorate_ring::NodeId;
 use quorate_ring::limits::KNOWN_INCARNATIONS_MAX;
 use quorate_ring::version::{Actor, Container, Dot, Incarnation};
 use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, ReplicaError};
-use quorate_ring::{PartitionId, Value};
+use quorate_ring::{PartitionId, StoredValue, Value};
 
 use crate::four;
 use crate::harness::{Cluster, bucket, key, node};
@@ -21,10 +21,10 @@ fn said(cluster: &mut Cluster, from: NodeId) -> Vec<PeerMessage> {
 }
 
 /// A value under a dot of another node.
-fn written() -> (Dot, Container<Value>) {
+fn written() -> (Dot, Container<StoredValue>) {
     let dot = Dot::new(Actor::new(node(9), Incarnation::new(9)), 1);
     let mut container = Container::empty();
-    container.add(dot, Value::new("one").expect("small"));
+    container.add(dot, Value::new("one").expect("small").into());
     (dot, container)
 }
 

@@ -10,7 +10,7 @@ use quorate_node::{Output, Time};
 use quorate_ring::limits::{SIBLINGS_BYTES_MAX, VALUE_BYTES_MAX};
 use quorate_ring::version::{Actor, Container, Dot, VersionVector};
 use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, PutItem, ReplicaError, Request, RequestError};
-use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Value};
+use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, StoredValue, Value};
 
 use crate::four;
 use crate::harness::{Cluster, bucket, incarnation, key, node};
@@ -104,16 +104,16 @@ fn only_the_write_that_was_given_up_is_taken_back() {
 }
 
 /// A container of these events of node 9, and what its sender knows beside them.
-fn of_node_9(values: &[u64], known: u64) -> Container<Value> {
+fn of_node_9(values: &[u64], known: u64) -> Container<StoredValue> {
     let actor = Actor::new(node(9), incarnation(node(9)));
     let mut container = Container::empty();
-    values.iter().for_each(|counter| container.add(Dot::new(actor, *counter), Value::new("v").expect("small")));
+    values.iter().for_each(|counter| container.add(Dot::new(actor, *counter), Value::new("v").expect("small").into()));
     container.record(Dot::new(actor, known));
     container
 }
 
 /// How many operations a merge needs: one reads the key, one may write it.
-fn merge(replica: &mut Replica, container: Container<Value>, durability: Durability) -> usize {
+fn merge(replica: &mut Replica, container: Container<StoredValue>, durability: Durability) -> usize {
     replica.handle_key(key("k"), KeyOperation::Merge { asker: Asker::Nobody, container, dots: Vec::new(), durability });
     let mut operations = 0;
     while let Some((id, operation)) = replica.poll_operation() {
@@ -165,7 +165,12 @@ fn partition() -> PartitionId {
 fn values_up_to_the_bound_together_are_kept_and_one_byte_more_is_refused() {
     let (mut cluster, key, primaries, _) = four();
     let put = |bytes: usize| Request::Put {
-        item: PutItem { key: key.clone(), value: Value::new(vec![0; bytes]).expect("small enough"), context: None },
+        item: PutItem {
+            key: key.clone(),
+            value: Value::new(vec![0; bytes]).expect("small enough"),
+            context: None,
+            ttl_millis: None,
+        },
         w: None,
         durability: None,
         strict: true,
@@ -183,7 +188,7 @@ fn values_up_to_the_bound_together_are_kept_and_one_byte_more_is_refused() {
 /// Tells a node that another has this event of its, and gives whether it found its store set back.
 fn is_set_back_by(cluster: &mut Cluster, at: NodeId, key: &ObjectKey, actor: Actor, counter: u64) -> bool {
     let (mut container, dot) = (Container::empty(), Dot::new(actor, counter));
-    container.add(dot, Value::new("v").expect("small"));
+    container.add(dot, Value::new("v").expect("small").into());
     let (exchange, timeout_millis, durability) = (ExchangeId(7), 1000, Durability::Buffered);
     let message = PeerMessage::Replicate {
         exchange,

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use quorate_ring::version::{Actor, Container, ContextKey, Dot, Incarnation, NodeClock, VersionVector};
 use quorate_ring::wire::frame;
-use quorate_ring::{NodeId, Value};
+use quorate_ring::{NodeId, StoredValue, Value};
 use quorate_ring_fuzz::{CONTEXT_KEY, VersionInput, object_key};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +50,7 @@ fn version_inputs() -> Vec<VersionInput> {
     let container = |values: &[(u32, u64)], known: &[(u32, u64)]| {
         let mut container = Container::empty();
         let value = |counter: u64| Value::new(counter.to_be_bytes().to_vec()).expect("small");
-        values.iter().for_each(|&(node, counter)| container.add(dot(node, counter), value(counter)));
+        values.iter().for_each(|&(node, counter)| container.add(dot(node, counter), value(counter).into()));
         known.iter().for_each(|&(node, counter)| container.record(dot(node, counter)));
         container
     };
@@ -61,7 +61,7 @@ fn version_inputs() -> Vec<VersionInput> {
     let small = container(&[(1, 1)], &[]);
     let siblings = container(&[(1, 2), (2, 2), (3, 70)], &[(1, 3)]);
     let deleted = container(&[], &[(1, 1), (2, u64::MAX)]);
-    let token = |container: &Container<Value>| ContextKey::new(CONTEXT_KEY).seal(&object_key(), container.vector());
+    let token = |container: &Container<StoredValue>| ContextKey::new(CONTEXT_KEY).seal(&object_key(), container.vector());
     vec![
         (early.clone(), late.clone(), small.clone(), siblings.clone(), dot(1, 2), token(&small)),
         (late.clone(), far.clone(), siblings.clone(), deleted.clone(), dot(2, 3), token(&siblings)),

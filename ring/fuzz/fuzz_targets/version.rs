@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quorate_ring::Value;
+use quorate_ring::StoredValue;
 use quorate_ring::version::{Container, ContextKey, ContextToken, Dot, NodeClock, VersionVector};
 use quorate_ring_fuzz::{CONTEXT_KEY, VersionInput, decode_and_send_on, object_key};
 
@@ -43,7 +43,7 @@ fn check_clocks(left: &NodeClock, right: &NodeClock, dot: Dot) {
 
 /// A container that keeps the invariant of filled ones. Its values are a function of their dots, as they are where each dot names
 /// one write.
-fn filled(container: Container<Value>) -> Container<u64> {
+fn filled(container: Container<StoredValue>) -> Container<u64> {
     let mut container = container.map_values(|dot, _| dot.counter);
     let dots: VersionVector = container.dots().collect();
     container.fill(&dots);

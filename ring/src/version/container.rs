@@ -89,6 +89,12 @@ impl<V> Container<V> {
         self.vector.join(context);
     }
 
+    /// Keeps only those values. The dots of the others stay covered, by the vector if it is filled and else by that and the base it
+    /// was stripped by: they are obsolete from now on, and no other container brings them back.
+    pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+        self.values.retain(|(_, value)| keep(value));
+    }
+
     /// A put: adds the value under the dot that was issued for it.
     ///
     /// # Panics

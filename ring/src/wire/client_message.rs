@@ -156,6 +156,10 @@ pub struct PutItem {
     pub value: Value,
     /// Of a read: the write replaces exactly what it covers. Without one it replaces nothing and lives beside what there is.
     pub context: Option<ContextToken>,
+    /// How long the value lives, in milliseconds from its write, 1 to [`crate::limits::TTL_MILLIS_MAX`]; for ever without one.
+    /// Checked by the node that it is asked of, as [`crate::Ttl`], so that a wrong one is told what is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_millis: Option<u64>,
 }
 
 /// What a node answers.

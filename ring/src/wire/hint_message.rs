@@ -9,7 +9,7 @@ use super::bounded::at_most;
 use super::{ExchangeId, ReplicaError};
 use crate::limits::{HAND_DOTS_MAX, HAND_HINTS_MAX};
 use crate::version::{Container, Dot};
-use crate::{ObjectKey, PartitionId, Value};
+use crate::{ObjectKey, PartitionId, StoredValue};
 
 /// About hints, from a node to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct Handed {
     /// Which key.
     pub key: ObjectKey,
     /// What was written while its receiver was away, filled.
-    pub container: Container<Value>,
+    pub container: Container<StoredValue>,
     /// The events the sender vouches for with the container, whose vector covers them.
     #[serde(deserialize_with = "at_most::<HAND_DOTS_MAX, _, _>")]
     pub dots: Vec<Dot>,

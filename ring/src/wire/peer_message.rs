@@ -7,7 +7,7 @@ use super::client_message::is_false;
 use super::{Durability, HintMessage, Request, RequestError, Response};
 use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
 use crate::version::{Container, Dot, Incarnation, VersionVector};
-use crate::{BucketName, NodeId, ObjectKey, PartitionId, Value};
+use crate::{BucketName, NodeId, ObjectKey, PartitionId, StoredValue};
 
 /// A question's number at the node that asks; the reply carries it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub enum PeerMessage {
         /// The write event. A delete's dot is in the container's vector only.
         dot: Dot,
         /// The coordinator's filled container, with the event in it.
-        container: Container<Value>,
+        container: Container<StoredValue>,
         /// Where it must be before the reply.
         durability: Durability,
         /// The primary that the one asked stands in for: it keeps the event as a hint for that one.
@@ -71,7 +71,7 @@ pub enum PeerMessage {
         /// Which key.
         key: ObjectKey,
         /// Filled.
-        container: Container<Value>,
+        container: Container<StoredValue>,
     },
     /// The incarnations of yours that I have met. The first message on a link; no reply. A node that does not know all of them as
     /// its own has lost its store: without this an emptied store would pass for that of a new cluster.
@@ -134,7 +134,7 @@ pub enum PeerMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaRead {
     /// Filled: "not in it, and covered by its vector" means obsolete.
-    pub container: Container<Value>,
+    pub container: Container<StoredValue>,
     /// Whether the replica has all that it ever acknowledged. One that may have lost something and has not caught up answers
     /// with `false` and does not count towards R.
     pub complete: bool,
@@ -161,7 +161,7 @@ pub struct StoredObject {
     /// Its key.
     pub key: ObjectKey,
     /// Its container, stripped.
-    pub container: Container<Value>,
+    pub container: Container<StoredValue>,
 }
 
 /// Why a replica did not do what it was asked.

@@ -58,6 +58,11 @@ fn value() -> impl Strategy<Value = Value> {
     vec(any::<u8>(), 0..300).prop_map(|value| Value::new(value).expect("small"))
 }
 
+fn stored_value() -> impl Strategy<Value = StoredValue> {
+    let expires_at = option::of(any::<u64>().prop_map(WallTime::from_millis));
+    (value(), expires_at).prop_map(|(value, expires_at)| StoredValue { value, expires_at })
+}
+
 fn token() -> impl Strategy<Value = ContextToken> {
     vec(any::<u8>(), 0..80).prop_map(|token| ContextToken::from_bytes(Bytes::from(token)).expect("short"))
 }
@@ -71,8 +76,8 @@ fn vector() -> impl Strategy<Value = VersionVector> {
     vec(dot(), 0..5).prop_map(|dots| dots.into_iter().collect())
 }
 
-fn container() -> impl Strategy<Value = Container<Value>> {
-    (prop::collection::btree_map(dot(), value(), 0..4), vector()).prop_map(|(values, known)| {
+fn container() -> impl Strategy<Value = Container<StoredValue>> {
+    (prop::collection::btree_map(dot(), stored_value(), 0..4), vector()).prop_map(|(values, known)| {
         let mut container = Container::empty();
         values.into_iter().for_each(|(dot, value)| container.add(dot, value));
         container.fill(&known);
@@ -105,7 +110,8 @@ fn durability() -> impl Strategy<Value = Durability> {
 }
 
 fn put_item() -> impl Strategy<Value = PutItem> {
-    (object_key(), value(), option::of(token())).prop_map(|(key, value, context)| PutItem { key, value, context })
+    let item = (object_key(), value(), option::of(token()), any::<Option<u64>>());
+    item.prop_map(|(key, value, context, ttl_millis)| PutItem { key, value, context, ttl_millis })
 }
 
 fn write() -> impl Strategy<Value = Request> {

@@ -197,16 +197,24 @@ fn dot(number: u32, counter: u64) -> Dot {
     Dot::new(Actor::new(node(number), Incarnation::new(0x3fa9_c04b_7d21_e6f8)), counter)
 }
 
-fn container() -> Container<Value> {
+fn container() -> Container<StoredValue> {
     let mut container = Container::empty();
-    container.add(dot(1, 7), value(b"one"));
-    container.add(dot(300, 70_000), value(b""));
+    container.add(dot(1, 7), value(b"one").into());
+    container.add(dot(300, 70_000), value(b"").into());
     container.record(dot(2, u64::MAX));
     container
 }
 
+/// With a value that expires.
+fn expiring() -> Container<StoredValue> {
+    let mut container = container();
+    let expires_at = Some(WallTime::from_millis(1_700_000_000_000));
+    container.add(dot(2, 1), StoredValue { value: value(b"two"), expires_at });
+    container
+}
+
 fn put_item() -> PutItem {
-    PutItem { key: key("a"), value: value(b"\x00\xff"), context: Some(token()) }
+    PutItem { key: key("a"), value: value(b"\x00\xff"), context: Some(token()), ttl_millis: None }
 }
 
 fn roles() -> Vec<Role> {
@@ -246,6 +254,15 @@ fn requests() -> Vec<(&'static str, Request)> {
             Request::PutMany { items: vec![put_item(), bare_item.clone()], w: Some(2), durability, strict: true },
         ),
         ("", Request::Put { item: put_item(), w: Some(3), durability, strict: false }),
+        (
+            "ttl",
+            Request::Put {
+                item: PutItem { ttl_millis: Some(30_000), ..put_item() },
+                w: None,
+                durability: None,
+                strict: false,
+            },
+        ),
         ("buffered", Request::Put { item: put_item(), w: None, durability: Some(Durability::Buffered), strict: false }),
         ("bare", Request::Put { item: bare_item.clone(), w: None, durability: None, strict: false }),
         ("", Request::Delete { key: key("a"), context: token(), w: Some(1), durability, strict: false }),
@@ -389,6 +406,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", replicate(Durability::Buffered)),
         ("", replicate(Durability::Synced)),
         ("", PeerMessage::Repair { key: key("a"), container: container.clone() }),
+        ("expiring", PeerMessage::Repair { key: key("a"), container: expiring() }),
         ("bare", PeerMessage::Repair { key: key("a"), container: Container::empty() }),
         ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),

@@ -10,7 +10,7 @@ use quorate_node::Time;
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::version::{Container, Dot};
-use quorate_ring::{ObjectKey, Position, Value};
+use quorate_ring::{ObjectKey, Position, StoredValue};
 
 use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
@@ -164,12 +164,12 @@ impl Simulation {
     }
 
     /// What a node's store holds of a key.
-    pub(super) fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, Value)>, Violation> {
+    pub(super) fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, StoredValue)>, Violation> {
         let machine = &self.nodes[node];
         let shard = usize::from(machine.slices(&self.ring).shard_of_key(key));
         let stored = machine.disks[shard].store.value(Column::Objects, &layout::object(key));
         let container = stored.map(|stored| layout::decode_container(stored)).transpose();
-        let container: Option<Container<Value>> =
+        let container: Option<Container<StoredValue>> =
             container.map_err(|error| Violation::new(Oracle::Convergence, error))?;
         Ok(container.into_iter().flat_map(Container::into_values).collect())
     }

@@ -220,7 +220,7 @@ impl Simulation {
             PeerMessage::Repair { key, container } => self.replicas.deliver(own, None, key, container),
             // What a coordinator reads from others may repair its own replica.
             PeerMessage::ReadReply { result: Ok(read), .. } => {
-                let key = read.container.values().find_map(|(_, value)| self.truth.key_of(value));
+                let key = read.container.values().find_map(|(_, stored)| self.truth.key_of(&stored.value));
                 if let Some(key) = key {
                     self.replicas.deliver(own, None, key, &read.container);
                 }

@@ -160,7 +160,7 @@ impl Simulation {
 
     fn writes_of(&self, node: usize, key: usize) -> Vec<u32> {
         let values = self.values(node, &self.truth.keys[key].key).unwrap_or_default();
-        values.iter().filter_map(|(_, value)| WriteId::of(value)).map(|id| id.0).collect()
+        values.iter().filter_map(|(_, stored)| WriteId::of(&stored.value)).map(|id| id.0).collect()
     }
 
     /// The key and write of entries of the dot log, if somebody wants to know.

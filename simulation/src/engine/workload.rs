@@ -116,7 +116,7 @@ impl Simulation {
         if HUGE_BYTES <= bytes {
             self.fired(FaultId::L1);
         }
-        (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(bytes), context }, id)
+        (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(bytes), context, ttl_millis: None }, id)
     }
 
     fn begin_truth(
@@ -197,7 +197,7 @@ impl Simulation {
                 let value = quorate_ring::Value::new(Bytes::from_static(b"\xff\xff\xff\xff forged")).expect("small");
                 (
                     Request::Put {
-                        item: PutItem { key, value, context: Some(context) },
+                        item: PutItem { key, value, context: Some(context), ttl_millis: None },
                         w: None,
                         durability: None,
                         strict: true,

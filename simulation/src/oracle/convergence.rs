@@ -1,12 +1,12 @@
 //! O6: after healing and repair, all replicas of a key hold the same, and nothing more is sent.
 
 use quorate_ring::version::Dot;
-use quorate_ring::{NodeId, ObjectKey, Value};
+use quorate_ring::{NodeId, ObjectKey, StoredValue};
 
 use super::{Oracle, Violation};
 
 /// What a replica holds of a key.
-pub type Held = (NodeId, Vec<(Dot, Value)>);
+pub type Held = (NodeId, Vec<(Dot, StoredValue)>);
 
 /// Checks what the replicas of a key hold.
 ///

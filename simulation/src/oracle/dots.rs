@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_node::replica::layout;
 use quorate_node::storage::{Change, Column};
 use quorate_ring::version::{Container, Dot};
-use quorate_ring::{NodeId, ObjectKey, PartitionId, Value};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, StoredValue};
 
 use super::truth::WriteId;
 use super::{Oracle, Violation};
@@ -48,7 +48,7 @@ impl Dots {
         partition: PartitionId,
         key: &ObjectKey,
         dot: Dot,
-        container: &Container<Value>,
+        container: &Container<StoredValue>,
     ) -> Result<(), Violation> {
         self.bind(layout::dot_log(partition, dot), key, write_of(container, dot)).map(|_| ())
     }
@@ -61,7 +61,7 @@ impl Dots {
         &mut self,
         own: quorate_ring::version::Actor,
         changes: &[Change],
-        stored: Option<&Container<Value>>,
+        stored: Option<&Container<StoredValue>>,
     ) -> Result<(), Violation> {
         for change in changes {
             let Change::Put { column: Column::DotLog, key: place, value } = change else { continue };
@@ -136,6 +136,6 @@ fn bit(node: NodeId) -> u64 {
     1 << (node.number() % 64)
 }
 
-fn write_of(container: &Container<Value>, dot: Dot) -> Option<WriteId> {
-    container.values().find(|(known, _)| **known == dot).and_then(|(_, value)| WriteId::of(value))
+fn write_of(container: &Container<StoredValue>, dot: Dot) -> Option<WriteId> {
+    container.values().find(|(known, _)| **known == dot).and_then(|(_, stored)| WriteId::of(&stored.value))
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::ExchangeId;
-use quorate_ring::{NodeId, ObjectKey, Value};
+use quorate_ring::{NodeId, ObjectKey, StoredValue};
 
 use super::truth::{Truth, WriteId};
 use super::{Oracle, Violation, concurrency, dominance};
@@ -29,7 +29,7 @@ pub struct Replicas {
 
 impl Replicas {
     /// A process starts on what its store holds.
-    pub fn start(&mut self, node: NodeId, stored: impl Iterator<Item = (ObjectKey, Container<Value>)>) {
+    pub fn start(&mut self, node: NodeId, stored: impl Iterator<Item = (ObjectKey, Container<StoredValue>)>) {
         self.held.retain(|(known, _), _| *known != node);
         self.held.extend(stored.map(|(key, container)| ((node, key), values(&container))));
     }
@@ -40,7 +40,7 @@ impl Replicas {
         to: NodeId,
         from: Option<(NodeId, ExchangeId)>,
         key: &ObjectKey,
-        sent: &Container<Value>,
+        sent: &Container<StoredValue>,
     ) {
         self.delivered.entry((to, key.clone())).or_default().extend(sent.dots());
         if let Some((from, exchange)) = from {
@@ -57,7 +57,7 @@ impl Replicas {
         truth: &Truth,
         node: NodeId,
         key: ObjectKey,
-        stored: Option<&Container<Value>>,
+        stored: Option<&Container<StoredValue>>,
     ) -> Result<(), Violation> {
         let now = stored.map(values).unwrap_or_default();
         let place = (node, key);
@@ -112,6 +112,6 @@ fn find(held: &[Held], dot: Dot) -> Option<usize> {
     held.binary_search_by_key(&dot, |(dot, _)| *dot).ok()
 }
 
-fn values(container: &Container<Value>) -> Vec<Held> {
-    container.values().filter_map(|(dot, value)| Some((*dot, WriteId::of(value)?))).collect()
+fn values(container: &Container<StoredValue>) -> Vec<Held> {
+    container.values().filter_map(|(dot, stored)| Some((*dot, WriteId::of(&stored.value)?))).collect()
 }

@@ -8,7 +8,7 @@ use quorate_ring::wire::{
     ClientMessage, ExchangeId, HintMessage, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request,
     Response,
 };
-use quorate_ring::{ObjectKey, Value};
+use quorate_ring::{ObjectKey, StoredValue, Value};
 
 use super::{About, Fate, words};
 use crate::oracle::truth::WriteId;
@@ -191,7 +191,8 @@ impl Keys {
             }
             PeerMessage::Hint(HintMessage::Hand { hints, .. }) => {
                 let about = joined(hints.iter().map(|hint| {
-                    let writes = hint.container.values().filter_map(|(_, value)| WriteId::of(value)).map(|id| id.0);
+                    let writes =
+                        hint.container.values().filter_map(|(_, stored)| WriteId::of(&stored.value)).map(|id| id.0);
                     self.about(&hint.key, writes.collect())
                 }));
                 Described::new("hand over", about, format!("{} hints", hints.len()))
@@ -205,7 +206,8 @@ impl Keys {
             }
             PeerMessage::ReadReply { result, .. } => read_reply(result),
             PeerMessage::Replicate { key, dot, container, durability, .. } => {
-                let own = container.values().find(|(known, _)| *known == dot).and_then(|(_, value)| number(value));
+                let own =
+                    container.values().find(|(known, _)| *known == dot).and_then(|(_, stored)| number(&stored.value));
                 let detail = format!("event {dot}, {durability:?}; {}", holding(container));
                 Described::new("replicate", self.about(key, own.into_iter().collect()), detail)
             }
@@ -272,8 +274,8 @@ pub(super) enum Side {
 }
 
 /// The writes whose values a container holds.
-pub(super) fn values(container: &Container<Value>) -> Vec<u32> {
-    container.values().filter_map(|(_, value)| number(value)).collect()
+pub(super) fn values(container: &Container<StoredValue>) -> Vec<u32> {
+    container.values().filter_map(|(_, stored)| number(&stored.value)).collect()
 }
 
 fn number(value: &Value) -> Option<u32> {
@@ -295,7 +297,7 @@ fn completeness(complete: bool) -> String {
     if complete { "counts" } else { "catching up: does not count" }.to_owned()
 }
 
-fn holding(container: &Container<Value>) -> String {
+fn holding(container: &Container<StoredValue>) -> String {
     let dots = words::listed(container.dots().map(|dot| dot.to_string()), "no values");
     format!("{dots}; has seen {:?}", container.vector())
 }

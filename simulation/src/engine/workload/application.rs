@@ -156,7 +156,8 @@ impl Simulation {
     ) -> (Request, Task) {
         let (context, ghost) = seen.map(|seen| (seen.context, seen.ghost)).unzip();
         let id = self.begin_truth(key, Kind::Put, ghost.unwrap_or_default(), w, durability);
-        let item = PutItem { key: self.truth.keys[key].key.clone(), value: labelled(id, value), context };
+        let item =
+            PutItem { key: self.truth.keys[key].key.clone(), value: labelled(id, value), context, ttl_millis: None };
         (Request::Put { item, w, durability: durability.map(Durability::from), strict: true }, Task::Write(id))
     }
 
@@ -184,7 +185,7 @@ impl Simulation {
         for (key, number) in &application.keys {
             if let Some(node) = self.holders(*number).next() {
                 let values = self.values(node, &self.truth.keys[*number].key)?;
-                held.insert(key.clone(), values.iter().map(|(_, value)| unlabelled(value)).collect());
+                held.insert(key.clone(), values.iter().map(|(_, stored)| unlabelled(&stored.value)).collect());
             }
         }
         let application = self.application.as_mut().expect("it was there before");
