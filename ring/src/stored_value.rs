@@ -146,12 +146,8 @@ mod tests {
         {
             assert!(rmp_serde::from_slice::<StoredValue>(bytes).is_err(), "{bytes:?}");
         }
-        let large = rmp_serde::to_vec(serde_bytes(&vec![0; VALUE_BYTES_MAX + 1])).expect("encodes");
+        let large = rmp_serde::to_vec(&Bytes::from(vec![0; VALUE_BYTES_MAX + 1])).expect("encodes");
         assert!(rmp_serde::from_slice::<StoredValue>(&large).is_err());
-    }
-
-    fn serde_bytes(bytes: &Vec<u8>) -> &Bytes {
-        Box::leak(Box::new(Bytes::copy_from_slice(bytes)))
     }
 
     #[test]
