@@ -54,12 +54,21 @@ sometimes! {
     AnsweredCatchingUp "a replica that had not caught up answered a read";
     DiskReplaced "a node's disks were replaced by empty ones";
     LossFound "a node learnt from a peer that its store is not what it was";
+    ExpiredOnRead "a value that had expired was met where it was stored, and removed";
+    ExpiredByJump "a value expired before its time, by a wall clock that was ahead";
+    ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 
 /// How often each happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tallies([u64; Sometimes::ALL.len()]);
+
+impl Default for Tallies {
+    fn default() -> Self {
+        Self([0; Sometimes::ALL.len()])
+    }
+}
 
 impl Tallies {
     /// Counts one.

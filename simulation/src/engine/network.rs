@@ -215,9 +215,13 @@ impl Simulation {
         let own = self.nodes[to].id;
         match &message {
             PeerMessage::Replicate { exchange, key, container, .. } => {
+                self.note_arrived(to, container);
                 self.replicas.deliver(own, Some((node_id(from), *exchange)), key, container);
             }
-            PeerMessage::Repair { key, container } => self.replicas.deliver(own, None, key, container),
+            PeerMessage::Repair { key, container } => {
+                self.note_arrived(to, container);
+                self.replicas.deliver(own, None, key, container);
+            }
             // What a coordinator reads from others may repair its own replica.
             PeerMessage::ReadReply { result: Ok(read), .. } => {
                 let key = read.container.values().find_map(|(_, stored)| self.truth.key_of(&stored.value));

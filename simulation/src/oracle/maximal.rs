@@ -1,8 +1,8 @@
 //! O5: each replica's siblings are exactly the maximal elements of what was delivered to it.
 //!
 //! Seen from outside a replica: what it is sent, what it has stored, and what it says it has stored. None of its siblings is from
-//! elsewhere, none is in the past of another (O4), one that is gone was overwritten by a write that had seen it (O3), and so was
-//! one that was acknowledged and is not there.
+//! elsewhere, none is in the past of another (O4), one that is gone was overwritten by a write that had seen it or has expired
+//! (O3), and so was one that was acknowledged and is not there; and none that is gone comes back (O9).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,8 @@ type Place = (NodeId, ObjectKey);
 pub struct Replicas {
     held: BTreeMap<Place, Vec<Held>>,
     delivered: BTreeMap<Place, BTreeSet<Dot>>,
+    /// What a process has dropped; what its store forgets when it ends badly is another matter.
+    dropped: BTreeMap<Place, BTreeSet<Dot>>,
     /// By who asked for it, and the number of the question: what a replica was asked to store.
     asked: BTreeMap<(NodeId, ExchangeId, NodeId), (ObjectKey, Vec<Held>)>,
 }
@@ -31,6 +33,7 @@ impl Replicas {
     /// A process starts on what its store holds.
     pub fn start(&mut self, node: NodeId, stored: impl Iterator<Item = (ObjectKey, Container<StoredValue>)>) {
         self.held.retain(|(known, _), _| *known != node);
+        self.dropped.retain(|(known, _), _| *known != node);
         self.held.extend(stored.map(|(key, container)| ((node, key), values(&container))));
     }
 
@@ -48,7 +51,7 @@ impl Replicas {
         }
     }
 
-    /// A replica has a container stored; `None` if it has the key's entry removed.
+    /// A replica has a container stored; `None` if it has the key's entry removed. Gives the writes that it drops with this.
     ///
     /// # Errors
     /// If that is not what it should hold.
@@ -58,7 +61,7 @@ impl Replicas {
         node: NodeId,
         key: ObjectKey,
         stored: Option<&Container<StoredValue>>,
-    ) -> Result<(), Violation> {
+    ) -> Result<Vec<WriteId>, Violation> {
         let now = stored.map(values).unwrap_or_default();
         let place = (node, key);
         let before = self.held.get(&place).map_or(&[][..], Vec::as_slice);
@@ -71,15 +74,21 @@ impl Replicas {
             if !known {
                 return wrong(format!("{id:?} was never delivered"));
             }
+            if self.dropped.get(&place).is_some_and(|dropped| dropped.contains(dot)) {
+                return wrong(format!("{id:?} was gone and has come back"));
+            }
         }
         let writes: Vec<WriteId> = now.iter().map(|(_, id)| *id).collect();
         if let Some(first) = writes.first() {
             concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
-        let gone = before.iter().filter(|(dot, _)| find(&now, *dot).is_none());
-        dominance::check(truth, gone.map(|(_, id)| *id))?;
+        let gone: Vec<Held> = before.iter().filter(|(dot, _)| find(&now, *dot).is_none()).copied().collect();
+        dominance::check(truth, gone.iter().map(|(_, id)| *id))?;
+        if !gone.is_empty() {
+            self.dropped.entry(place.clone()).or_default().extend(gone.iter().map(|(dot, _)| *dot));
+        }
         self.held.insert(place, now);
-        Ok(())
+        Ok(gone.into_iter().map(|(_, id)| id).collect())
     }
 
     /// A replica says that it has stored what it was asked to.
@@ -96,7 +105,9 @@ impl Replicas {
         let Some((key, asked)) = self.asked.remove(&(to, exchange, node)) else { return Ok(()) };
         let place = (node, key);
         let held = self.held.get(&place).map_or(&[][..], Vec::as_slice);
-        let missing = asked.iter().find(|(dot, id)| find(held, *dot).is_none() && !truth.is_overwritten(*id));
+        let missing = asked
+            .iter()
+            .find(|(dot, id)| find(held, *dot).is_none() && !truth.is_overwritten(*id) && !truth.has_expired(*id));
         match missing {
             Some((_, id)) => {
                 let what = format!("{node}, {:?}: {id:?} is acknowledged and not there", place.1);

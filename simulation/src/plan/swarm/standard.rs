@@ -28,6 +28,7 @@ impl Plan {
             own_quorums: false,
             skewed: true,
             bytes: &[0, 10, 100],
+            expiring: 0,
             crowd: 0,
         };
         plan.clients = habits.clients(&mut choices);
