@@ -17,6 +17,7 @@
 //! [`replica`] side, one operation per key at a time.
 
 pub mod coordinator;
+pub mod handoff;
 pub mod limits;
 pub mod replica;
 #[cfg(feature = "runtime")]

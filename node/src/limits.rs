@@ -18,6 +18,38 @@ pub const HEDGE_DELAY: Duration = Duration::from_millis(20);
 /// How long a read that has been answered goes on waiting for the replicas that have not, to repair them. Then it makes room, so that
 /// one replica that is silent does not fill its peers with reads that nobody waits for.
 pub const LATE_REPLY_TIME: Duration = Duration::from_millis(250);
+/// For how long a peer may be silent on everything, while it is asked something, before it is taken to be away.
+///
+/// Some thousand usual round trips: a pause that nobody meant, and not a queue.
+pub const SILENCE: Duration = Duration::from_secs(1);
+/// Longest pause between two questions whether a peer is still silent.
+pub const SILENCE_PROBE_MAX: Duration = Duration::from_secs(64);
+/// Most nodes that may stand in for the primaries of one write, tried in preference order.
+pub const STAND_INS_MAX: usize = 32;
+/// Most hints that a shard keeps for one node, and their bytes. One more is answered `Overloaded`, and the next node stands in.
+pub const HINT_TARGET_MAX: u64 = 1_000_000;
+/// See [`HINT_TARGET_MAX`].
+pub const HINT_TARGET_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Most hints that a shard keeps in all, and their bytes. One more is answered `Overloaded`.
+pub const HINTS_MAX: u64 = 4_000_000;
+/// See [`HINTS_MAX`].
+pub const HINT_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Most operations on hints in a shard, waiting or running. One more is answered `Overloaded`.
+pub const HINT_OPERATIONS_MAX: usize = COORDINATIONS_MAX;
+/// Most keys whose last event is remembered in tenures. Beyond, all tenures of the shard end, and new ones begin.
+pub const TENURE_KEYS_MAX: usize = 64 * 1024;
+/// Most bytes of the first batch of hints that is handed to a node, before it has said what it can take.
+pub const HAND_BYTES_FIRST: u32 = 64 * 1024;
+/// How long an answer to handed hints is waited for before they are handed over again; twice as long after each silence.
+pub const HAND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for an answer to handed hints.
+pub const HAND_TIMEOUT_MAX: Duration = Duration::from_secs(32);
+/// How long nothing more is handed to a node that refused hints, or after a pass that did not deliver all.
+pub const HAND_PAUSE: Duration = Duration::from_secs(1);
+/// Most batches of hints that a shard takes at once. One more is answered `Overloaded`.
+pub const TAKINGS_MAX: usize = 64;
+/// Longest pause that a node asks for between two batches of hints.
+pub const TAKING_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest a request may take, whatever it asks for.
 pub const TIMEOUT_MAX: Duration = Duration::from_millis(quorate_ring::limits::TIMEOUT_MILLIS_MAX as u64);
 /// A batch's answers are sent on when they reach this many bytes, in as many parts as it takes.
@@ -26,6 +58,12 @@ pub const BATCH_REPLY_BYTES: usize = 4 * 1024 * 1024;
 pub const SHARDS_MAX: usize = 256;
 
 const _: () = assert!(quorate_ring::limits::BATCH_ITEMS_MAX <= COORDINATIONS_MAX, "a full batch fits");
+const _: () = assert!(HINT_TARGET_MAX <= HINTS_MAX && HINT_TARGET_BYTES_MAX <= HINT_BYTES_MAX, "one of all");
+const _: () = assert!(HAND_BYTES_FIRST <= quorate_ring::limits::HAND_BYTES_MAX, "a first batch is a batch");
+const _: () = assert!(
+    TAKINGS_MAX * quorate_ring::limits::HAND_HINTS_MAX <= 2 * REPLICA_OPERATIONS_MAX,
+    "hints leave room for others; beyond the store's own bound they are answered `Overloaded`"
+);
 const _: () = assert!(
     BATCH_REPLY_BYTES + quorate_ring::limits::SIBLINGS_BYTES_MAX + quorate_ring::limits::VALUE_BYTES_MAX
         < quorate_ring::limits::FRAME_BYTES_MAX,

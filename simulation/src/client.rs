@@ -145,6 +145,8 @@ pub(crate) struct Client {
     pub(crate) next: usize,
     /// How many requests it has sent.
     pub(crate) requests: u64,
+    /// Whether others may stand in for primaries that are away, in what it does.
+    pub(crate) sloppy: bool,
     /// What it remembers of keys.
     pub(crate) memory: BTreeMap<usize, Seen>,
     /// Its connections, by node.
@@ -161,6 +163,7 @@ impl Client {
             begun: 0,
             next: 0,
             requests: 0,
+            sloppy: false,
             memory: BTreeMap::new(),
             links: vec![ClientLink::default(); nodes],
         }

@@ -3,10 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_node::replica::Recovered;
+use quorate_node::handoff::hint::layout as hint;
+use quorate_node::replica::{Recovered, layout};
 use quorate_node::shard::split::Slices;
 use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker, Standing};
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
@@ -14,7 +14,7 @@ use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Owner
 use quorate_node::{Shard, ShardConfig, Time};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::Durability;
-use quorate_ring::{ClusterName, NodeId, Quorum, Ring, WallTime};
+use quorate_ring::{ClusterName, NodeId, PartitionCount, Position, Quorum, Ring};
 
 use crate::choices::Stream;
 use crate::clock::LocalClock;
@@ -33,6 +33,15 @@ pub(crate) struct Disk {
     pub(crate) busy_until: Time,
 }
 
+impl Disk {
+    /// The entries of the dot log for all events that are stored, for this node or for others.
+    pub(crate) fn logged(&self, partitions: PartitionCount) -> Vec<Bytes> {
+        let own = self.store.entries(Column::DotLog).map(|(key, _)| key.clone());
+        let kept = self.store.entries(Column::Hints).flat_map(|(place, value)| hinted(partitions, place, value));
+        own.chain(kept).collect()
+    }
+}
+
 /// A running process.
 pub(crate) struct Process {
     /// Its shards.
@@ -47,40 +56,8 @@ pub(crate) struct Process {
     pub(crate) paused_until: Time,
     /// How it will die, if it will.
     pub(crate) doom: Option<Doom>,
-    /// What each shard was last told of the wall clock.
-    pub(crate) walls: Vec<WallTold>,
     /// The next write that it sends to its peers reaches so many only.
     pub(crate) fan_out: Option<usize>,
-}
-
-/// What a shard has been told of the wall clock, and so takes it to show: the oracles' own reckoning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WallTold {
-    /// The last reading.
-    reading: WallTime,
-    /// When it was told, by the monotonic clock; the first one counts from the first turn.
-    at: Option<Time>,
-    /// The largest that it has come to.
-    shown: WallTime,
-}
-
-impl WallTold {
-    /// Whether it is time for another reading.
-    pub(crate) fn is_old(&self, local: Time) -> bool {
-        self.at.is_some_and(|at| READING_EVERY <= local.since(at))
-    }
-
-    /// It is told a reading.
-    pub(crate) fn tell(&mut self, local: Time, reading: WallTime) {
-        (self.reading, self.at) = (reading, Some(local));
-    }
-
-    /// What the shard takes its wall clock to show now.
-    pub(crate) fn shows(&mut self, local: Time) -> WallTime {
-        let at = *self.at.get_or_insert(local);
-        self.shown = self.shown.max(self.reading + local.since(at));
-        self.shown
-    }
 }
 
 /// The end of a process within a step.
@@ -135,11 +112,13 @@ pub(crate) struct Node {
     pub(crate) syncing: bool,
     /// The content of the marker file.
     marker: Option<u64>,
+    /// How many partitions the ring has.
+    pub(crate) partitions: PartitionCount,
 }
 
 impl Node {
     /// A machine with empty disks, switched off.
-    pub(crate) fn new(id: NodeId, shards: u8) -> Self {
+    pub(crate) fn new(id: NodeId, shards: u8, partitions: PartitionCount) -> Self {
         let disk = |_| Disk {
             store: MemoryStore::new(SyncPolicy::Explicit),
             queue: VecDeque::new(),
@@ -164,11 +143,12 @@ impl Node {
             boot: 0,
             syncing: false,
             marker: None,
+            partitions,
         }
     }
 
     /// Starts a process on what the disks hold.
-    pub(crate) fn start(&mut self, now: Time, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
+    pub(crate) fn start(&mut self, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
         assert!(self.process.is_none(), "one process at a time");
         let identity = self.identity(ring);
         let evidence = Evidence { nonce: self.marker, place: self.place.to_string(), boot: self.boot.to_string() };
@@ -180,8 +160,6 @@ impl Node {
         self.mark(ring, &begun, MadeBy::Start, nonce);
         let actor = Actor::new(self.id, verdict.incarnation);
         let seed = stream.number("shards' seed");
-        let reading = self.clock.wall_at(now);
-        let told = WallTold { reading, at: None, shown: reading };
         let shard = |(index, disk): (usize, &Disk)| {
             let config = ShardConfig {
                 actor,
@@ -189,18 +167,18 @@ impl Node {
                 durability: plan.durability(),
                 context_key: ContextKey::new([7; 32]),
                 shard: u8::try_from(index).expect("at most 256 shards"),
+                shards: u8::try_from(self.disks.len()).expect("at most 255 shards"),
                 standing: verdict.standing,
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,
-                wall: reading,
+                wall: quorate_ring::WallTime::default(),
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };
         let shards: Vec<Shard> = self.disks.iter().enumerate().map(shard).collect();
         let wakes = vec![None; shards.len()];
-        let walls = vec![told; shards.len()];
         let paused_until = Time::default();
-        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, walls, fan_out: None });
+        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, fan_out: None });
     }
 
     /// Tries to start on another's disks.
@@ -296,7 +274,7 @@ impl Node {
         for disk in &mut self.disks {
             let begun = share(disk.queue.len(), begun);
             for turn in disk.queue.drain(..).take(begun) {
-                disk.unsynced.extend(logged(&turn));
+                disk.unsynced.extend(logged(&turn, self.partitions));
                 turn.into_iter().for_each(|(id, operation)| disk.store.submit(id, operation));
                 disk.store.flush();
             }
@@ -360,7 +338,7 @@ impl Node {
             disk.store.fail_next_write("no space left on device");
             self.failing = true;
         }
-        let entries: Vec<Bytes> = logged(&turn).collect();
+        let entries: Vec<Bytes> = logged(&turn, self.partitions).collect();
         turn.into_iter().for_each(|(id, operation)| disk.store.submit(id, operation));
         disk.store.flush();
         if disk.store.poisoned().is_some() {
@@ -400,8 +378,6 @@ impl Node {
 /// The number of a write that no shard has asked for. Its completion comes to one all the same, which does not know it.
 const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 56) - 1);
 
-/// After how long a shard is told its wall clock again.
-const READING_EVERY: Duration = Duration::from_millis(100);
 /// By how much the monotonic clocks of two machines differ at the start.
 const CLOCKS_APART_MICROS: u64 = 7_919_000_000;
 
@@ -421,10 +397,19 @@ fn recovered(store: &MemoryStore) -> Recovered {
     Recovered::read(&entries).expect("what was encoded can be decoded")
 }
 
-fn logged(turn: &[(OperationId, Operation)]) -> impl Iterator<Item = Bytes> + '_ {
+/// The entries of the dot log for the events that a turn stores: its own, and those that it would have for the hints of the turn.
+fn logged(turn: &[(OperationId, Operation)], partitions: PartitionCount) -> impl Iterator<Item = Bytes> + '_ {
     let changes = turn.iter().flat_map(|(_, operation)| operation.changes());
-    changes.filter_map(|change| match change {
-        Change::Put { column: Column::DotLog, key, .. } => Some(key.clone()),
-        _ => None,
+    changes.flat_map(move |change| match change {
+        Change::Put { column: Column::DotLog, key, .. } => vec![key.clone()],
+        Change::Put { column: Column::Hints, key, value } => hinted(partitions, key, value).collect(),
+        _ => Vec::new(),
     })
+}
+
+fn hinted(partitions: PartitionCount, place: &Bytes, value: &[u8]) -> impl Iterator<Item = Bytes> {
+    let (_, key) = hint::target_and_key(place).expect("a shard stores hints under their keys");
+    let stored = hint::decode(value).expect("what was encoded can be decoded");
+    let partition = partitions.partition_of(Position::of(&key));
+    stored.dots.into_iter().map(move |dot| layout::dot_log(partition, dot))
 }

@@ -54,9 +54,11 @@ sometimes! {
     AnsweredCatchingUp "a replica that had not caught up answered a read";
     DiskReplaced "a node's disks were replaced by empty ones";
     LossFound "a node learnt from a peer that its store is not what it was";
-    ExpiredOnRead "a value that had expired was met where it was stored, and removed";
-    ExpiredByJump "a value expired before its time, by a wall clock that was ahead";
-    ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
+    HintMade "a node kept a write for one that was away";
+    HintDelivered "a node was handed what others had kept for it";
+    HintRefused "a node refused to stand in for another";
+    StandInReplaced "another stood in where one that stood in could not";
+    FallbackCoordinated "a node that is no primary coordinated a write, as no primary could be reached";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 

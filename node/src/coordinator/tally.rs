@@ -11,12 +11,25 @@ use quorate_ring::wire::ReplicaAnswer;
 /// ```
 ///
 /// A node's first definite answer is final: a duplicate, or a late one after the node was given up, does not count again.
+///
+/// Each primary has a *place*. A stand-in counts in the place of the primary that it stands in for, which counts once, whoever of
+/// the two is first. A stand-in is never a primary and stands in once, so places done are as many distinct nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     needed: u8,
     answers: Vec<(NodeId, ReplicaAnswer)>,
     /// Asked, silent, and not to be heard of any more.
     gone: Vec<NodeId>,
+    /// In the order they were asked.
+    stand_ins: Vec<StandIn>,
+}
+
+/// A node that was asked in the place of a primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StandIn {
+    node: NodeId,
+    primary: NodeId,
+    answer: ReplicaAnswer,
 }
 
 /// Where a request stands.
@@ -35,20 +48,51 @@ impl Tally {
     pub fn new(needed: u8, primaries: impl Iterator<Item = NodeId>) -> Self {
         let answers: Vec<_> = primaries.map(|node| (node, ReplicaAnswer::NotAsked)).collect();
         assert!(1 <= needed && usize::from(needed) <= answers.len(), "a quorum is valid by construction");
-        Self { needed, answers, gone: Vec::new() }
+        Self { needed, answers, gone: Vec::new(), stand_ins: Vec::new() }
     }
 
     /// Notes that a primary is being asked.
     pub fn ask(&mut self, node: NodeId) {
-        if let Some((_, answer @ ReplicaAnswer::NotAsked)) = self.entry(node) {
+        if let Some(answer @ ReplicaAnswer::NotAsked) = self.said(node) {
             *answer = ReplicaAnswer::Silent;
         }
     }
 
-    /// Notes a primary's answer. `false` if it is no primary, or has answered before: then nothing changed.
+    /// Notes that a node is being asked in the place of a primary.
+    ///
+    /// # Panics
+    /// If it is a primary, or stands in already: then one node would count for two.
+    pub fn stand_in(&mut self, node: NodeId, primary: NodeId) {
+        assert!(self.entry(node).is_none(), "a primary stands in for nobody");
+        assert!(self.stand_ins.iter().all(|known| known.node != node), "a node stands in once");
+        assert!(self.entry(primary).is_some(), "a stand-in has a primary");
+        self.stand_ins.push(StandIn { node, primary, answer: ReplicaAnswer::Silent });
+    }
+
+    /// The primaries whose places nobody fills or may yet fill, while that is not because they are overloaded, in preference order:
+    /// `away` says of whom nothing is to be expected now.
+    pub fn forsaken(&self, away: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+        let forsaken = |(node, answer): &&(NodeId, ReplicaAnswer)| {
+            let is_gone = match answer {
+                ReplicaAnswer::Unreachable | ReplicaAnswer::StorageFailed => true,
+                ReplicaAnswer::Silent => self.gone.contains(node) || away(*node),
+                _ => false,
+            };
+            let hopeful = |known: &StandIn| match known.answer {
+                ReplicaAnswer::Done => true,
+                ReplicaAnswer::Silent => !self.gone.contains(&known.node) && !away(known.node),
+                _ => false,
+            };
+            is_gone && !self.stand_ins.iter().any(|known| known.primary == *node && hopeful(known))
+        };
+        self.answers.iter().filter(forsaken).map(|(node, _)| *node).collect()
+    }
+
+    /// Notes the answer of a primary, or of one that stands in for it. `false` if it is neither, or has answered before: then nothing
+    /// changed.
     pub fn record(&mut self, node: NodeId, answer: ReplicaAnswer) -> bool {
-        match self.entry(node) {
-            Some((_, known @ (ReplicaAnswer::NotAsked | ReplicaAnswer::Silent))) => {
+        match self.said(node) {
+            Some(known @ (ReplicaAnswer::NotAsked | ReplicaAnswer::Silent)) => {
                 *known = answer;
                 true
             }
@@ -59,10 +103,20 @@ impl Tally {
     /// Notes that the connection to a primary is gone: if it was asked, it will not answer any more, but may have done what was
     /// asked; if not, it cannot be.
     pub fn lose(&mut self, node: NodeId) {
-        match self.entry(node) {
-            Some((_, answer @ ReplicaAnswer::NotAsked)) => *answer = ReplicaAnswer::Unreachable,
-            Some((_, ReplicaAnswer::Silent)) => self.gone.push(node),
+        match self.said(node) {
+            Some(answer @ ReplicaAnswer::NotAsked) => *answer = ReplicaAnswer::Unreachable,
+            Some(ReplicaAnswer::Silent) => self.gone.push(node),
             _ => {}
+        }
+    }
+
+    /// Where the request stands, if so many more nodes may yet stand in.
+    pub fn verdict_with(&self, spare: usize) -> Verdict {
+        match self.verdict() {
+            Verdict::Lost if usize::from(self.needed) <= self.done() + self.open() + spare.min(self.vacant()) => {
+                Verdict::Pending
+            }
+            verdict => verdict,
         }
     }
 
@@ -71,7 +125,7 @@ impl Tally {
     /// Replicas that are catching up after a loss do not count, with one exception: when *all* primaries have answered there is
     /// nothing more to know, and the answer is as good as the cluster has.
     pub fn verdict(&self) -> Verdict {
-        let done = self.count(&ReplicaAnswer::Done);
+        let done = self.done();
         let open = self.open();
         let all = done + self.count(&ReplicaAnswer::CatchingUp);
         let needed = usize::from(self.needed);
@@ -101,9 +155,16 @@ impl Tally {
         self.with(ReplicaAnswer::Silent).filter(|node| !self.gone.contains(node))
     }
 
-    /// How many answered as wanted.
+    /// Whether a node was asked, in its own place or another's, and may yet answer.
+    pub fn waits_for(&self, node: NodeId) -> bool {
+        let stands_in = |known: &StandIn| known.node == node && known.answer == ReplicaAnswer::Silent;
+        let asked = self.stand_ins.iter().any(stands_in) || self.with(ReplicaAnswer::Silent).any(|known| known == node);
+        asked && !self.gone.contains(&node)
+    }
+
+    /// How many places are filled.
     pub fn reached(&self) -> u8 {
-        u8::try_from(self.count(&ReplicaAnswer::Done)).expect("a quorum has at most 16 replicas")
+        u8::try_from(self.done()).expect("a quorum has at most 16 replicas")
     }
 
     /// How many must.
@@ -116,6 +177,12 @@ impl Tally {
         &self.answers
     }
 
+    /// What each primary said, in preference order, and then each that stood in.
+    pub fn all_answers(&self) -> Vec<(NodeId, ReplicaAnswer)> {
+        let stand_ins = self.stand_ins.iter().map(|known| (known.node, known.answer.clone()));
+        self.answers.iter().cloned().chain(stand_ins).collect()
+    }
+
     fn with(&self, wanted: ReplicaAnswer) -> impl Iterator<Item = NodeId> {
         self.answers.iter().filter(move |(_, answer)| *answer == wanted).map(|(node, _)| *node)
     }
@@ -124,12 +191,45 @@ impl Tally {
         self.answers.iter().filter(|(_, answer)| answer == wanted).count()
     }
 
-    fn open(&self) -> usize {
-        self.count(&ReplicaAnswer::NotAsked) + self.silent().count()
+    /// How many places are filled: by the primary, or by one that stands in for it.
+    fn done(&self) -> usize {
+        self.answers.iter().filter(|(node, answer)| self.is_done(*node, answer)).count()
     }
 
-    fn entry(&mut self, node: NodeId) -> Option<&mut (NodeId, ReplicaAnswer)> {
-        self.answers.iter_mut().find(|(known, _)| *known == node)
+    fn is_done(&self, primary: NodeId, answer: &ReplicaAnswer) -> bool {
+        let stands_in = |known: &StandIn| known.primary == primary && known.answer == ReplicaAnswer::Done;
+        *answer == ReplicaAnswer::Done || self.stand_ins.iter().any(stands_in)
+    }
+
+    /// How many places may yet be filled by those that were asked, or by a primary that was not.
+    fn open(&self) -> usize {
+        let open =
+            |(node, answer): &&(NodeId, ReplicaAnswer)| !self.is_done(*node, answer) && self.is_open(*node, answer);
+        self.answers.iter().filter(open).count()
+    }
+
+    fn is_open(&self, primary: NodeId, answer: &ReplicaAnswer) -> bool {
+        let hopeful =
+            |node: NodeId, answer: &ReplicaAnswer| *answer == ReplicaAnswer::Silent && !self.gone.contains(&node);
+        *answer == ReplicaAnswer::NotAsked
+            || hopeful(primary, answer)
+            || self.stand_ins.iter().any(|known| known.primary == primary && hopeful(known.node, &known.answer))
+    }
+
+    /// How many places somebody could still fill who stands in.
+    fn vacant(&self) -> usize {
+        let given_up = self.forsaken(|_| false);
+        given_up.len()
+    }
+
+    fn said(&mut self, node: NodeId) -> Option<&mut ReplicaAnswer> {
+        let primary = self.answers.iter_mut().find(|(known, _)| *known == node).map(|(_, answer)| answer);
+        let stand_in = self.stand_ins.iter_mut().find(|known| known.node == node).map(|known| &mut known.answer);
+        primary.or(stand_in)
+    }
+
+    fn entry(&self, node: NodeId) -> Option<&(NodeId, ReplicaAnswer)> {
+        self.answers.iter().find(|(known, _)| *known == node)
     }
 }
 

@@ -1,23 +1,32 @@
-//! Coordinating a put or delete at a primary of its key.
+//! Coordinating a put or delete: at a primary of its key, or at a node that stands in when no primary can be reached.
 
+use std::collections::VecDeque;
+
+use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{Durability, ReplicaAnswer, ReplicaError, RequestError, Response};
-use quorate_ring::{NodeId, ObjectKey};
+use quorate_ring::{NodeId, ObjectKey, StoredValue};
 
 use super::tally::{Tally, Verdict};
 use super::{ReplyTo, answer_of};
 use crate::Time;
 
-/// A write that is to be stored by W of the primaries.
+/// A write that is to be stored by W of the primaries, or of those that stand in for primaries that are away (the Dynamo paper, section
+/// 4.6: sloppy quorum).
 ///
 /// ```text
-/// Making ──own replica makes the event──▶ Storing ──W stored──▶ gone (acknowledge)
-///   │                                        │
-///   └──own replica refuses──▶ gone (error)   └──too few can, or deadline──▶ gone (error)
+/// Making ──the event is made here──▶ Storing ──W stored──▶ gone (acknowledge)
+///   │                                 │ ▲ │
+///   │   a primary or stand-in is away:└─┘ └──too few can, or deadline──▶ gone (error)
+///   │   the next fallback stands in
+///   └──refused here──▶ gone (error)
 /// ```
 ///
 /// The acknowledgement is made only of completions: this node's own of its store, the others' of theirs. A write that ends before
-/// its event is made is taken back from the own replica ([`Self::is_made`]), so that what its client is told stays true: nothing
+/// its event is made is taken back from the own store ([`Self::is_made`]), so that what its client is told stays true: nothing
 /// happened, and nothing will.
+///
+/// Away is who cannot be reached, or is silent on everything, or whose storage failed. One that is overloaded, or slow, gets no stand-in:
+/// hints would be more work for a cluster that has too much already.
 #[derive(Debug)]
 pub struct Write {
     /// What is written.
@@ -29,8 +38,28 @@ pub struct Write {
     /// Where it must be to count.
     pub durability: Durability,
     tally: Tally,
-    /// What the client is told when it is stored. `None` until the event is made.
-    response: Option<Response>,
+    /// Who may stand in and does not yet, in preference order. Nobody for a strict write.
+    fallbacks: VecDeque<NodeId>,
+    made: Option<Made>,
+}
+
+/// A write whose event is made.
+#[derive(Debug)]
+struct Made {
+    dot: Dot,
+    /// With the event, filled.
+    container: Container<StoredValue>,
+    /// What the client is told when it is stored.
+    response: Response,
+}
+
+/// Somebody who is to store a write: a primary, or a node that stands in for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub node: NodeId,
+    /// The primary in whose place, if it is none.
+    pub hint_for: Option<NodeId>,
 }
 
 /// What a write needs after something happened.
@@ -43,7 +72,7 @@ pub enum Step {
 }
 
 impl Write {
-    /// A write whose event is not made yet. This node is one of the primaries.
+    /// A write whose event is not made yet. `fallbacks` may stand in for primaries that are away, in this order.
     pub fn new(
         key: ObjectKey,
         reply_to: ReplyTo,
@@ -51,14 +80,15 @@ impl Write {
         durability: Durability,
         needed: u8,
         primaries: impl Iterator<Item = NodeId>,
+        fallbacks: Vec<NodeId>,
     ) -> Self {
         let tally = Tally::new(needed, primaries);
-        Self { key, reply_to, deadline, durability, tally, response: None }
+        Self { key, reply_to, deadline, durability, tally, fallbacks: fallbacks.into(), made: None }
     }
 
-    /// Whether it waits for this replica's answer.
+    /// Whether it waits for this node's answer.
     pub fn waits_for(&self, node: NodeId) -> bool {
-        self.tally.silent().any(|silent| silent == node)
+        self.tally.waits_for(node)
     }
 
     /// Notes who cannot be reached before anything is done; an error if the rest cannot be enough.
@@ -66,39 +96,75 @@ impl Write {
     /// # Errors
     /// [`RequestError::WriteQuorum`] that says that nothing was stored.
     pub fn check_reachable(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Result<(), RequestError> {
-        let away: Vec<_> = self.tally.not_asked().filter(|node| *node != own && !reachable(*node)).collect();
+        let reachable = |node: NodeId| node == own || reachable(node);
+        let away: Vec<_> = self.tally.not_asked().filter(|node| !reachable(*node)).collect();
         for node in away {
             self.tally.record(node, ReplicaAnswer::Unreachable);
         }
-        if self.tally.verdict() == Verdict::Lost { Err(self.error()) } else { Ok(()) }
+        let spare = self.fallbacks.iter().filter(|node| reachable(**node)).count();
+        if self.tally.verdict_with(spare) == Verdict::Lost { Err(self.error()) } else { Ok(()) }
     }
 
-    /// Learns that the own replica has made the event; gives the peers to send it to. `response` is for the client, once enough
-    /// have stored it.
-    pub fn handle_made(&mut self, response: Response) -> Vec<NodeId> {
-        self.response = Some(response);
-        let asked: Vec<NodeId> = self.tally.not_asked().collect();
-        for node in &asked {
+    /// Learns that this node has made the event; gives whom it is to be sent to, this node included. `response` is for the client,
+    /// once enough have stored it.
+    pub fn handle_made(
+        &mut self,
+        own: NodeId,
+        dot: Dot,
+        container: Container<StoredValue>,
+        response: Response,
+        away: impl Fn(NodeId) -> bool,
+    ) -> Vec<Asked> {
+        self.made = Some(Made { dot, container, response });
+        let primaries: Vec<NodeId> = self.tally.not_asked().collect();
+        for node in &primaries {
             self.tally.ask(*node);
+        }
+        // Who made the event holds it: as a primary, or in the place of the first that is away.
+        if let Some(place) = self.fallbacks.iter().position(|node| *node == own) {
+            self.fallbacks.remove(place);
+            self.fallbacks.push_front(own);
+        }
+        let mut asked: Vec<Asked> = primaries.into_iter().map(|node| Asked { node, hint_for: None }).collect();
+        asked.extend(self.call_stand_ins(away));
+        // It is not asked again: its store may have answered by then.
+        self.fallbacks.retain(|node| *node != own);
+        asked
+    }
+
+    /// Chooses who is to stand in for those that are away now, and notes that they are asked. Nobody before the event is made.
+    pub fn call_stand_ins(&mut self, away: impl Fn(NodeId) -> bool) -> Vec<Asked> {
+        if self.made.is_none() || self.fallbacks.is_empty() {
+            return Vec::new();
+        }
+        let mut asked = Vec::new();
+        for primary in self.tally.forsaken(&away) {
+            let Some(place) = self.fallbacks.iter().position(|node| !away(*node)) else { break };
+            let node = self.fallbacks.remove(place).expect("it was found there");
+            self.tally.stand_in(node, primary);
+            asked.push(Asked { node, hint_for: Some(primary) });
         }
         asked
     }
 
-    /// Whether the own replica has made the event.
-    pub fn is_made(&self) -> bool {
-        self.response.is_some()
+    /// The event and the filled container with it, once it is made.
+    pub fn event(&self) -> Option<(Dot, &Container<StoredValue>)> {
+        self.made.as_ref().map(|made| (made.dot, &made.container))
     }
 
-    /// Takes a primary's word that it has stored the event, or not.
-    pub fn handle_stored(&mut self, from: NodeId, result: Result<(), ReplicaError>) -> Step {
+    /// Whether the event is made.
+    pub const fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Takes a node's word that it has stored the event, or not. Ask [`Self::step`] when those who stand in for it have been called.
+    pub fn handle_stored(&mut self, from: NodeId, result: Result<(), ReplicaError>) {
         self.tally.record(from, result.map_or_else(answer_of, |()| ReplicaAnswer::Done));
-        self.step()
     }
 
     /// Learns that the connection to a peer is gone. If it was asked, whether it stored the event will not be known.
-    pub fn handle_unreachable(&mut self, node: NodeId) -> Step {
+    pub fn handle_unreachable(&mut self, node: NodeId) {
         self.tally.lose(node);
-        self.step()
     }
 
     /// Learns that its time is up.
@@ -106,9 +172,11 @@ impl Write {
         Step::End(Err(self.error()))
     }
 
-    fn step(&mut self) -> Step {
-        match (self.tally.verdict(), &self.response) {
-            (Verdict::Won, Some(response)) => Step::End(Ok(response.clone())),
+    /// Whether it is over. `reachable` says who may yet stand in.
+    pub fn step(&self, reachable: impl Fn(NodeId) -> bool) -> Step {
+        let spare = self.fallbacks.iter().filter(|node| reachable(**node)).count();
+        match (self.tally.verdict_with(spare), &self.made) {
+            (Verdict::Won, Some(made)) => Step::End(Ok(made.response.clone())),
             (Verdict::Lost, _) => Step::End(Err(self.error())),
             _ => Step::Wait,
         }
@@ -118,7 +186,7 @@ impl Write {
         RequestError::WriteQuorum {
             needed: self.tally.needed(),
             reached: self.tally.reached(),
-            answers: self.tally.answers().to_vec(),
+            answers: self.tally.all_answers(),
         }
     }
 }

@@ -492,7 +492,7 @@ impl Replica {
 }
 
 /// A write that replaces nothing must not make a key that no message can carry. Replication and repair are never refused.
-fn refuse_too_many(container: &Container<StoredValue>, added: &Value) -> Result<(), WriteRefusal> {
+pub(crate) fn refuse_too_many(container: &Container<StoredValue>, added: &Value) -> Result<(), WriteRefusal> {
     let siblings = container.siblings();
     let bytes: usize = container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum();
     if siblings != 0 && (SIBLINGS_WRITE_MAX <= siblings || SIBLINGS_BYTES_MAX < bytes + added.as_bytes().len()) {

@@ -19,6 +19,15 @@ pub enum Asker {
         /// Its question.
         exchange: ExchangeId,
     },
+    /// A peer that hands over a batch of hints.
+    Hinter {
+        /// Which.
+        node: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
+        /// The hint's place in the batch.
+        index: u32,
+    },
     /// Nobody: repair.
     Nobody,
 }

@@ -270,6 +270,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8) -> Result<Sha
         durability: config.cluster.durability,
         context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
         shard,
+        shards: u8::try_from(config.shards.get()).unwrap_or(u8::MAX),
         ancestors: verdict.ancestors.iter().copied().collect(),
         standing: verdict.standing,
         seed: random()?,

@@ -10,6 +10,7 @@ mod hints;
 mod peers;
 mod reports;
 mod requests;
+mod silence;
 pub mod split;
 mod wall_clock;
 
@@ -30,6 +31,7 @@ use crate::coordinator::forward::Forward;
 use crate::coordinator::read::Read;
 use crate::coordinator::write::Write;
 use crate::coordinator::{CoordinationId, ReplyTo};
+use crate::handoff::hint::Hints;
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
 use crate::start::Standing;
@@ -55,6 +57,8 @@ pub struct ShardConfig {
     pub context_key: ContextKey,
     /// Which shard of the node this is.
     pub shard: u8,
+    /// How many shards the node has.
+    pub shards: u8,
     /// Whether the store has all that was ever acknowledged from it.
     pub standing: Standing,
     /// Of the shard's generator. Differs in every process.
@@ -192,6 +196,10 @@ enum Coordination {
 enum Timer {
     /// A request's deadline, or a read's time to ask one more replica.
     Request(CoordinationId),
+    /// Something about hints is due: the end of a pause, or of the wait for an answer.
+    Hints,
+    /// Somebody may have been silent for too long.
+    Silence,
 }
 
 /// One shard of a node. See the module's head for how to drive it.
@@ -204,6 +212,13 @@ pub struct Shard {
     timers: BTreeSet<(Time, Timer)>,
     wall: WallClock,
     connected: BTreeSet<NodeId>,
+    /// Of the peers that were asked something, and have said nothing since.
+    silences: BTreeMap<NodeId, silence::Silence>,
+    /// When the timer is set that finds them.
+    silence_timer: Option<Time>,
+    hints: Hints,
+    /// When the timer for hints is set.
+    hints_timer: Option<Time>,
     /// The peers that share a partition with this node and have not yet said which incarnations of it they have met, while the
     /// store is [`Standing::Unproven`].
     unheard: BTreeSet<NodeId>,
@@ -220,9 +235,13 @@ impl Shard {
         // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
         // is then a stranger's.
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
+        let slices = split::Slices::new(ring.partitions(), config.shards);
+        let tenures = ChaCha8Rng::seed_from_u64(random.random());
+        let mut hints = Hints::new(config.actor.node, ring.clone(), slices, config.shard, tenures);
         let mut replica =
             Replica::new(config.actor, ring.partitions(), recovered.clocks, config.standing == Standing::Proven);
         replica.set_wall(config.wall);
+        hints.store.set_wall(config.wall);
         let unheard = sharing(&ring, config.actor.node);
         let mut shard = Self {
             wall: WallClock::new(config.wall),
@@ -233,6 +252,10 @@ impl Shard {
             coordination_next: start,
             timers: BTreeSet::new(),
             connected: BTreeSet::new(),
+            silences: BTreeMap::new(),
+            silence_timer: None,
+            hints,
+            hints_timer: None,
             known: recovered.known,
             unheard,
             outputs: VecDeque::new(),
@@ -286,20 +309,36 @@ impl Shard {
         if let Input::WallClock(reading) = input {
             self.wall.handle_reading(now, reading);
         }
-        self.replica.set_wall(self.wall.advance(now));
+        let wall = self.wall.advance(now);
+        self.replica.set_wall(wall);
+        self.hints.store.set_wall(wall);
         self.fire(now);
         match input {
             Input::ClientRequest { session, id, timeout_millis, request, indices } => {
                 let reply_to = ReplyTo::Client { session, request: id };
                 self.handle_request(now, reply_to, timeout_millis, request, indices);
             }
-            Input::PeerMessage { from, message } => self.handle_peer_message(now, from, message),
+            Input::PeerMessage { from, message } => {
+                self.note_heard(from);
+                self.handle_peer_message(now, from, message);
+            }
             Input::PeerConnected { peer, incarnation } => self.handle_connected(peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
             Input::WallClock(_) | Input::Time => {}
         }
+        self.drain(now);
+        self.drive_deliveries(now);
+        self.drain(now);
+        self.note_asked(now);
+    }
+
+    /// Passes on all that the replica side and the hints have to tell: one may ask the other.
+    fn drain(&mut self, now: Time) {
         self.drain_replica(now);
+        while self.drain_hints(now) {
+            self.drain_replica(now);
+        }
     }
 
     /// The next thing to be done.
@@ -316,8 +355,9 @@ impl Shard {
     fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
         match id.owner() {
             Owner::Replica => self.replica.handle_completion(now, id, result),
+            Owner::Hints => self.hints.store.handle_completion(now, id, result),
             // None of them asks for anything yet.
-            Owner::Hints | Owner::AntiEntropy | Owner::Scrub => {}
+            Owner::AntiEntropy | Owner::Scrub => {}
         }
     }
 
@@ -345,6 +385,9 @@ impl Shard {
             self.timers.remove(&(time, timer));
             match timer {
                 Timer::Request(id) => self.handle_request_timer(now, id),
+                // What is due is found after the input that comes with the time.
+                Timer::Hints => self.hints_timer = self.hints_timer.filter(|set| *set != time),
+                Timer::Silence => self.handle_silence_timer(now),
             }
         }
     }
@@ -367,7 +410,7 @@ impl Shard {
             }
             Some(Coordination::Write(write)) => {
                 let step = write.handle_deadline();
-                self.write_step(id, step);
+                self.end_write(id, step);
             }
             Some(Coordination::Forward(forward)) => {
                 let (node, primary) = (self.config.actor.node, forward.primary);

@@ -10,6 +10,7 @@ use quorate_ring::{NodeId, ObjectKey};
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::{CoordinationId, ReplyTo};
+use crate::handoff::hint::store::HintOperation;
 use crate::replica::{Asker, KeyOperation};
 use crate::start::Standing;
 
@@ -17,16 +18,22 @@ impl Shard {
     /// Takes what a peer says.
     pub(super) fn handle_peer_message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
         match message {
-            PeerMessage::Read { exchange, timeout_millis, key, .. } => {
+            PeerMessage::Read { exchange, timeout_millis, key, stand_in } => {
                 let deadline = Self::deadline(now, timeout_millis);
                 let asker = Asker::Peer { node: from, exchange };
                 if self.holds(&key) {
                     return self.replica.handle_key(key, KeyOperation::Read { asker, deadline });
                 }
+                if stand_in {
+                    return self.hints.store.handle_key(key, HintOperation::Read { asker, deadline });
+                }
                 self.send(from, PeerMessage::ReadReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
-            PeerMessage::Replicate { exchange, key, dot, container, durability, .. } => {
+            PeerMessage::Replicate { exchange, key, dot, container, durability, hint_for, .. } => {
                 let asker = Asker::Peer { node: from, exchange };
+                if let Some(target) = hint_for {
+                    return self.keep_hint(asker, target, key, (dot, container), durability);
+                }
                 if self.holds(&key) {
                     let operation = KeyOperation::Merge { asker, container, dots: vec![dot], durability };
                     return self.replica.handle_key(key, operation);
@@ -52,9 +59,9 @@ impl Shard {
             }
             PeerMessage::ReadReply { exchange, result } => self.read_answered(now, exchange, from, result),
             PeerMessage::ReplicateReply { exchange, result } => {
-                self.stored(CoordinationId(exchange.0), from, result);
+                self.stored(now, CoordinationId(exchange.0), from, result);
             }
-            PeerMessage::Hint(message) => self.handle_hint_message(from, message),
+            PeerMessage::Hint(message) => self.handle_hint_message(now, from, message),
             PeerMessage::ScanReply { exchange, result } => self.page_answered(now, exchange, from, result),
             PeerMessage::ForwardReply { exchange, result } => self.forward_answered(exchange, from, result),
         }
@@ -69,6 +76,7 @@ impl Shard {
     /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
     pub(super) fn handle_connected(&mut self, peer: NodeId, incarnation: Incarnation) {
         self.connected.insert(peer);
+        self.note_heard(peer);
         if self.config.shard != 0 {
             return;
         }
@@ -156,11 +164,11 @@ impl Shard {
         self.page_step(now, id, step);
     }
 
-    /// A primary has stored a write, or has not.
-    pub(super) fn stored(&mut self, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
+    /// A primary, or one that stands in, has stored a write, or has not.
+    pub(super) fn stored(&mut self, now: Time, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
-        let step = write.handle_stored(from, result);
-        self.write_step(id, step);
+        write.handle_stored(from, result);
+        self.write_step(now, id);
     }
 
     fn forward_answered(&mut self, exchange: ExchangeId, from: NodeId, result: Result<Response, RequestError>) {
@@ -176,6 +184,8 @@ impl Shard {
         if !self.connected.remove(&peer) {
             return;
         }
+        self.note_heard(peer);
+        self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
         for id in ids {
             match self.coordinations.get_mut(&id) {
@@ -188,8 +198,8 @@ impl Shard {
                     self.page_step(now, id, step);
                 }
                 Some(Coordination::Write(write)) => {
-                    let step = write.handle_unreachable(peer);
-                    self.write_step(id, step);
+                    write.handle_unreachable(peer);
+                    self.write_step(now, id);
                 }
                 Some(Coordination::Forward(forward)) if forward.primary == peer => {
                     let node = self.config.actor.node;

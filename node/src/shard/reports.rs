@@ -7,6 +7,7 @@ use quorate_ring::wire::{PeerMessage, ReplicaError, RequestError, Response};
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::CoordinationId;
+use crate::coordinator::write::Asked;
 use crate::replica::{Asker, Report, WriteRefusal};
 use crate::start::Standing;
 
@@ -21,24 +22,25 @@ impl Shard {
         }
     }
 
-    fn handle_report(&mut self, now: Time, report: Report) {
+    pub(super) fn handle_report(&mut self, now: Time, report: Report) {
         match report {
             Report::Read { asker, result } => match asker {
                 Asker::Coordinator(id) => self.read_answered(now, id.exchange(), self.own(), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReadReply { exchange, result }),
-                Asker::Nobody => {}
+                Asker::Hinter { .. } | Asker::Nobody => {}
             },
             Report::Page { asker, result } => match asker {
                 Asker::Coordinator(id) => self.page_answered(now, id.exchange(), self.own(), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ScanReply { exchange, result }),
-                Asker::Nobody => {}
+                Asker::Hinter { .. } | Asker::Nobody => {}
             },
             Report::Stored { asker, result } => match asker {
-                Asker::Coordinator(id) => self.stored(id, self.own(), result),
+                Asker::Coordinator(id) => self.stored(now, id, self.own(), result),
+                Asker::Hinter { node, exchange, index } => self.hint_taken((node, exchange, index), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReplicateReply { exchange, result }),
                 Asker::Nobody => {}
             },
-            Report::Made { coordination, dot, container } => self.made(now, coordination, dot, &container),
+            Report::Made { coordination, dot, container } => self.made(now, coordination, dot, container),
             Report::Refused { coordination, reason } => self.refused(coordination, reason),
             Report::SetBack => {
                 self.config.standing = Standing::Lost;
@@ -49,21 +51,31 @@ impl Shard {
         }
     }
 
-    /// A write event is made: sends it to the other primaries while this node's store works on it.
+    /// A write event is made: sends it to the other primaries, and to those that stand in, while this node's store works on it.
     ///
     /// Sending before the event is on this disk is safe, as an event lost by this store is never made again: a start after such a
     /// loss is a new actor.
-    fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: &Container<StoredValue>) {
+    fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: Container<StoredValue>) {
+        let away = Self::away(self.own(), &self.connected, &self.silences);
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
         let alone = container.siblings() == 0 || container.dots().eq([dot]);
         let context = alone.then(|| self.config.context_key.seal(&write.key, container.vector()));
         let siblings = u32::try_from(container.siblings()).unwrap_or(u32::MAX);
-        let asked = write.handle_made(Response::Stored { siblings, context });
-        let (key, durability, timeout_millis) = (write.key.clone(), write.durability, write.deadline.millis_from(now));
-        for node in asked.into_iter().filter(|node| *node != self.config.actor.node) {
-            let (exchange, key, container) = (id.exchange(), key.clone(), container.clone());
+        let response = Response::Stored { siblings, context };
+        let own = self.config.actor.node;
+        let asked = write.handle_made(own, dot, container, response, away);
+        self.send_event(now, id, asked);
+    }
+
+    /// Sends a write event to those that are asked to store it.
+    pub(super) fn send_event(&mut self, now: Time, id: CoordinationId, asked: Vec<Asked>) {
+        let Some(Coordination::Write(write)) = self.coordinations.get(&id) else { return };
+        let Some((dot, container)) = write.event() else { return };
+        let (durability, timeout_millis) = (write.durability, write.deadline.millis_from(now));
+        for Asked { node, hint_for } in asked.into_iter().filter(|asked| asked.node != self.config.actor.node) {
+            let (exchange, key, container) = (id.exchange(), write.key.clone(), container.clone());
             let message =
-                PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for: None };
+                PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for };
             self.outputs.push_back(Output::SendPeer { to: node, message });
         }
     }

@@ -3,7 +3,7 @@
 use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::version::{Container, ContextToken, VersionVector};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem};
-use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue, Ttl};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, StoredValue, Ttl};
 
 use super::{Coordination, PageQuestion, Shard, Timer};
 use crate::Time;
@@ -13,7 +13,8 @@ use crate::coordinator::read::{Read, Step};
 use crate::coordinator::repair::{is_stale, merge, merge_pages};
 use crate::coordinator::write::{self, Write};
 use crate::coordinator::{CoordinationId, ReplyTo};
-use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY, LATE_REPLY_TIME};
+use crate::handoff::hint::store::HintOperation;
+use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY, LATE_REPLY_TIME, STAND_INS_MAX};
 use crate::replica::{Asker, Event, KeyOperation};
 
 impl Shard {
@@ -28,7 +29,7 @@ impl Shard {
     ) {
         let deadline = Self::deadline(now, timeout_millis);
         let begun = match request {
-            Request::Get { key, r, .. } => self.begin_get(now, reply_to, deadline, key, r),
+            Request::Get { key, r, strict } => self.begin_get(now, reply_to, deadline, key, r, Standbys::of(strict)),
             Request::Put { .. } | Request::Delete { .. } => self.begin_write(now, reply_to, deadline, request),
             Request::GetMany { keys, r, strict } => {
                 let items = keys.into_iter().map(|key| Request::Get { key, r, strict }).collect();
@@ -90,13 +91,13 @@ impl Shard {
         deadline: Time,
         key: ObjectKey,
         r: Option<u8>,
+        standbys: Standbys,
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
         self.refuse_overload()?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
-        let ring = self.ring.clone();
-        let primaries = ring.primaries(self.partition_of(&key));
-        let id = self.begin(Coordination::Get(Read::new(key, reply_to, deadline, needed, primaries)));
+        let asked = self.readable_from(&key, needed, standbys);
+        let id = self.begin(Coordination::Get(Read::new(key, reply_to, deadline, needed, asked.into_iter())));
         self.set_timer(deadline, id);
         self.set_timer(deadline.min(now + HEDGE_DELAY), id);
         self.get_step(now, id, Step::Wait);
@@ -149,13 +150,36 @@ impl Shard {
         self.set_timer(sooner, id);
     }
 
+    /// Who may answer a read: the primaries. Where fewer than R of them can be reached, others answer in the place of as many as
+    /// are missing, from their hints: so few that every primary that can be reached is asked.
+    fn readable_from(&self, key: &ObjectKey, needed: u8, standbys: Standbys) -> Vec<NodeId> {
+        let list = self.ring.preference_list(self.partition_of(key));
+        let mut nodes: Vec<NodeId> = list.primaries().collect();
+        let away = Self::away(self.own(), &self.connected, &self.silences);
+        let present = nodes.iter().filter(|node| !away(**node)).count();
+        let missing = usize::from(needed).saturating_sub(present);
+        if standbys == Standbys::None || missing == 0 {
+            return nodes;
+        }
+        let mut stand_ins = list.fallbacks().filter(|node| !away(*node)).take(missing);
+        for node in nodes.iter_mut().filter(|node| away(**node)) {
+            *node = stand_ins.next().unwrap_or(*node);
+        }
+        nodes
+    }
+
     fn ask_get(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
         let Some(Coordination::Get(read)) = self.coordinations.get(&id) else { return };
         let (key, deadline) = (read.question.clone(), read.deadline);
+        let partition = self.partition_of(&key);
         for node in asked {
+            let stand_in = !self.ring.is_primary(node, partition);
             if node == self.own() {
                 let asker = Asker::Coordinator(id);
-                self.replica.handle_key(key.clone(), KeyOperation::Read { asker, deadline });
+                match stand_in {
+                    true => self.hints.store.handle_key(key.clone(), HintOperation::Read { asker, deadline }),
+                    false => self.replica.handle_key(key.clone(), KeyOperation::Read { asker, deadline }),
+                }
             } else {
                 let timeout_millis = deadline.millis_from(now);
                 self.send(
@@ -185,8 +209,10 @@ impl Shard {
         let Some(Coordination::Get(read)) = self.end(id) else { return };
         let wall = self.wall.shown();
         let merged = merge(read.answers().iter().map(|(_, container)| container), wall);
+        let partition = self.partition_of(&read.question);
         for (node, container) in read.answers() {
-            if is_stale(container, &merged, wall) {
+            // One that stood in is not to have what it did not keep.
+            if self.ring.is_primary(*node, partition) && is_stale(container, &merged, wall) {
                 self.repair(*node, read.question.clone(), merged.clone());
             }
         }
@@ -329,21 +355,33 @@ impl Shard {
             Request::Delete { key, .. } => self.partition_of(key),
             _ => return Err(invalid("only a put or a delete can be coordinated")),
         };
+        let strict = matches!(&request, Request::Put { strict: true, .. } | Request::Delete { strict: true, .. });
         if self.ring.is_primary(self.own(), partition) {
-            return self.coordinate(reply_to, deadline, partition, request);
+            return self.coordinate(reply_to, deadline, partition, request, Standbys::of(strict));
         }
-        match reply_to {
-            ReplyTo::Peer { .. } => Err(self.no_primary(partition, &ReplicaAnswer::NotResponsible)),
-            _ => self.forward(now, reply_to, deadline, partition, request),
+        let primary = {
+            let away = Self::away(self.own(), &self.connected, &self.silences);
+            self.ring.primaries(partition).find(|node| !away(*node))
+        };
+        match (primary, reply_to) {
+            (_, ReplyTo::Peer { .. }) => Err(self.no_primary(partition, &ReplicaAnswer::NotResponsible)),
+            (Some(primary), _) => {
+                self.forward(now, reply_to, deadline, primary, request);
+                Ok(())
+            }
+            (None, _) if strict => self.forward_to_the_silent(now, reply_to, deadline, partition, request),
+            (None, _) => self.coordinate(reply_to, deadline, partition, request, Standbys::Fallbacks),
         }
     }
 
+    /// Begins a write here: as a primary, or, where none can be reached, in their place.
     fn coordinate(
         &mut self,
         reply_to: ReplyTo,
         deadline: Time,
         partition: PartitionId,
         request: Request,
+        standbys: Standbys,
     ) -> Result<(), RequestError> {
         let (key, event, context, w, durability) = match request {
             Request::Put { item, w, durability, .. } => {
@@ -357,13 +395,25 @@ impl Shard {
         let context = self.open_context(&key, context.as_ref())?;
         let durability = durability.unwrap_or(self.config.durability);
         let ring = self.ring.clone();
-        let mut write = Write::new(key.clone(), reply_to, deadline, durability, needed, ring.primaries(partition));
+        let list = ring.preference_list(partition);
+        let fallbacks = (standbys == Standbys::Fallbacks).then(|| list.fallbacks().take(STAND_INS_MAX));
+        let mut fallbacks: Vec<NodeId> = fallbacks.into_iter().flatten().collect();
+        let is_primary = ring.is_primary(self.own(), partition);
+        if !is_primary && !fallbacks.contains(&self.own()) {
+            fallbacks.push(self.own());
+        }
+        let mut write = Write::new(key.clone(), reply_to, deadline, durability, needed, list.primaries(), fallbacks);
         let connected = &self.connected;
         write.check_reachable(self.config.actor.node, |node| connected.contains(&node))?;
         let coordination = self.begin(Coordination::Write(write));
         self.set_timer(deadline, coordination);
-        let operation = KeyOperation::Write { coordination, event, context, durability, deadline };
-        self.replica.handle_key(key, operation);
+        if is_primary {
+            let operation = KeyOperation::Write { coordination, event, context, durability, deadline };
+            self.replica.handle_key(key, operation);
+        } else {
+            let operation = HintOperation::Make { coordination, event, context, durability, deadline };
+            self.hints.store.handle_key(key, operation);
+        }
         Ok(())
     }
 
@@ -374,19 +424,32 @@ impl Shard {
         }
     }
 
-    /// Does what a write needs next.
-    pub(super) fn write_step(&mut self, id: CoordinationId, step: write::Step) {
+    /// Does what a write needs next: others stand in for those that are away, and what can be told is told.
+    pub(super) fn write_step(&mut self, now: Time, id: CoordinationId) {
+        let (asked, step) = {
+            let away = Self::away(self.own(), &self.connected, &self.silences);
+            let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
+            (write.call_stand_ins(&away), write.step(|node| !away(node)))
+        };
+        self.send_event(now, id, asked);
+        self.end_write(id, step);
+    }
+
+    /// Ends a write, if it is over.
+    pub(super) fn end_write(&mut self, id: CoordinationId, step: write::Step) {
         if let write::Step::End(result) = step {
             if let Some(Coordination::Write(write)) = self.coordinations.get(&id)
                 && !write.is_made()
             {
                 self.replica.take_back(&write.key, id);
+                self.hints.store.take_back(&write.key, id);
             }
             self.finish(id, result);
         }
     }
 
-    fn forward(
+    /// Hands a strict write to a primary that is silent: it may be heard again, and nobody else may do it.
+    fn forward_to_the_silent(
         &mut self,
         now: Time,
         reply_to: ReplyTo,
@@ -394,13 +457,17 @@ impl Shard {
         partition: PartitionId,
         request: Request,
     ) -> Result<(), RequestError> {
-        let reachable = self.ring.primaries(partition).find(|node| self.connected.contains(node));
-        let Some(primary) = reachable else { return Err(self.no_primary(partition, &ReplicaAnswer::Unreachable)) };
+        let connected = self.ring.primaries(partition).find(|node| self.connected.contains(node));
+        let Some(primary) = connected else { return Err(self.no_primary(partition, &ReplicaAnswer::Unreachable)) };
+        self.forward(now, reply_to, deadline, primary, request);
+        Ok(())
+    }
+
+    fn forward(&mut self, now: Time, reply_to: ReplyTo, deadline: Time, primary: NodeId, request: Request) {
         let id = self.begin(Coordination::Forward(Forward { reply_to, deadline, primary }));
         self.set_timer(deadline, id);
         let timeout_millis = deadline.millis_from(now);
         self.send(primary, PeerMessage::Forward { exchange: id.exchange(), timeout_millis, request });
-        Ok(())
     }
 
     fn no_primary(&self, partition: PartitionId, answer: &ReplicaAnswer) -> RequestError {
@@ -416,6 +483,21 @@ impl Shard {
 /// How long the value of a put is to live.
 fn ttl_of(item: &PutItem) -> Result<Option<Ttl>, RequestError> {
     item.ttl_millis.map(Ttl::from_millis).transpose().map_err(invalid)
+}
+
+/// Who may stand in for primaries that are away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standbys {
+    /// Nobody: a strict request.
+    None,
+    /// The fallbacks of the preference list.
+    Fallbacks,
+}
+
+impl Standbys {
+    const fn of(strict: bool) -> Self {
+        if strict { Self::None } else { Self::Fallbacks }
+    }
 }
 
 fn invalid(reason: impl ToString) -> RequestError {

@@ -99,6 +99,7 @@ impl Cluster {
                 durability: Durability::Buffered,
                 context_key: ContextKey::new([1; 32]),
                 shard: 0,
+                shards: 1,
                 standing: Standing::Proven,
                 ancestors: BTreeSet::new(),
                 seed: u64::from(number),

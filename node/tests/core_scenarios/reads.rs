@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_node::Time;
-use quorate_node::limits::{HEDGE_DELAY, LATE_REPLY_TIME};
+use quorate_node::limits::{HEDGE_DELAY, LATE_REPLY_TIME, SILENCE};
 use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::wire::{PeerMessage, ReplicaAnswer, Request, RequestError, Response};
 use quorate_ring::{BucketName, Key, ObjectKey, PartitionId};
@@ -258,6 +258,10 @@ fn a_shard_says_when_it_wants_to_be_told_the_time() {
     cluster.pass(HEDGE_DELAY);
     assert_eq!(wanted(&cluster), Some(Time::default() + TIMEOUT), "to give up");
     cluster.pass(TIMEOUT);
+    assert!(wanted(&cluster).is_some(), "to see whether the silent are back");
+    cluster.silent.clear();
+    cluster.settle();
+    cluster.pass(SILENCE);
     assert_eq!(wanted(&cluster), None);
 }
 

@@ -3,11 +3,11 @@
 //! First a core of the nodes is healed while the others are down: it must serve everything that it has a quorum for. Then all are
 //! healed, and every key is read from all its replicas: each read must succeed and show every acknowledged write; repaired by
 //! these reads, all replicas must hold the same, a write to all of them must be acknowledged, and then nothing must go on any more.
-//! Where values expire, all clocks are then set to a time when all have, and nothing of them must be left (O9).
 
 use std::time::Duration;
 
 use quorate_node::Time;
+use quorate_node::handoff::hint::layout as hint;
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::version::{Container, Dot};
@@ -15,7 +15,7 @@ use quorate_ring::{ObjectKey, Position, StoredValue};
 
 use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
-use crate::oracle::{Oracle, Violation, bounds, convergence, expired};
+use crate::oracle::{Oracle, Violation, bounds, convergence};
 use crate::plan::load::{Action, Get, GetMany, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
@@ -24,6 +24,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const GRAY: Duration = Duration::from_secs(3_600);
 /// How many keys a batch is tried on.
 const BATCH: usize = 8;
+/// All that was kept for others is handed over by so long after everything is healed.
+const HAND_OVER: Duration = Duration::from_secs(120);
 /// How long a request may take when nothing is in its way.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -39,60 +41,72 @@ impl Simulation {
         self.tell(|story, at| story.phase(at, "everything heals"));
         self.heal_all();
         self.calm_down()?;
+        self.hand_over()?;
         self.tell(|story, at| story.phase(at, "checks"));
-        self.read_all()?;
-        self.check_batches()?;
-        self.run_until(self.now + SETTLE)?;
-        self.check_convergence()?;
-        self.check_applied()?;
-        self.check_expiry()?;
-        if 0 < self.readable(0) {
-            let w = Some(self.holders(0).count().try_into().expect("at most N"));
-            self.must(Action::Put(Put { w, ..Put::default() }), Whom::Best)?;
-        }
-        self.check_forwarding()?;
-        self.calm_down()?;
-        self.check_idle()
-    }
-
-    /// Reads every key from all its replicas.
-    fn read_all(&mut self) -> Result<(), Violation> {
         for key in 0..self.truth.keys.len() {
             let r = self.readable(key);
             if 0 < r {
                 self.must(Action::Get(Get { key, r: Some(r) }), Whom::Best)?;
             }
         }
-        Ok(())
-    }
-
-    /// O9: when the time of every value has come on all clocks, and every key has been read, no replica keeps any that expires.
-    fn check_expiry(&mut self) -> Result<(), Violation> {
-        let Some(last) = self.truth.writes.iter().filter_map(|write| write.expires_at).max() else { return Ok(()) };
-        self.tell(|story, at| story.phase(at, "every value that expires has"));
-        for machine in &mut self.nodes {
-            machine.clock.set_wall(self.now, last.max(machine.clock.wall_at(self.now)));
-        }
+        self.check_batches()?;
         self.run_until(self.now + SETTLE)?;
-        self.read_all()?;
-        self.run_until(self.now + SETTLE)?;
-        for (key, truth) in self.truth.keys.iter().enumerate() {
-            if self.holders(key).count() == usize::from(self.truth.n) {
-                for node in self.holders(key) {
-                    let held = (self.nodes[node].id, self.values(node, &truth.key)?);
-                    expired::check_kept(&truth.key, &held).map_err(|violation| violation.about(key, &[]))?;
-                }
-            }
+        self.check_convergence()?;
+        self.check_applied()?;
+        if 0 < self.readable(0) {
+            let w = Some(self.holders(0).count().try_into().expect("at most N"));
+            self.must(Action::Put(Put { w, ..Put::default() }), Whom::Best)?;
         }
-        self.check_convergence()
+        self.check_forwarding()?;
+        self.calm_down()?;
+        self.hand_over()?;
+        self.check_idle()
     }
 
     fn calm_down(&mut self) -> Result<(), Violation> {
         self.run_until(self.backlog().max(self.now) + SETTLE)
     }
 
+    /// O6: what was kept for others is handed over, and nothing is left of it on any disk, but for what a target cannot take: its copy of
+    /// the key rotted, and nothing can be merged with it.
+    fn hand_over(&mut self) -> Result<(), Violation> {
+        let until = self.now + HAND_OVER;
+        while self.now < until && (self.is_counting_hints() || self.kept_for_others().any(|(_, can)| can)) {
+            self.run_until(self.now + SETTLE)?;
+        }
+        let left: Vec<usize> = self.kept_for_others().filter(|(_, can)| *can).map(|(node, _)| node).collect();
+        (0..self.nodes.len()).try_for_each(|node| {
+            let kept = left.iter().filter(|keeper| **keeper == node).count();
+            convergence::check_handed_over(self.nodes[node].id, kept)
+        })
+    }
+
+    fn is_counting_hints(&self) -> bool {
+        let mut shards = self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.shards);
+        shards.any(|shard| !shard.hints_counted() || 0 < shard.hints_waiting())
+    }
+
+    /// Who keeps each hint, and whether the one it is for can take it.
+    fn kept_for_others(&self) -> impl Iterator<Item = (usize, bool)> {
+        let of = |node: usize| self.nodes[node].disks.iter().map(move |disk| (node, disk));
+        let hints = (0..self.nodes.len())
+            .flat_map(of)
+            .flat_map(|(node, disk)| disk.store.entries(Column::Hints).map(move |(place, _)| (node, place)));
+        hints.map(|(node, place)| {
+            let (target, key) = hint::target_and_key(place).expect("a shard stores hints under their keys");
+            let disks = &self.nodes[index_of(target)].disks;
+            (node, !disks.iter().any(|disk| disk.store.is_rotten(Column::Objects, &layout::object(&key))))
+        })
+    }
+
     /// Does something that nothing is in the way of.
     fn must(&mut self, action: Action, ask: Whom) -> Result<(), Violation> {
+        self.must_as(action, ask, false)
+    }
+
+    /// The same, and others may stand in for primaries that are away, if it is sloppy.
+    fn must_as(&mut self, action: Action, ask: Whom, sloppy: bool) -> Result<(), Violation> {
+        self.clients[0].sloppy = sloppy;
         self.begin_action(0, &action, CALM, ask, Needed::Yes)?;
         while self.clients[0].doing.is_some() {
             self.step()?;
@@ -124,6 +138,15 @@ impl Simulation {
             if usize::from(r) <= complete {
                 self.must(Action::Get(Get { key, r: Some(r) }), ask)?;
             }
+            let primaries = self.primaries(key);
+            let running =
+                (0..self.nodes.len()).filter(|node| self.nodes[*node].process.is_some() && Some(*node) != gray);
+            let running = running.filter(|node| !primaries.contains(node) || serving.contains(node));
+            // Any W nodes are enough for a write, if one of them is a primary to begin with: a node of which nobody knows yet that it stands still
+            // may be asked to coordinate.
+            if !serving.is_empty() && usize::from(w) <= running.count() && key < self.plan.cluster.keys {
+                self.must_as(Action::Put(Put { key, w: Some(w), ..Put::default() }), ask, true)?;
+            }
             // What an application wrote to keys of its own is left as it is.
             if usize::from(w) <= serving.len() && key < self.plan.cluster.keys {
                 self.must(Action::Put(Put { key, w: Some(w), ..Put::default() }), ask)?;
@@ -154,10 +177,14 @@ impl Simulation {
         }
     }
 
+    fn primaries(&self, key: usize) -> Vec<usize> {
+        self.ring.primaries(self.ring.partition_of(Position::of(&self.truth.keys[key].key))).map(index_of).collect()
+    }
+
     /// The primaries of a key that run and can read it.
     pub(super) fn holders(&self, key: usize) -> impl Iterator<Item = usize> {
         let name = &self.truth.keys[key].key;
-        let primaries = self.ring.primaries(self.ring.partition_of(Position::of(name))).map(index_of);
+        let primaries = self.primaries(key).into_iter();
         let place = layout::object(name);
         primaries.filter(move |node| {
             let machine = &self.nodes[*node];
@@ -180,15 +207,11 @@ impl Simulation {
         u8::try_from(r).expect("at most N")
     }
 
-    /// O6: all replicas of a key hold the same, but for what has expired and that some have met and others not.
+    /// O6: all replicas of a key hold the same.
     fn check_convergence(&self) -> Result<(), Violation> {
         for (key, truth) in self.truth.keys.iter().enumerate() {
             if self.holders(key).count() == usize::from(self.truth.n) {
-                let held = |node: usize| {
-                    let mut held = self.values(node, &truth.key)?;
-                    held.retain(|(_, stored)| !stored.is_expired(self.truth.wall));
-                    Ok((self.nodes[node].id, held))
-                };
+                let held = |node: usize| Ok((self.nodes[node].id, self.values(node, &truth.key)?));
                 let replicas: Vec<_> = self.holders(key).map(held).collect::<Result<_, Violation>>()?;
                 convergence::check(&truth.key, &replicas).map_err(|violation| violation.about(key, &[]))?;
             }
@@ -209,6 +232,10 @@ impl Simulation {
 
     /// O6 and O13: when all is done, nothing is sent or stored any more, and nobody waits for anything.
     fn check_idle(&mut self) -> Result<(), Violation> {
+        // What cannot be taken is handed over again and again.
+        if self.kept_for_others().next().is_some() {
+            return Ok(());
+        }
         let sent = self.sent;
         self.run_until(self.now + SETTLE)?;
         convergence::check_quiet(self.sent - sent)?;

@@ -20,12 +20,13 @@ pub mod watch;
 mod workload;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_client::Router;
 use quorate_node::Time;
-use quorate_ring::wire::{MemberDescription, RingDescription};
+use quorate_ring::wire::{ExchangeId, MemberDescription, RingDescription};
 use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionId, Position, Quorum, Ring};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -74,6 +75,8 @@ pub(crate) struct Simulation {
     truth: Truth,
     dots: Dots,
     replicas: Replicas,
+    /// Who was asked to stand in, by the coordinator and its question.
+    stood_in: BTreeSet<(usize, ExchangeId, NodeId)>,
     tallies: Tallies,
     /// Streams of processes that have ended.
     streams: Vec<Stream>,
@@ -181,11 +184,12 @@ impl Simulation {
             loosest: quorum,
             fired: Fired::default(),
             sent: 0,
-            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.cluster.shards)).collect(),
+            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.cluster.shards, plan.partitions())).collect(),
             links: (0..nodes * nodes).map(|_| Link::default()).collect(),
             clients,
             dots: Dots::default(),
             replicas: Replicas::default(),
+            stood_in: BTreeSet::new(),
             tallies: Tallies::default(),
             streams: Vec::new(),
             frame: Vec::new(),
@@ -357,7 +361,6 @@ impl Simulation {
             Event::FaultBegins { index } => self.fault_begins(index),
             Event::FaultEnds { index } => self.fault_ends(index),
             Event::Flap { pair, down } => self.flap(pair, down),
-            Event::WallJump { node, millis } if self.phase == Phase::Load => self.nodes[node].clock.jump(millis),
             Event::Stand { node, life, until } if self.is_alive(node, life) => self.pause(node, until),
             Event::GiveUp { from, to, epoch } => self.give_up(from, to, epoch),
             Event::Start { node } => self.start(node),

@@ -214,23 +214,25 @@ impl Simulation {
         self.tell_arrived(ticket);
         let own = self.nodes[to].id;
         match &message {
-            PeerMessage::Replicate { exchange, key, container, .. } => {
-                self.note_arrived(to, container);
-                self.replicas.deliver(own, Some((node_id(from), *exchange)), key, container);
+            PeerMessage::Replicate { exchange, key, container, hint_for, .. } => {
+                self.replicas.deliver(own, Some((node_id(from), *exchange)), (*hint_for, key), container);
             }
-            PeerMessage::Repair { key, container } => {
-                self.note_arrived(to, container);
-                self.replicas.deliver(own, None, key, container);
+            PeerMessage::Repair { key, container } => self.replicas.deliver(own, None, (None, key), container),
+            PeerMessage::Hint(HintMessage::Hand { exchange, hints, .. }) => {
+                let asked = Some((node_id(from), *exchange));
+                hints.iter().for_each(|hint| self.replicas.deliver(own, asked, (None, &hint.key), &hint.container));
             }
             // What a coordinator reads from others may repair its own replica.
             PeerMessage::ReadReply { result: Ok(read), .. } => {
                 let key = read.container.values().find_map(|(_, stored)| self.truth.key_of(&stored.value));
                 if let Some(key) = key {
-                    self.replicas.deliver(own, None, key, &read.container);
+                    self.replicas.deliver(own, None, (None, key), &read.container);
                 }
             }
             PeerMessage::ScanReply { result: Ok(page), .. } => {
-                page.objects.iter().for_each(|object| self.replicas.deliver(own, None, &object.key, &object.container));
+                page.objects
+                    .iter()
+                    .for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));
             }
             _ => {}
         }

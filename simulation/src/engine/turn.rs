@@ -1,20 +1,18 @@
 //! Driving a node: one input at a time into a production shard, its outputs out, its turn to the disk.
 
+use quorate_node::handoff::hint::layout as hint;
 use quorate_node::replica::layout;
 use quorate_node::start::Standing;
 use quorate_node::storage::{Change, Column, Operation, Storage};
 use quorate_node::{Input, Output, Time};
-use quorate_ring::version::Container;
-use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage};
-use quorate_ring::{StoredValue, WallTime};
+use quorate_ring::version::Actor;
+use quorate_ring::wire::{ClientMessage, HintMessage, NodeMessage, PeerMessage, ReplicaError};
 
 use super::event::{Done, Event};
 use super::{Phase, Simulation, index_of};
 use crate::catalogue::FaultId;
-use crate::clock::true_wall;
 use crate::node::share;
-use crate::oracle::truth::WriteId;
-use crate::oracle::{Violation, availability, bounds, expired};
+use crate::oracle::{Violation, availability, bounds};
 use crate::sometimes::Sometimes;
 use crate::story::StoreKind;
 
@@ -28,14 +26,6 @@ impl Simulation {
         let machine = &mut self.nodes[node];
         let local = machine.clock.at(self.now);
         let Some(process) = &mut machine.process else { return Ok(()) };
-        let told = &mut process.walls[shard];
-        if told.is_old(local) {
-            let reading = machine.clock.wall_at(self.now);
-            told.tell(local, reading);
-            process.shards[shard].handle(local, Input::WallClock(reading));
-        }
-        let wall = told.shows(local);
-        self.truth.wall = self.truth.wall.max(wall);
         process.shards[shard].handle(local, input);
         let mut outputs = Vec::new();
         while let Some(output) = process.shards[shard].poll_output() {
@@ -55,20 +45,14 @@ impl Simulation {
         let mut turn = Vec::new();
         for output in outputs {
             match output {
-                Output::SendPeer { to, message } => {
-                    if let PeerMessage::Replicate { container, .. } = &message {
-                        expired::check_moments(&mut self.truth, wall, container)?;
-                    }
-                    self.sent(node, index_of(to), told_time, &message)?;
-                }
+                Output::SendPeer { to, message } => self.sent(node, index_of(to), told_time, &message)?,
                 Output::Reply { session, id, result } => {
-                    expired::check_answer(&self.truth, wall, &result)?;
                     let message = NodeMessage { id, result };
                     self.check_acknowledgement(session, &message)?;
                     self.send_reply(node, session, &message)?;
                 }
                 Output::Store { id, operation } => {
-                    self.stored(node, wall, &operation)?;
+                    self.stored(node, &operation)?;
                     turn.push((id, operation));
                 }
                 Output::LossFound { by, .. } => {
@@ -127,16 +111,37 @@ impl Simulation {
 
     fn sent(&mut self, node: usize, to: usize, told_time: bool, message: &PeerMessage) -> Result<(), Violation> {
         match message {
-            PeerMessage::Replicate { key, dot, container, .. } => {
+            PeerMessage::Replicate { exchange, key, dot, container, hint_for, .. } => {
                 let partition = self.ring.partition_of(quorate_ring::Position::of(key));
                 self.dots.note_sent(partition, key, *dot, container)?;
+                if !self.ring.is_primary(self.nodes[node].id, partition) {
+                    self.tallies.note(Sometimes::FallbackCoordinated);
+                }
+                if let Some(target) = hint_for
+                    && !self.stood_in.insert((node, *exchange, *target))
+                {
+                    self.tallies.note(Sometimes::StandInReplaced);
+                }
+            }
+            PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::Overloaded) }
+                if self.replicas.is_hint(self.nodes[to].id, *exchange, self.nodes[node].id) =>
+            {
+                self.tallies.note(Sometimes::HintRefused);
+            }
+            PeerMessage::Hint(HintMessage::Taken { exchange, result: Ok(taken) }) => {
+                let (own, asker) = (self.nodes[node].id, self.nodes[to].id);
+                let stored = taken.stored as usize;
+                self.replicas.acknowledge(&self.truth, own, asker, *exchange, stored)?;
+                if 0 < stored {
+                    self.tallies.note(Sometimes::HintDelivered);
+                }
             }
             PeerMessage::Read { .. } | PeerMessage::Scan { .. } if told_time => {
                 self.tallies.note(Sometimes::Hedged);
             }
             PeerMessage::ReplicateReply { exchange, result: Ok(()) } => {
                 let (own, asker) = (self.nodes[node].id, self.nodes[to].id);
-                self.replicas.acknowledge(&self.truth, own, asker, *exchange)?;
+                self.replicas.acknowledge(&self.truth, own, asker, *exchange, 1)?;
             }
             PeerMessage::Repair { .. } => self.tallies.note(Sometimes::Repaired),
             PeerMessage::Forward { .. } => self.tallies.note(Sometimes::Forwarded),
@@ -148,12 +153,15 @@ impl Simulation {
         self.send(node, to, message)
     }
 
-    fn stored(&mut self, node: usize, wall: WallTime, operation: &Operation) -> Result<(), Violation> {
+    fn stored(&mut self, node: usize, operation: &Operation) -> Result<(), Violation> {
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
         let Operation::Write { batch, .. } = operation else { return Ok(()) };
         let own = process.actor;
         let mut stored = None;
         for change in &batch.changes {
+            if self.hinted(own, change)? {
+                continue;
+            }
             let (place, container) = match change {
                 Change::Put { column: Column::Objects, key, value } => (key, layout::decode_container(value).ok()),
                 Change::Delete { column: Column::Objects, key } => (key, None),
@@ -162,37 +170,33 @@ impl Simulation {
                 _ => continue,
             };
             let key = layout::object_key(place).expect("a shard stores objects under their keys");
-            if let Some(container) = &container {
-                expired::check_moments(&mut self.truth, wall, container)?;
-                expired::check_stored(wall, container)?;
-            }
-            let dropped = self.replicas.store(&self.truth, own.node, key, container.as_ref())?;
-            let is_read =
-                !batch.changes.iter().any(|change| matches!(change, Change::Put { column: Column::DotLog, .. }));
-            self.note_expired(wall, &dropped, is_read);
+            self.replicas.store(&self.truth, own.node, (None, key), container.as_ref())?;
             stored = container;
         }
         self.dots.note_stored(own, &batch.changes, stored.as_ref())
     }
 
-    /// What a store drops may have expired: met by a read, if no event comes with it.
-    fn note_expired(&mut self, wall: WallTime, dropped: &[WriteId], without_event: bool) {
-        let truly = true_wall(self.now);
-        for moment in dropped.iter().filter_map(|id| self.truth.expires_at(*id)).filter(|moment| *moment <= wall) {
-            if without_event {
-                self.tallies.note(Sometimes::ExpiredOnRead);
+    /// What a node keeps for another changes. `false` if it is something else that changes.
+    fn hinted(&mut self, own: Actor, change: &Change) -> Result<bool, Violation> {
+        let parsed = |place| hint::target_and_key(place).expect("a shard stores hints under their keys");
+        match change {
+            Change::Put { column: Column::Hints, key: place, value } => {
+                let (target, key) = parsed(place);
+                let stored = hint::decode(value).expect("what was encoded can be decoded");
+                let partition = self.ring.partition_of(quorate_ring::Position::of(&key));
+                for dot in &stored.dots {
+                    self.dots.note_kept(partition, &key, *dot, &stored.container)?;
+                }
+                self.tallies.note(Sometimes::HintMade);
+                self.replicas.store(&self.truth, own.node, (Some(target), key), Some(&stored.container))?;
             }
-            if truly < moment {
-                self.tallies.note(Sometimes::ExpiredByJump);
+            Change::Delete { column: Column::Hints, key: place } => {
+                let (target, key) = parsed(place);
+                self.replicas.drop_hint(own.node, target, key);
             }
+            _ => return Ok(false),
         }
-    }
-
-    /// A container arrives at a node: by whose clock something in it may have expired.
-    pub(super) fn note_arrived(&mut self, node: usize, container: &Container<StoredValue>) {
-        if container.has_expired(self.nodes[node].clock.wall_at(self.now)) {
-            self.tallies.note(Sometimes::ExpiredInMerge);
-        }
+        Ok(true)
     }
 
     fn queue_turn(&mut self, node: usize, shard: usize, turn: Vec<(quorate_node::storage::OperationId, Operation)>) {

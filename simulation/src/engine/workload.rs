@@ -10,16 +10,15 @@ use quorate_client::operation::Operation;
 use quorate_client::routing::Target;
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request};
-use quorate_ring::{ObjectKey, PartitionId, Position, Ttl};
+use quorate_ring::{ObjectKey, PartitionId, Position};
 
-use super::{Simulation, index_in_plan, node_id};
+use super::{Phase, Simulation, index_in_plan, node_id};
 use crate::catalogue::FaultId;
 use crate::client::{Doing, Needed, Seen, Task, Then};
 use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Kind, W, WriteId};
-use crate::oracle::{Violation, quorums};
+use crate::oracle::{Violation, lost, quorums};
 use crate::plan::load::{Action, Asked, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Whom};
-use crate::plan::span::Span;
 
 /// A value from here on is a huge one.
 const HUGE_BYTES: usize = 100_000;
@@ -46,6 +45,7 @@ impl Simulation {
         if CROWD <= self.clients.len() {
             self.fired(FaultId::L1);
         }
+        self.clients[client].sloppy = step.sloppy;
         self.begin_action(client, &step.action, step.within.duration(), step.ask, Needed::No)
     }
 
@@ -59,11 +59,11 @@ impl Simulation {
         needed: Needed,
     ) -> Result<(), Violation> {
         let (request, task) = match action {
-            Action::Get(get) => self.get(get, Then::Rest),
-            Action::Update(put) => self.get(&Get { key: put.key, r: put.r }, Then::Write(*put)),
+            Action::Get(get) => self.get(client, get, Then::Rest),
+            Action::Update(put) => self.get(client, &Get { key: put.key, r: put.r }, Then::Write(*put)),
             Action::Put(put) => self.put(client, put),
             Action::Delete(delete) => self.delete(client, delete),
-            Action::GetMany(many) => self.get_many(many),
+            Action::GetMany(many) => self.get_many(client, many),
             Action::PutMany(many) => self.put_many(client, many),
             Action::Scan(scan) => self.scan(scan),
             Action::Forge(forge) => self.forge(client, forge),
@@ -83,14 +83,21 @@ impl Simulation {
         self.begin(client, Begun { request, task, within, ask: Whom::Best, needed })
     }
 
-    /// What a read that begins now has to show.
-    fn required(&self, key: usize, r: Option<u8>) -> Bits {
-        quorums::required(&self.truth, key, r.unwrap_or(self.loosest.r()))
+    /// What a read that begins now has to show. Quorums overlap among primaries only, so until everything is healed a read is held to
+    /// nothing if others may stand in.
+    fn required(&self, key: usize, r: Option<u8>, sloppy: bool) -> Bits {
+        let r = r.unwrap_or(self.loosest.r());
+        match self.phase {
+            Phase::Healed => lost::required(&self.truth, key, r),
+            _ if sloppy => Bits::default(),
+            _ => quorums::required(&self.truth, key, r),
+        }
     }
 
-    fn get(&self, get: &Get, then: Then) -> (Request, Task) {
-        let required = self.required(get.key, get.r);
-        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r, strict: true };
+    fn get(&self, client: usize, get: &Get, then: Then) -> (Request, Task) {
+        let sloppy = self.clients[client].sloppy;
+        let required = self.required(get.key, get.r, sloppy);
+        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r, strict: !sloppy };
         (request, Task::Get { key: get.key, required, then })
     }
 
@@ -99,10 +106,19 @@ impl Simulation {
             Context::Last => self.clients[client].memory.get(&put.key).cloned(),
             Context::Blind => None,
         };
-        let (mut item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
-        self.limit(id, &mut item, put.ttl);
-        let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from), strict: true };
+        let (item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
+        let strict = self.say_how(client, &[id]);
+        let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from), strict };
         (request, Task::Write(id))
+    }
+
+    /// Whether a client's request is strict; the truth learns it of these writes.
+    fn say_how(&mut self, client: usize, writes: &[WriteId]) -> bool {
+        let sloppy = self.clients[client].sloppy;
+        if sloppy {
+            writes.iter().for_each(|id| self.truth.may_be_elsewhere(*id));
+        }
+        !sloppy
     }
 
     fn put_item(
@@ -121,14 +137,6 @@ impl Simulation {
         (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(bytes), context, ttl_millis: None }, id)
     }
 
-    /// Gives a write the ttl that the plan has for it.
-    fn limit(&mut self, id: WriteId, item: &mut PutItem, ttl: Option<Span>) {
-        if let Some(ttl) = ttl.map(|ttl| Ttl::try_from(ttl.duration()).expect("the plan was checked")) {
-            item.ttl_millis = Some(ttl.as_millis());
-            self.truth.limit(id, ttl.duration());
-        }
-    }
-
     fn begin_truth(
         &mut self,
         key: usize,
@@ -145,32 +153,29 @@ impl Simulation {
     fn delete(&mut self, client: usize, delete: &Delete) -> (Request, Task) {
         let Delete { key, w, durability } = *delete;
         let Some(Seen { context, ghost }) = self.clients[client].memory.get(&key).cloned() else {
-            return self.get(&Get { key, r: None }, Then::Rest);
+            return self.get(client, &Get { key, r: None }, Then::Rest);
         };
         let id = self.begin_truth(key, Kind::Delete, ghost, w, durability);
+        let strict = self.say_how(client, &[id]);
         let key = self.truth.keys[key].key.clone();
-        (
-            Request::Delete { key, context, w, durability: durability.map(Durability::from), strict: true },
-            Task::Write(id),
-        )
+        (Request::Delete { key, context, w, durability: durability.map(Durability::from), strict }, Task::Write(id))
     }
 
-    fn get_many(&self, many: &GetMany) -> (Request, Task) {
-        let required = many.keys.iter().map(|key| (*key, self.required(*key, many.r))).collect();
+    fn get_many(&self, client: usize, many: &GetMany) -> (Request, Task) {
+        let sloppy = self.clients[client].sloppy;
+        let required = many.keys.iter().map(|key| (*key, self.required(*key, many.r, sloppy))).collect();
         let keys = many.keys.iter().map(|key| self.truth.keys[*key].key.clone()).collect();
-        (Request::GetMany { keys, r: many.r, strict: true }, Task::GetMany(required))
+        (Request::GetMany { keys, r: many.r, strict: !sloppy }, Task::GetMany(required))
     }
 
     fn put_many(&mut self, client: usize, many: &PutMany) -> (Request, Task) {
         let mut put = |key: &usize| {
             let seen = self.clients[client].memory.get(key).cloned();
-            let (mut item, id) = self.put_item(*key, many.bytes, seen, many.w, many.durability);
-            self.limit(id, &mut item, many.ttl);
-            (item, id)
+            self.put_item(*key, many.bytes, seen, many.w, many.durability)
         };
-        let (items, ids) = many.keys.iter().map(&mut put).unzip();
-        let request =
-            Request::PutMany { items, w: many.w, durability: many.durability.map(Durability::from), strict: true };
+        let (items, ids): (_, Vec<WriteId>) = many.keys.iter().map(&mut put).unzip();
+        let strict = self.say_how(client, &ids);
+        let request = Request::PutMany { items, w: many.w, durability: many.durability.map(Durability::from), strict };
         (request, Task::PutMany(ids))
     }
 
@@ -179,7 +184,7 @@ impl Simulation {
         let partition = self.ring.partition_of(Position::of(start));
         let after = scan.behind.then(|| start.clone());
         let keys = self.keys_of(partition, after.as_ref());
-        let keys = keys.into_iter().map(|key| (key, self.required(key, scan.r))).collect();
+        let keys = keys.into_iter().map(|key| (key, self.required(key, scan.r, false))).collect();
         let (bucket, limit, r) = (self.bucket.clone(), scan.limit, scan.r);
         (Request::Scan { bucket, partition, after: after.clone(), limit, r }, Task::Scan { partition, after, keys })
     }
@@ -218,7 +223,7 @@ impl Simulation {
                 )
             }
             // It is not even shaped like one, and never leaves the client.
-            Err(_) => self.get(&Get { key: forge.key, r: None }, Then::Rest),
+            Err(_) => self.get(client, &Get { key: forge.key, r: None }, Then::Rest),
         }
     }
 

@@ -1,8 +1,11 @@
 //! O13: what a shard keeps is within its bounds at every step, and when all is done, nothing is left over.
 
 use quorate_node::Shard;
-use quorate_node::limits::{COORDINATIONS_MAX, REPLICA_OPERATIONS_MAX};
+use quorate_node::limits::{
+    COORDINATIONS_MAX, HINT_OPERATIONS_MAX, HINT_TARGET_BYTES_MAX, HINT_TARGET_MAX, REPLICA_OPERATIONS_MAX, TAKINGS_MAX,
+};
 use quorate_ring::NodeId;
+use quorate_ring::limits::HAND_HINTS_MAX;
 
 use super::{Oracle, Violation};
 
@@ -12,7 +15,10 @@ use super::{Oracle, Violation};
 /// If it works on more than it may.
 pub fn check(node: NodeId, shard: &Shard) -> Result<(), Violation> {
     let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
-    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX {
+    let mut hints = shard.hints();
+    let kept = hints.all(|kept| kept.count <= HINT_TARGET_MAX && kept.bytes <= HINT_TARGET_BYTES_MAX);
+    let within = shard.hints_waiting() <= HINT_OPERATIONS_MAX + HAND_HINTS_MAX + TAKINGS_MAX;
+    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && kept && within {
         return Ok(());
     }
     Err(Violation::new(Oracle::Bounds, format_args!("{node} works on {requests} requests and {operations} operations")))
@@ -37,7 +43,8 @@ pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(
 /// # Errors
 /// If it still works on something, or waits for a time.
 pub fn check_idle(node: NodeId, shard: &Shard) -> Result<(), Violation> {
-    let (requests, operations, deadline) = (shard.in_flight(), shard.replica().waiting(), shard.next_deadline());
+    let operations = shard.replica().waiting() + shard.hints_waiting();
+    let (requests, deadline) = (shard.in_flight(), shard.next_deadline());
     if (requests, operations, deadline) == (0, 0, None) {
         return Ok(());
     }

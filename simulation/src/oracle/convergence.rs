@@ -22,6 +22,17 @@ pub fn check(key: &ObjectKey, replicas: &[Held]) -> Result<(), Violation> {
     }
 }
 
+/// Checks how much a node still keeps for others when all of them have long been there.
+///
+/// # Errors
+/// If there is any.
+pub fn check_handed_over(node: NodeId, kept: usize) -> Result<(), Violation> {
+    match kept {
+        0 => Ok(()),
+        _ => Err(Violation::new(Oracle::Convergence, format_args!("{node} still keeps {kept} hints for others"))),
+    }
+}
+
 /// Checks how many messages were sent while there was nothing to do.
 ///
 /// # Errors

@@ -53,6 +53,25 @@ impl Dots {
         self.bind(layout::dot_log(partition, dot), key, write_of(container, dot)).map(|_| ())
     }
 
+    /// A node keeps a write for another, with all earlier ones: it may be that this is where an event is seen first.
+    ///
+    /// # Errors
+    /// If the dot was issued for another event.
+    pub fn note_kept(
+        &mut self,
+        partition: PartitionId,
+        key: &ObjectKey,
+        dot: Dot,
+        container: &Container<StoredValue>,
+    ) -> Result<(), Violation> {
+        let (place, write) = (layout::dot_log(partition, dot), write_of(container, dot));
+        // A value may be gone that was there when the event was first seen.
+        if write.is_none() && self.events.contains_key(&place) {
+            return Ok(());
+        }
+        self.bind(place, key, write).map(|_| ())
+    }
+
     /// A shard of a node has a batch stored, in which are events that it issued itself, or received.
     ///
     /// # Errors

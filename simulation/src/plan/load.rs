@@ -31,6 +31,10 @@ pub struct Step {
     /// Whom it asks.
     #[serde(default, skip_serializing_if = "Whom::is_best")]
     pub ask: Whom,
+    /// Whether others may stand in for primaries that are away. Not unless it says so: a plan that was written down goes on to do what it
+    /// did, and most oracles are sharper for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sloppy: bool,
     /// What it does.
     #[serde(rename = "do")]
     pub action: Action,
@@ -100,9 +104,6 @@ pub struct Put {
     /// How many bytes the value has beside its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: usize,
-    /// How long the value lives; for ever if nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
     /// R of the read before it, and W and durability, where it asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r: Option<u8>,
@@ -148,9 +149,6 @@ pub struct PutMany {
     /// How many bytes each value has beside its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: usize,
-    /// How long the value lives; for ever if nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
     /// W, if it asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub w: Option<u8>,
@@ -246,15 +244,6 @@ impl Action {
             Self::PutMany(many) => many.keys.clone(),
             Self::Scan(scan) => vec![scan.key],
             Self::Forge(forge) => vec![forge.key],
-        }
-    }
-
-    /// How long a value that it writes lives, if not for ever.
-    pub fn ttl(&self) -> Option<Span> {
-        match self {
-            Self::Put(put) | Self::Update(put) => put.ttl,
-            Self::PutMany(many) => many.ttl,
-            _ => None,
         }
     }
 

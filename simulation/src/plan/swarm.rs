@@ -106,10 +106,6 @@ fn number(value: u64) -> u32 {
     u32::try_from(value).expect("a small number")
 }
 
-/// How long values live that expire: less than a request takes, as long as a run, longer than it but for a clock that jumps an hour, and
-/// longer than that.
-const TTLS_MILLIS: [u64; 6] = [1, 20, 200, 1_000, 1_800_000, 7_200_000];
-
 /// What kind of clients a seed has.
 struct Habits {
     clients: u64,
@@ -123,12 +119,12 @@ struct Habits {
     within: (Span, Span),
     /// Whether requests ask for R, W and durability of their own.
     own_quorums: bool,
+    /// How many requests of a thousand let others stand in for primaries that are away.
+    sloppy: u64,
     /// Whether some keys are asked for much more than others.
     skewed: bool,
     /// Bytes of values.
     bytes: &'static [usize],
-    /// How many of a thousand values expire.
-    expiring: u64,
     /// How many further clients come all at once, each to write the same key.
     crowd: u64,
 }
@@ -159,9 +155,9 @@ impl Habits {
             think: delay(draw, &[100, 2_000, 10_000]),
             within: (Span::from_millis(longest / 3), Span::from_millis(longest)),
             own_quorums: draw.chance("own quorums", 500),
+            sloppy: draw.pick("sloppy requests", &[0, 500, 500, 1_000]),
             skewed: draw.chance("skewed", 300),
             bytes: if overload && draw.chance("huge values", 10) { &[0, 100, 200_000] } else { &[0, 0, 10, 100] },
-            expiring: draw.pick("expiring", &[0, 0, 0, 300, 900]),
             crowd: if overload && draw.chance("a crowd", 5) { draw.pick("crowd", &[30, 300, 2_500]) } else { 0 },
         }
     }
@@ -185,7 +181,14 @@ impl Habits {
         let put = Put { context: Context::Blind, ..Put::default() };
         let read = draw.chance("reads", 500);
         let action = if read { Action::Get(Get::default()) } else { Action::Update(put) };
-        Step { after: Span::default(), at: Span::default(), within: self.within.1, ask: Whom::Best, action }
+        Step {
+            after: Span::default(),
+            at: Span::default(),
+            within: self.within.1,
+            ask: Whom::Best,
+            sloppy: false,
+            action,
+        }
     }
 
     fn step(&self, draw: &mut Stream) -> Step {
@@ -193,7 +196,8 @@ impl Habits {
         let (shortest, longest) = (self.within.0.as_micros(), self.within.1.as_micros());
         let within = Span::from_micros(draw.choose("timeout", shortest..=longest) / 1_000 * 1_000);
         let ask = if draw.chance("ask anybody", 100) { Whom::Anybody } else { Whom::Best };
-        Step { after, at: Span::default(), within, ask, action: self.action(draw) }
+        let sloppy = draw.chance("sloppy", self.sloppy);
+        Step { after, at: Span::default(), within, ask, sloppy, action: self.action(draw) }
     }
 
     fn key(&self, draw: &mut Stream) -> usize {
@@ -211,16 +215,14 @@ impl Habits {
         let key = self.key(draw);
         let (r, w, durability) = self.asked(draw);
         let bytes = draw.pick("bytes", self.bytes);
-        let ttl = (0 < self.expiring && draw.chance("expires", self.expiring))
-            .then(|| Span::from_millis(draw.pick("ttl", &TTLS_MILLIS)));
-        let put = |context| Put { key, context, bytes, ttl, r, w, durability };
+        let put = |context| Put { key, context, bytes, r, w, durability };
         match kind {
             Some(1) => Action::Put(put(Context::Blind)),
             Some(2) => Action::Put(put(Context::Last)),
             Some(3) => Action::Update(put(Context::Last)),
             Some(4) => Action::Delete(Delete { key, w, durability }),
             Some(5) => Action::GetMany(GetMany { keys: self.some_keys(draw), r }),
-            Some(6) => Action::PutMany(PutMany { keys: self.some_keys(draw), bytes, ttl, w, durability }),
+            Some(6) => Action::PutMany(PutMany { keys: self.some_keys(draw), bytes, w, durability }),
             Some(7) => Action::Scan(Scan {
                 key,
                 behind: draw.chance("from a key", 300),

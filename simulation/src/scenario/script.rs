@@ -149,7 +149,7 @@ impl Scenario {
     /// What a client does at that time.
     pub fn client(&mut self, client: usize) -> Doing<'_> {
         let put = Put::default();
-        Doing { run: self, client, ask: Whom::Best, within: 1_000, put }
+        Doing { run: self, client, ask: Whom::Best, sloppy: false, within: 1_000, put }
     }
 
     /// Something goes wrong from one time to another; a node that went down starts then.
@@ -227,6 +227,7 @@ pub struct Doing<'run> {
     client: usize,
     ask: Whom,
     within: u64,
+    sloppy: bool,
     put: Put,
 }
 
@@ -249,6 +250,12 @@ impl Doing<'_> {
         self
     }
 
+    /// It lets others stand in for primaries that are away.
+    pub fn sloppily(mut self) -> Self {
+        self.sloppy = true;
+        self
+    }
+
     /// It asks for its write to be on disks.
     pub fn synced(mut self) -> Self {
         self.put.durability = Some(Asked::Synced);
@@ -267,12 +274,6 @@ impl Doing<'_> {
         self
     }
 
-    /// Its value lives so many milliseconds.
-    pub fn living(mut self, millis: u64) -> Self {
-        self.put.ttl = Some(Span::from_millis(millis));
-        self
-    }
-
     /// It writes a key, with the last context it has of it.
     pub fn puts(self, key: usize) -> StepId {
         let put = Put { key, r: None, ..self.put };
@@ -281,8 +282,8 @@ impl Doing<'_> {
 
     /// It writes several keys in one request.
     pub fn puts_all(self, keys: &[usize]) -> StepId {
-        let Put { bytes, ttl, w, durability, .. } = self.put;
-        self.push(Action::PutMany(PutMany { keys: keys.to_vec(), bytes, ttl, w, durability }))
+        let Put { bytes, w, durability, .. } = self.put;
+        self.push(Action::PutMany(PutMany { keys: keys.to_vec(), bytes, w, durability }))
     }
 
     /// It reads a key.
@@ -311,7 +312,7 @@ impl Doing<'_> {
         plan.clients.resize_with(plan.clients.len().max(self.client + 1), ClientPlan::default);
         let steps = &mut plan.clients[self.client].steps;
         let (at, within) = (Span::from_millis(self.run.now), Span::from_millis(self.within));
-        steps.push(Step { after: Span::default(), at, within, ask: self.ask, action });
+        steps.push(Step { after: Span::default(), at, within, ask: self.ask, sloppy: self.sloppy, action });
         StepId { client: self.client, step: steps.len() - 1 }
     }
 }

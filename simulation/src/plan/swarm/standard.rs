@@ -26,9 +26,9 @@ impl Plan {
             think,
             within: (Span::from_millis(100), Span::from_millis(500)),
             own_quorums: false,
+            sloppy: 500,
             skewed: true,
             bytes: &[0, 10, 100],
-            expiring: 0,
             crowd: 0,
         };
         plan.clients = habits.clients(&mut choices);
@@ -50,6 +50,7 @@ impl Plan {
                 at: Span::default(),
                 within: Span::from_millis(1_000),
                 ask: Whom::Best,
+                sloppy: false,
                 action,
             }
         };

@@ -1,0 +1,3 @@
+//! Moving data to the node that should have it.
+
+pub mod hint;

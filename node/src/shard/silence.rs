@@ -1,0 +1,146 @@
+//! Who is away: not connected, or silent on everything for long while something is asked of it.
+//!
+//! A peer that answers slowly, or that it is overloaded, is not away. Each shard judges by what it hears itself: one shard of a node may hang
+//! while others answer.
+//!
+//! Who is silent is asked again and again, with next to nothing: writes and reads go elsewhere meanwhile, so nothing else would tell that
+//! it is back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use quorate_ring::wire::{ExchangeId, HintMessage, PeerMessage};
+use quorate_ring::{NodeId, PartitionId};
+
+use super::{Coordination, Output, Shard, Timer};
+use crate::Time;
+use crate::coordinator::CoordinationId;
+use crate::limits::{SILENCE, SILENCE_PROBE_MAX};
+
+/// What is known of a peer's silence.
+///
+/// ```text
+///            asked                 nothing heard for SILENCE
+/// (none) ─────────▶ Asked since ──────────────────────────▶ Silent
+///    ▲                  │ anything heard                       │
+///    └──────────────────┴──────────────────────────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It was asked something then, and has said nothing since.
+    AskedSince(Time),
+    /// For too long.
+    Silent {
+        /// When it is asked again.
+        probe_at: Time,
+        /// How long after the last time that is; twice as long the next time.
+        pause: Duration,
+    },
+}
+
+impl Shard {
+    /// Of whom nothing is to be expected now. Borrows the fields alone, so that a coordination may be changed meanwhile.
+    pub(super) fn away(
+        own: NodeId,
+        connected: &BTreeSet<NodeId>,
+        silences: &BTreeMap<NodeId, Silence>,
+    ) -> impl Fn(NodeId) -> bool {
+        move |peer| {
+            peer != own && (!connected.contains(&peer) || matches!(silences.get(&peer), Some(Silence::Silent { .. })))
+        }
+    }
+
+    /// A peer has said something, or its connection is another now.
+    pub(super) fn note_heard(&mut self, peer: NodeId) {
+        self.silences.remove(&peer);
+    }
+
+    /// Notes who is asked something by what is about to be sent.
+    pub(super) fn note_asked(&mut self, now: Time) {
+        for output in &self.outputs {
+            if let Output::SendPeer { to, message } = output
+                && is_question(message)
+                && self.connected.contains(to)
+            {
+                self.silences.entry(*to).or_insert(Silence::AskedSince(now));
+                if self.silence_timer.is_none_or(|at| now + SILENCE < at) {
+                    self.silence_timer.map(|at| self.timers.remove(&(at, Timer::Silence)));
+                    self.silence_timer = Some(now + SILENCE);
+                    self.timers.insert((now + SILENCE, Timer::Silence));
+                }
+            }
+        }
+        // A probe that is far off would keep an idle shard awake when the silent one has long been heard.
+        if self.silences.is_empty()
+            && let Some(at) = self.silence_timer.take_if(|at| now + SILENCE < *at)
+        {
+            self.timers.remove(&(at, Timer::Silence));
+        }
+    }
+
+    /// Finds who was silent for too long: others stand in for them in the writes that wait for them. Set anew only while somebody is asked,
+    /// or silent.
+    pub(super) fn handle_silence_timer(&mut self, now: Time) {
+        self.silence_timer = None;
+        let (mut found, mut probed, mut next) = (Vec::new(), Vec::new(), None::<Time>);
+        for (peer, silence) in &mut self.silences {
+            let pause = match *silence {
+                Silence::AskedSince(since) if since + SILENCE <= now => {
+                    found.push(*peer);
+                    Some(SILENCE)
+                }
+                Silence::Silent { probe_at, pause } if probe_at <= now => Some((pause * 2).min(SILENCE_PROBE_MAX)),
+                _ => None,
+            };
+            if let Some(pause) = pause {
+                probed.push(*peer);
+                *silence = Silence::Silent { probe_at: now + pause, pause };
+            }
+            let at = match *silence {
+                Silence::AskedSince(since) => since + SILENCE,
+                Silence::Silent { probe_at, .. } => probe_at,
+            };
+            next = next.into_iter().chain([at]).min();
+        }
+        if let Some(at) = next {
+            self.silence_timer = Some(at);
+            self.timers.insert((at, Timer::Silence));
+        }
+        probed.into_iter().for_each(|peer| self.probe(peer));
+        self.replace_the_silent(now, &found);
+    }
+
+    /// Others stand in for these in the writes that wait for them.
+    fn replace_the_silent(&mut self, now: Time, silent: &[NodeId]) {
+        if silent.is_empty() {
+            return;
+        }
+        let waits = |coordination: &Coordination| match coordination {
+            Coordination::Write(write) => silent.iter().any(|peer| write.waits_for(*peer)),
+            _ => false,
+        };
+        let writes = self.coordinations.iter().filter(|(_, coordination)| waits(coordination));
+        let writes: Vec<CoordinationId> = writes.map(|(id, _)| *id).collect();
+        writes.into_iter().for_each(|id| self.write_step(now, id));
+    }
+
+    /// Asks a peer to take no hints at all, which it answers whatever it is.
+    fn probe(&mut self, peer: NodeId) {
+        let exchange = ExchangeId(self.coordination_next);
+        self.coordination_next += 1;
+        let hand = HintMessage::Hand { exchange, partition: PartitionId::new(0), hints: Vec::new() };
+        self.send(peer, PeerMessage::Hint(hand));
+    }
+}
+
+/// Whether a peer is expected to answer.
+const fn is_question(message: &PeerMessage) -> bool {
+    matches!(
+        message,
+        PeerMessage::Read { .. }
+            | PeerMessage::Replicate { .. }
+            | PeerMessage::Scan { .. }
+            | PeerMessage::Forward { .. }
+            | PeerMessage::Hint(HintMessage::Hand { .. })
+    )
+}
