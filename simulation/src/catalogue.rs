@@ -71,7 +71,7 @@ catalogue! {
     P3 "a machine gets empty disks and keeps its identity";
     P4 "a store is restored from an old copy, or two nodes swap disks";
     P5 "a process is paused for long, or stutters";
-    P6 "wall clocks jump and monotonic clocks drift";
+    P6 "wall clocks jump and strobe, and all clocks drift";
     P7 "several machines lose power at once";
     P8 "a process dies at a step within an operation";
     D1 "a sync fails, or lies";

@@ -1,9 +1,10 @@
 //! A machine's clocks: a monotonic one that starts anywhere and drifts, and a wall clock that jumps.
 //!
-//! The core is told the monotonic time and must not compare it with another machine's. It is not told the wall clock's; what will
-//! be (expiry) has to bear all that [`LocalClock::jump`] can do.
+//! The core is told the monotonic time and must not compare it with another machine's. Of the wall clock it is told a reading now and
+//! then, for expiry only, which has to bear all that [`LocalClock::jump`] can do.
 
 use quorate_node::Time;
+use quorate_ring::WallTime;
 
 /// The clocks of one machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,16 +13,20 @@ pub(crate) struct LocalClock {
     from: (Time, Time),
     /// How much too fast the monotonic clock runs since, in millionths.
     drift_ppm: i32,
-    /// How far the wall clock is ahead, in milliseconds.
+    /// What the monotonic clock showed at the start of the run.
+    started: Time,
+    /// How far the wall clock is ahead of the time since then, in milliseconds.
     wall_ahead_millis: i64,
 }
 
 const MILLION: i128 = 1_000_000;
+/// What wall clocks that are right show at the start of a run, in milliseconds.
+const STARTED_MILLIS: i64 = 1_700_000_000_000;
 
 impl LocalClock {
     /// Clocks whose monotonic one shows this at the start of the run.
     pub(crate) fn starting_at(time: Time) -> Self {
-        Self { from: (Time::default(), time), ..Self::default() }
+        Self { from: (Time::default(), time), started: time, ..Self::default() }
     }
 
     /// What the monotonic clock shows at a moment of the run.
@@ -51,10 +56,31 @@ impl LocalClock {
         self.wall_ahead_millis += millis;
     }
 
-    /// How far the wall clock is ahead of the true time, in milliseconds.
-    pub(crate) fn wall_ahead_millis(&self) -> i64 {
-        self.wall_ahead_millis
+    /// What the wall clock shows at a moment of the run. It drifts as the monotonic one does.
+    pub(crate) fn wall_at(&self, now: Time) -> WallTime {
+        let passed = i64::try_from(self.at(now).since(self.started).as_millis()).unwrap_or(i64::MAX);
+        let shown = STARTED_MILLIS.saturating_add(passed).saturating_add(self.wall_ahead_millis);
+        WallTime::from_millis(u64::try_from(shown).unwrap_or_default())
     }
+
+    /// How far the wall clock is ahead of the true time, in milliseconds.
+    pub(crate) fn wall_ahead_millis(&self, now: Time) -> i64 {
+        millis(self.wall_at(now)) - millis(true_wall(now))
+    }
+
+    /// The wall clock is set.
+    pub(crate) fn set_wall(&mut self, now: Time, wall: WallTime) {
+        self.wall_ahead_millis += millis(wall) - millis(self.wall_at(now));
+    }
+}
+
+/// What a wall clock that is right shows at a moment of the run.
+pub(crate) fn true_wall(now: Time) -> WallTime {
+    LocalClock::default().wall_at(now)
+}
+
+fn millis(wall: WallTime) -> i64 {
+    i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn shifted(time: Time, micros: i128) -> Time {
@@ -65,6 +91,19 @@ fn shifted(time: Time, micros: i128) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_clock_drifts_jumps_and_is_set() {
+        let moment = Time::from_micros(10_000_000);
+        let mut clock = LocalClock::starting_at(Time::from_micros(5_000_000));
+        assert_eq!((clock.wall_at(moment), clock.wall_ahead_millis(moment)), (true_wall(moment), 0));
+        clock.drift(Time::default(), 200_000);
+        assert_eq!(clock.wall_ahead_millis(moment), 2_000);
+        clock.jump(-3_600_000);
+        assert_eq!(clock.wall_ahead_millis(moment), -3_598_000);
+        clock.set_wall(moment, true_wall(moment));
+        assert_eq!(clock.wall_ahead_millis(moment), 0);
+    }
 
     #[test]
     fn a_drifting_clock_shows_each_time_at_the_moment_it_says() {

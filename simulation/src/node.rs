@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::layout as hint;
@@ -14,7 +15,7 @@ use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Owner
 use quorate_node::{Shard, ShardConfig, Time};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::Durability;
-use quorate_ring::{ClusterName, NodeId, PartitionCount, Position, Quorum, Ring};
+use quorate_ring::{ClusterName, NodeId, PartitionCount, Position, Quorum, Ring, WallTime};
 
 use crate::choices::Stream;
 use crate::clock::LocalClock;
@@ -56,8 +57,40 @@ pub(crate) struct Process {
     pub(crate) paused_until: Time,
     /// How it will die, if it will.
     pub(crate) doom: Option<Doom>,
+    /// What each shard was last told of the wall clock.
+    pub(crate) walls: Vec<WallTold>,
     /// The next write that it sends to its peers reaches so many only.
     pub(crate) fan_out: Option<usize>,
+}
+
+/// What a shard has been told of the wall clock, and so takes it to show: the oracles' own reckoning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WallTold {
+    /// The last reading.
+    reading: WallTime,
+    /// When it was told, by the monotonic clock; the first one counts from the first turn.
+    at: Option<Time>,
+    /// The largest that it has come to.
+    shown: WallTime,
+}
+
+impl WallTold {
+    /// Whether it is time for another reading.
+    pub(crate) fn is_old(&self, local: Time) -> bool {
+        self.at.is_some_and(|at| READING_EVERY <= local.since(at))
+    }
+
+    /// It is told a reading.
+    pub(crate) fn tell(&mut self, local: Time, reading: WallTime) {
+        (self.reading, self.at) = (reading, Some(local));
+    }
+
+    /// What the shard takes its wall clock to show now.
+    pub(crate) fn shows(&mut self, local: Time) -> WallTime {
+        let at = *self.at.get_or_insert(local);
+        self.shown = self.shown.max(self.reading + local.since(at));
+        self.shown
+    }
 }
 
 /// The end of a process within a step.
@@ -148,7 +181,7 @@ impl Node {
     }
 
     /// Starts a process on what the disks hold.
-    pub(crate) fn start(&mut self, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
+    pub(crate) fn start(&mut self, now: Time, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
         assert!(self.process.is_none(), "one process at a time");
         let identity = self.identity(ring);
         let evidence = Evidence { nonce: self.marker, place: self.place.to_string(), boot: self.boot.to_string() };
@@ -160,6 +193,8 @@ impl Node {
         self.mark(ring, &begun, MadeBy::Start, nonce);
         let actor = Actor::new(self.id, verdict.incarnation);
         let seed = stream.number("shards' seed");
+        let reading = self.clock.wall_at(now);
+        let told = WallTold { reading, at: None, shown: reading };
         let shard = |(index, disk): (usize, &Disk)| {
             let config = ShardConfig {
                 actor,
@@ -171,14 +206,15 @@ impl Node {
                 standing: verdict.standing,
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,
-                wall: quorate_ring::WallTime::default(),
+                wall: reading,
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };
         let shards: Vec<Shard> = self.disks.iter().enumerate().map(shard).collect();
         let wakes = vec![None; shards.len()];
+        let walls = vec![told; shards.len()];
         let paused_until = Time::default();
-        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, fan_out: None });
+        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, walls, fan_out: None });
     }
 
     /// Tries to start on another's disks.
@@ -378,6 +414,8 @@ impl Node {
 /// The number of a write that no shard has asked for. Its completion comes to one all the same, which does not know it.
 const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 56) - 1);
 
+/// After how long a shard is told its wall clock again.
+const READING_EVERY: Duration = Duration::from_millis(100);
 /// By how much the monotonic clocks of two machines differ at the start.
 const CLOCKS_APART_MICROS: u64 = 7_919_000_000;
 

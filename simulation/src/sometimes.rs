@@ -59,6 +59,9 @@ sometimes! {
     HintRefused "a node refused to stand in for another";
     StandInReplaced "another stood in where one that stood in could not";
     FallbackCoordinated "a node that is no primary coordinated a write, as no primary could be reached";
+    ExpiredOnRead "a value that had expired was met where it was stored, and removed";
+    ExpiredByJump "a value expired before its time, by a wall clock that was ahead";
+    ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 

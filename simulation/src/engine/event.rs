@@ -43,6 +43,8 @@ pub(super) enum Event {
     FaultEnds { index: usize },
     /// A flapping link goes down, or up.
     Flap { pair: [usize; 2], down: bool },
+    /// A machine's wall clock jumps, and back again.
+    WallJump { node: usize, millis: i64 },
     /// A stuttering process stands still.
     Stand { node: usize, life: u32, until: Time },
     /// A connection on which nothing comes through one way is given up, if that is still so.

@@ -3,6 +3,7 @@
 //! First a core of the nodes is healed while the others are down: it must serve everything that it has a quorum for. Then all are
 //! healed, and every key is read from all its replicas: each read must succeed and show every acknowledged write; repaired by
 //! these reads, all replicas must hold the same, a write to all of them must be acknowledged, and then nothing must go on any more.
+//! Where values expire, all clocks are then set to a time when all have, and nothing of them must be left (O9).
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use quorate_ring::{ObjectKey, Position, StoredValue};
 
 use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
-use crate::oracle::{Oracle, Violation, bounds, convergence};
+use crate::oracle::{Oracle, Violation, bounds, convergence, expired};
 use crate::plan::load::{Action, Get, GetMany, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
@@ -43,16 +44,12 @@ impl Simulation {
         self.calm_down()?;
         self.hand_over()?;
         self.tell(|story, at| story.phase(at, "checks"));
-        for key in 0..self.truth.keys.len() {
-            let r = self.readable(key);
-            if 0 < r {
-                self.must(Action::Get(Get { key, r: Some(r) }), Whom::Best)?;
-            }
-        }
+        self.read_all()?;
         self.check_batches()?;
         self.run_until(self.now + SETTLE)?;
         self.check_convergence()?;
         self.check_applied()?;
+        self.check_expiry()?;
         if 0 < self.readable(0) {
             let w = Some(self.holders(0).count().try_into().expect("at most N"));
             self.must(Action::Put(Put { w, ..Put::default() }), Whom::Best)?;
@@ -61,6 +58,38 @@ impl Simulation {
         self.calm_down()?;
         self.hand_over()?;
         self.check_idle()
+    }
+
+    /// Reads every key from all its replicas.
+    fn read_all(&mut self) -> Result<(), Violation> {
+        for key in 0..self.truth.keys.len() {
+            let r = self.readable(key);
+            if 0 < r {
+                self.must(Action::Get(Get { key, r: Some(r) }), Whom::Best)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// O9: when the time of every value has come on all clocks, and every key has been read, no replica keeps any that expires.
+    fn check_expiry(&mut self) -> Result<(), Violation> {
+        let Some(last) = self.truth.writes.iter().filter_map(|write| write.expires_at).max() else { return Ok(()) };
+        self.tell(|story, at| story.phase(at, "every value that expires has"));
+        for machine in &mut self.nodes {
+            machine.clock.set_wall(self.now, last.max(machine.clock.wall_at(self.now)));
+        }
+        self.run_until(self.now + SETTLE)?;
+        self.read_all()?;
+        self.run_until(self.now + SETTLE)?;
+        for (key, truth) in self.truth.keys.iter().enumerate() {
+            if self.holders(key).count() == usize::from(self.truth.n) {
+                for node in self.holders(key) {
+                    let held = (self.nodes[node].id, self.values(node, &truth.key)?);
+                    expired::check_kept(&truth.key, &held).map_err(|violation| violation.about(key, &[]))?;
+                }
+            }
+        }
+        self.check_convergence()
     }
 
     fn calm_down(&mut self) -> Result<(), Violation> {
@@ -207,11 +236,15 @@ impl Simulation {
         u8::try_from(r).expect("at most N")
     }
 
-    /// O6: all replicas of a key hold the same.
+    /// O6: all replicas of a key hold the same, but for what has expired and that some have met and others not.
     fn check_convergence(&self) -> Result<(), Violation> {
         for (key, truth) in self.truth.keys.iter().enumerate() {
             if self.holders(key).count() == usize::from(self.truth.n) {
-                let held = |node: usize| Ok((self.nodes[node].id, self.values(node, &truth.key)?));
+                let held = |node: usize| {
+                    let mut held = self.values(node, &truth.key)?;
+                    held.retain(|(_, stored)| !stored.is_expired(self.truth.wall));
+                    Ok((self.nodes[node].id, held))
+                };
                 let replicas: Vec<_> = self.holders(key).map(held).collect::<Result<_, Violation>>()?;
                 convergence::check(&truth.key, &replicas).map_err(|violation| violation.about(key, &[]))?;
             }

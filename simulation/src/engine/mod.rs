@@ -361,6 +361,7 @@ impl Simulation {
             Event::FaultBegins { index } => self.fault_begins(index),
             Event::FaultEnds { index } => self.fault_ends(index),
             Event::Flap { pair, down } => self.flap(pair, down),
+            Event::WallJump { node, millis } if self.phase == Phase::Load => self.nodes[node].clock.jump(millis),
             Event::Stand { node, life, until } if self.is_alive(node, life) => self.pause(node, until),
             Event::GiveUp { from, to, epoch } => self.give_up(from, to, epoch),
             Event::Start { node } => self.start(node),

@@ -215,12 +215,21 @@ impl Simulation {
         let own = self.nodes[to].id;
         match &message {
             PeerMessage::Replicate { exchange, key, container, hint_for, .. } => {
+                if hint_for.is_none() {
+                    self.note_arrived(to, container);
+                }
                 self.replicas.deliver(own, Some((node_id(from), *exchange)), (*hint_for, key), container);
             }
-            PeerMessage::Repair { key, container } => self.replicas.deliver(own, None, (None, key), container),
+            PeerMessage::Repair { key, container } => {
+                self.note_arrived(to, container);
+                self.replicas.deliver(own, None, (None, key), container);
+            }
             PeerMessage::Hint(HintMessage::Hand { exchange, hints, .. }) => {
                 let asked = Some((node_id(from), *exchange));
-                hints.iter().for_each(|hint| self.replicas.deliver(own, asked, (None, &hint.key), &hint.container));
+                for hint in hints {
+                    self.note_arrived(to, &hint.container);
+                    self.replicas.deliver(own, asked, (None, &hint.key), &hint.container);
+                }
             }
             // What a coordinator reads from others may repair its own replica.
             PeerMessage::ReadReply { result: Ok(read), .. } => {

@@ -154,8 +154,14 @@ impl Simulation {
     pub(super) fn tell_holds(&mut self, node: usize, keys: &[u32]) {
         for key in keys {
             let writes = self.writes_of(node, *key as usize);
-            self.tell(|story, at| story.holds(at, node, *key, writes));
+            let expired = self.expired_of(*key as usize);
+            self.tell(|story, at| story.holds(at, node, *key, writes, &expired));
         }
+    }
+
+    fn expired_of(&self, key: usize) -> Vec<u32> {
+        let writes = self.truth.keys[key].writes.iter();
+        writes.filter(|id| self.truth.has_expired(**id)).map(|id| id.0).collect()
     }
 
     fn writes_of(&self, node: usize, key: usize) -> Vec<u32> {

@@ -5,14 +5,17 @@ use quorate_node::replica::layout;
 use quorate_node::start::Standing;
 use quorate_node::storage::{Change, Column, Operation, Storage};
 use quorate_node::{Input, Output, Time};
-use quorate_ring::version::Actor;
+use quorate_ring::version::{Actor, Container};
 use quorate_ring::wire::{ClientMessage, HintMessage, NodeMessage, PeerMessage, ReplicaError};
+use quorate_ring::{StoredValue, WallTime};
 
 use super::event::{Done, Event};
 use super::{Phase, Simulation, index_of};
 use crate::catalogue::FaultId;
+use crate::clock::true_wall;
 use crate::node::share;
-use crate::oracle::{Violation, availability, bounds};
+use crate::oracle::truth::WriteId;
+use crate::oracle::{Violation, availability, bounds, expired};
 use crate::sometimes::Sometimes;
 use crate::story::StoreKind;
 
@@ -26,6 +29,14 @@ impl Simulation {
         let machine = &mut self.nodes[node];
         let local = machine.clock.at(self.now);
         let Some(process) = &mut machine.process else { return Ok(()) };
+        let told = &mut process.walls[shard];
+        if told.is_old(local) {
+            let reading = machine.clock.wall_at(self.now);
+            told.tell(local, reading);
+            process.shards[shard].handle(local, Input::WallClock(reading));
+        }
+        let wall = told.shows(local);
+        self.truth.wall = self.truth.wall.max(wall);
         process.shards[shard].handle(local, input);
         let mut outputs = Vec::new();
         while let Some(output) = process.shards[shard].poll_output() {
@@ -45,14 +56,20 @@ impl Simulation {
         let mut turn = Vec::new();
         for output in outputs {
             match output {
-                Output::SendPeer { to, message } => self.sent(node, index_of(to), told_time, &message)?,
+                Output::SendPeer { to, message } => {
+                    if let PeerMessage::Replicate { container, .. } = &message {
+                        expired::check_moments(&mut self.truth, wall, container)?;
+                    }
+                    self.sent(node, index_of(to), told_time, &message)?;
+                }
                 Output::Reply { session, id, result } => {
+                    expired::check_answer(&self.truth, wall, &result)?;
                     let message = NodeMessage { id, result };
                     self.check_acknowledgement(session, &message)?;
                     self.send_reply(node, session, &message)?;
                 }
                 Output::Store { id, operation } => {
-                    self.stored(node, &operation)?;
+                    self.stored(node, wall, &operation)?;
                     turn.push((id, operation));
                 }
                 Output::LossFound { by, .. } => {
@@ -153,13 +170,13 @@ impl Simulation {
         self.send(node, to, message)
     }
 
-    fn stored(&mut self, node: usize, operation: &Operation) -> Result<(), Violation> {
+    fn stored(&mut self, node: usize, wall: WallTime, operation: &Operation) -> Result<(), Violation> {
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
         let Operation::Write { batch, .. } = operation else { return Ok(()) };
         let own = process.actor;
         let mut stored = None;
         for change in &batch.changes {
-            if self.hinted(own, change)? {
+            if self.hinted(own, wall, change)? {
                 continue;
             }
             let (place, container) = match change {
@@ -170,14 +187,21 @@ impl Simulation {
                 _ => continue,
             };
             let key = layout::object_key(place).expect("a shard stores objects under their keys");
-            self.replicas.store(&self.truth, own.node, (None, key), container.as_ref())?;
+            if let Some(container) = &container {
+                expired::check_moments(&mut self.truth, wall, container)?;
+                expired::check_stored(wall, container)?;
+            }
+            let dropped = self.replicas.store(&self.truth, own.node, (None, key), container.as_ref())?;
+            let is_read =
+                !batch.changes.iter().any(|change| matches!(change, Change::Put { column: Column::DotLog, .. }));
+            self.note_expired(wall, &dropped, is_read);
             stored = container;
         }
         self.dots.note_stored(own, &batch.changes, stored.as_ref())
     }
 
     /// What a node keeps for another changes. `false` if it is something else that changes.
-    fn hinted(&mut self, own: Actor, change: &Change) -> Result<bool, Violation> {
+    fn hinted(&mut self, own: Actor, wall: WallTime, change: &Change) -> Result<bool, Violation> {
         let parsed = |place| hint::target_and_key(place).expect("a shard stores hints under their keys");
         match change {
             Change::Put { column: Column::Hints, key: place, value } => {
@@ -187,6 +211,8 @@ impl Simulation {
                 for dot in &stored.dots {
                     self.dots.note_kept(partition, &key, *dot, &stored.container)?;
                 }
+                // What is kept for another is for that one to drop when its time comes.
+                expired::check_moments(&mut self.truth, wall, &stored.container)?;
                 self.tallies.note(Sometimes::HintMade);
                 self.replicas.store(&self.truth, own.node, (Some(target), key), Some(&stored.container))?;
             }
@@ -197,6 +223,26 @@ impl Simulation {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// What a store drops may have expired: met by a read, if no event comes with it.
+    fn note_expired(&mut self, wall: WallTime, dropped: &[WriteId], without_event: bool) {
+        let truly = true_wall(self.now);
+        for moment in dropped.iter().filter_map(|id| self.truth.expires_at(*id)).filter(|moment| *moment <= wall) {
+            if without_event {
+                self.tallies.note(Sometimes::ExpiredOnRead);
+            }
+            if truly < moment {
+                self.tallies.note(Sometimes::ExpiredByJump);
+            }
+        }
+    }
+
+    /// A container arrives at a node: by whose clock something in it may have expired.
+    pub(super) fn note_arrived(&mut self, node: usize, container: &Container<StoredValue>) {
+        if container.has_expired(self.nodes[node].clock.wall_at(self.now)) {
+            self.tallies.note(Sometimes::ExpiredInMerge);
+        }
     }
 
     fn queue_turn(&mut self, node: usize, shard: usize, turn: Vec<(quorate_node::storage::OperationId, Operation)>) {

@@ -10,7 +10,7 @@ use quorate_client::operation::Operation;
 use quorate_client::routing::Target;
 use quorate_ring::version::ContextToken;
 use quorate_ring::wire::{Durability, PutItem, Request};
-use quorate_ring::{ObjectKey, PartitionId, Position};
+use quorate_ring::{ObjectKey, PartitionId, Position, Ttl};
 
 use super::{Phase, Simulation, index_in_plan, node_id};
 use crate::catalogue::FaultId;
@@ -19,6 +19,7 @@ use crate::oracle::bits::Bits;
 use crate::oracle::truth::{Kind, W, WriteId};
 use crate::oracle::{Violation, lost, quorums};
 use crate::plan::load::{Action, Asked, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Whom};
+use crate::plan::span::Span;
 
 /// A value from here on is a huge one.
 const HUGE_BYTES: usize = 100_000;
@@ -106,7 +107,8 @@ impl Simulation {
             Context::Last => self.clients[client].memory.get(&put.key).cloned(),
             Context::Blind => None,
         };
-        let (item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
+        let (mut item, id) = self.put_item(put.key, put.bytes, seen, put.w, put.durability);
+        self.limit(id, &mut item, put.ttl);
         let strict = self.say_how(client, &[id]);
         let request = Request::Put { item, w: put.w, durability: put.durability.map(Durability::from), strict };
         (request, Task::Write(id))
@@ -135,6 +137,14 @@ impl Simulation {
             self.fired(FaultId::L1);
         }
         (PutItem { key: self.truth.keys[key].key.clone(), value: id.value(bytes), context, ttl_millis: None }, id)
+    }
+
+    /// Gives a write the ttl that the plan has for it.
+    fn limit(&mut self, id: WriteId, item: &mut PutItem, ttl: Option<Span>) {
+        if let Some(ttl) = ttl.map(|ttl| Ttl::try_from(ttl.duration()).expect("the plan was checked")) {
+            item.ttl_millis = Some(ttl.as_millis());
+            self.truth.limit(id, ttl.duration());
+        }
     }
 
     fn begin_truth(
@@ -171,7 +181,9 @@ impl Simulation {
     fn put_many(&mut self, client: usize, many: &PutMany) -> (Request, Task) {
         let mut put = |key: &usize| {
             let seen = self.clients[client].memory.get(key).cloned();
-            self.put_item(*key, many.bytes, seen, many.w, many.durability)
+            let (mut item, id) = self.put_item(*key, many.bytes, seen, many.w, many.durability);
+            self.limit(id, &mut item, many.ttl);
+            (item, id)
         };
         let (items, ids): (_, Vec<WriteId>) = many.keys.iter().map(&mut put).unzip();
         let strict = self.say_how(client, &ids);

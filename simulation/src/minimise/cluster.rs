@@ -82,6 +82,7 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::Pause { node }
         | Fault::Stutter { node, .. }
         | Fault::Clock { node, .. }
+        | Fault::Strobe { node, .. }
         | Fault::WriteFailure { node }
         | Fault::SyncFailure { node }
         | Fault::LyingSync { node }

@@ -14,7 +14,7 @@ pub(super) struct Change {
 }
 
 /// All of them, those that take most away first.
-pub(super) const CHANGES: [Change; 22] = [
+pub(super) const CHANGES: [Change; 23] = [
     Change { places: steps, simplify: |plan, place| on_step(plan, place, plain_request) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, single_key) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, simpler_action) },
@@ -23,6 +23,7 @@ pub(super) const CHANGES: [Change; 22] = [
     Change { places: steps, simplify: |plan, place| on_step(plan, place, no_quorum) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, no_durability) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, no_bytes) },
+    Change { places: steps, simplify: |plan, place| on_step(plan, place, no_ttl) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, last_context) },
     Change { places: steps, simplify: |plan, place| on_step(plan, place, |step| step.ask = Whom::Best) },
     Change { places: faults, simplify: |plan, place| plain_fault(&mut plan.faults[place].fault) },
@@ -79,6 +80,7 @@ fn plain_request(step: &mut Step) {
     no_quorum(step);
     no_durability(step);
     no_bytes(step);
+    no_ttl(step);
     last_context(step);
     step.ask = Whom::Best;
 }
@@ -112,6 +114,14 @@ fn no_bytes(step: &mut Step) {
     }
 }
 
+fn no_ttl(step: &mut Step) {
+    match &mut step.action {
+        Action::Put(put) | Action::Update(put) => put.ttl = None,
+        Action::PutMany(many) => many.ttl = None,
+        _ => {}
+    }
+}
+
 fn last_context(step: &mut Step) {
     if let Action::Put(put) | Action::Update(put) = &mut step.action {
         put.context = Context::Last;
@@ -125,8 +135,8 @@ fn single_key(step: &mut Step) {
             step.action = Action::Get(Get { key: first(&many.keys), r: many.r });
         }
         Action::PutMany(many) => {
-            let (bytes, w, durability) = (many.bytes, many.w, many.durability);
-            step.action = Action::Put(Put { key: first(&many.keys), bytes, w, durability, ..Put::default() });
+            let PutMany { bytes, ttl, w, durability, .. } = *many;
+            step.action = Action::Put(Put { key: first(&many.keys), bytes, ttl, w, durability, ..Put::default() });
         }
         _ => {}
     }
@@ -188,6 +198,7 @@ fn simpler_fault(fault: &mut Fault) {
             Fault::CrashAt { node: *node, inputs: *inputs / 2, outputs: *outputs }
         }
         Fault::Stutter { node, .. } => Fault::Pause { node: *node },
+        Fault::Strobe { node, by_millis, .. } => Fault::Clock { node: *node, jump_millis: *by_millis, drift_ppm: 0 },
         Fault::Flap { link, .. } => Fault::Cut { links: vec![*link] },
         Fault::Narrow { link, .. } => Fault::Clog { links: vec![*link] },
         Fault::DiskFull { node } => Fault::WriteFailure { node: *node },

@@ -1,4 +1,4 @@
-//! O3: a value disappears from a replica only for a write whose writer had seen it.
+//! O3: a value disappears from a replica only for a write whose writer had seen it, or because its time has come.
 
 use super::truth::{Truth, WriteId};
 use super::{Oracle, Violation};
@@ -8,7 +8,7 @@ use super::{Oracle, Violation};
 /// # Errors
 /// The first that should not be.
 pub fn check(truth: &Truth, mut gone: impl Iterator<Item = WriteId>) -> Result<(), Violation> {
-    match gone.find(|id| !truth.is_overwritten(*id)) {
+    match gone.find(|id| !truth.is_overwritten(*id) && !truth.has_expired(*id)) {
         Some(id) => {
             let key = truth.write(id).key;
             let what = format!("{id:?} of key {key} is gone from a replica, and no write had seen it");

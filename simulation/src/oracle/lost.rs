@@ -24,14 +24,15 @@ pub fn check(truth: &Truth, key: usize, required: &Bits, shown: &mut Shown) -> R
     missed(truth, key, required, shown).map_or(Ok(()), |id| Err(violation(truth, Oracle::Lost, id)))
 }
 
-/// The first required write that a read neither showed nor explains: by a value whose writer had seen it, or by a delete. Those whose
-/// loss is excused are noted as such.
+/// The first required write that a read neither showed nor explains: by a value whose writer had seen it, by a delete, or by an
+/// expiry, its own or that of a value whose writer had seen it. Those whose loss is excused are noted as such.
 pub(super) fn missed(truth: &Truth, key: usize, required: &Bits, shown: &mut Shown) -> Option<WriteId> {
     let deleted = &truth.keys[key].deleted;
+    let mut expired = None;
     for index in required.iter().filter(|index| !shown.ghost.contains(*index) && !deleted.contains(*index)) {
         let id = truth.keys[key].writes[index];
         let write = truth.write(id);
-        if write.kind == Kind::Delete {
+        if write.kind == Kind::Delete || expired.get_or_insert_with(|| truth.behind_expired(key)).contains(index) {
             continue;
         }
         if !truth.is_excused(write) {

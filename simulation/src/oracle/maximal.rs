@@ -1,9 +1,9 @@
 //! O5: each replica's siblings are exactly the maximal elements of what was delivered to it.
 //!
 //! Seen from outside a replica: what it is sent, what it has stored, and what it says it has stored. None of its siblings is from
-//! elsewhere, none is in the past of another (O4), one that is gone was overwritten by a write that had seen it (O3), and so was
-//! one that was acknowledged and is not there. The same holds of what a node keeps for another: each of its hints is as a replica of
-//! its own, until it is handed over.
+//! elsewhere, none is in the past of another (O4), one that is gone was overwritten by a write that had seen it or has expired
+//! (O3), and so was one that was acknowledged and is not there; and none that is gone comes back (O9). The same holds of what a node
+//! keeps for another: each of its hints is as a replica of its own, until it is handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,8 @@ pub struct Replicas {
     held: BTreeMap<Place, Vec<Held>>,
     /// Of a node's hints for whomever together: one that makes an event builds on all that it has.
     delivered: BTreeMap<(NodeId, bool, ObjectKey), BTreeSet<Dot>>,
+    /// What a process has dropped; what its store forgets when it ends badly is another matter.
+    dropped: BTreeMap<Place, BTreeSet<Dot>>,
     /// By who asked for it, and the number of the question.
     asked: BTreeMap<(NodeId, ExchangeId, NodeId), Vec<Asked>>,
 }
@@ -39,6 +41,7 @@ impl Replicas {
         stored: impl Iterator<Item = (Option<NodeId>, ObjectKey, Container<StoredValue>)>,
     ) {
         self.held.retain(|(known, ..), _| *known != node);
+        self.dropped.retain(|(known, ..), _| *known != node);
         self.held.extend(stored.map(|(hint_for, key, container)| ((node, hint_for, key), values(&container))));
     }
 
@@ -59,10 +62,13 @@ impl Replicas {
 
     /// A node has handed a hint over, and does not keep it any more.
     pub fn drop_hint(&mut self, node: NodeId, target: NodeId, key: ObjectKey) {
-        self.held.remove(&(node, Some(target), key));
+        let place = (node, Some(target), key);
+        self.held.remove(&place);
+        // The next hint of the key knows nothing of this one.
+        self.dropped.remove(&place);
     }
 
-    /// A replica has a container stored; `None` if it has the key's entry removed.
+    /// A replica has a container stored; `None` if it has the key's entry removed. Gives the writes that it drops with this.
     ///
     /// # Errors
     /// If that is not what it should hold.
@@ -72,7 +78,7 @@ impl Replicas {
         node: NodeId,
         (hint_for, key): (Option<NodeId>, ObjectKey),
         stored: Option<&Container<StoredValue>>,
-    ) -> Result<(), Violation> {
+    ) -> Result<Vec<WriteId>, Violation> {
         let now = stored.map(values).unwrap_or_default();
         let delivered = self.delivered.get(&(node, hint_for.is_some(), key.clone()));
         let place = (node, hint_for, key);
@@ -85,15 +91,21 @@ impl Replicas {
             if !known {
                 return wrong(format!("{id:?} was never delivered"));
             }
+            if self.dropped.get(&place).is_some_and(|dropped| dropped.contains(dot)) {
+                return wrong(format!("{id:?} was gone and has come back"));
+            }
         }
         let writes: Vec<WriteId> = now.iter().map(|(_, id)| *id).collect();
         if let Some(first) = writes.first() {
             concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
-        let gone = before.iter().filter(|(dot, _)| find(&now, *dot).is_none());
-        dominance::check(truth, gone.map(|(_, id)| *id))?;
+        let gone: Vec<Held> = before.iter().filter(|(dot, _)| find(&now, *dot).is_none()).copied().collect();
+        dominance::check(truth, gone.iter().map(|(_, id)| *id))?;
+        if !gone.is_empty() {
+            self.dropped.entry(place.clone()).or_default().extend(gone.iter().map(|(dot, _)| *dot));
+        }
         self.held.insert(place, now);
-        Ok(())
+        Ok(gone.into_iter().map(|(_, id)| id).collect())
     }
 
     /// A replica says that it has stored so many of what it was asked to, from the first.
@@ -111,7 +123,9 @@ impl Replicas {
         let asked = self.asked.remove(&(to, exchange, node)).unwrap_or_default();
         for (place, asked) in asked.into_iter().take(stored) {
             let held = self.held.get(&place).map_or(&[][..], Vec::as_slice);
-            let missing = asked.iter().find(|(dot, id)| find(held, *dot).is_none() && !truth.is_overwritten(*id));
+            let missing = asked
+                .iter()
+                .find(|(dot, id)| find(held, *dot).is_none() && !truth.is_overwritten(*id) && !truth.has_expired(*id));
             if let Some((_, id)) = missing {
                 let what = format!("{node}, {:?}: {id:?} is acknowledged and not there", place.2);
                 return Err(Violation::new(Oracle::Maximal, what));

@@ -14,6 +14,7 @@ pub mod convergence;
 pub mod deleted;
 pub mod dominance;
 pub mod dots;
+pub mod expired;
 pub mod honesty;
 pub mod lost;
 pub mod maximal;
@@ -71,6 +72,8 @@ pub enum Oracle {
     Quorum,
     /// O9: what was deleted stays deleted.
     Deleted,
+    /// O9: what expired stays gone.
+    Expired,
     /// O10: acknowledgements are honest.
     Honesty,
     /// O11: values come from writes.
@@ -85,7 +88,7 @@ pub enum Oracle {
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lost,
         Self::Dots,
         Self::Dominance,
@@ -94,6 +97,7 @@ impl Oracle {
         Self::Convergence,
         Self::Quorum,
         Self::Deleted,
+        Self::Expired,
         Self::Honesty,
         Self::Origin,
         Self::Bounds,
@@ -111,7 +115,7 @@ impl Oracle {
             Self::Maximal => 5,
             Self::Convergence => 6,
             Self::Quorum => 7,
-            Self::Deleted => 9,
+            Self::Deleted | Self::Expired => 9,
             Self::Honesty => 10,
             Self::Origin => 11,
             Self::Bounds => 13,
@@ -131,6 +135,7 @@ impl Oracle {
             Self::Convergence => "replicas differ",
             Self::Quorum => "a read missed an acknowledged write",
             Self::Deleted => "a deleted value came back",
+            Self::Expired => "an expired value was shown or kept",
             Self::Honesty => "a write was acknowledged before enough stores held it",
             Self::Origin => "a value came from nowhere",
             Self::Bounds => "something is left over or too large",
@@ -154,6 +159,9 @@ impl Oracle {
                 "With R + W > N and strict requests, a read shows every write acknowledged before it began, or a successor."
             }
             Self::Deleted => "What an acknowledged delete had seen is not shown by a read that has to see the delete.",
+            Self::Expired => {
+                "A value whose time has come by the clock of the node that answers is not shown, and in the end none is kept."
+            }
             Self::Honesty => {
                 "When a write is acknowledged, the stores of W distinct nodes have held it as durably as it asked."
             }

@@ -1,10 +1,11 @@
 //! Every write of a run, with its ghost history.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_ring::wire::Durability;
-use quorate_ring::{ObjectKey, Value};
+use quorate_ring::{ObjectKey, Value, WallTime};
 
 use super::bits::Bits;
 
@@ -66,6 +67,10 @@ pub struct Write {
     pub sloppy: bool,
     /// What its client knows.
     pub fate: Fate,
+    /// How long its value is to live, if not for ever.
+    pub ttl: Option<Duration>,
+    /// When its value expires, once that was seen.
+    pub expires_at: Option<WallTime>,
 }
 
 /// The W of a write that begins.
@@ -116,6 +121,10 @@ pub struct Truth {
     pub losing: BTreeSet<usize>,
     /// The nodes that have lost their disks.
     pub disks_lost: BTreeSet<usize>,
+    /// Whether any value has a ttl.
+    pub expires: bool,
+    /// The most that any shard of any node has taken its wall clock to show.
+    pub wall: WallTime,
 }
 
 impl Truth {
@@ -135,6 +144,8 @@ impl Truth {
             keys: keys.map(key).collect(),
             losing: BTreeSet::new(),
             disks_lost: BTreeSet::new(),
+            expires: false,
+            wall: WallTime::default(),
         }
     }
 
@@ -152,13 +163,53 @@ impl Truth {
             W::Own(w) => (w, true),
             W::Default(w) => (w, false),
         };
-        self.writes.push(Write { key, index, kind, ghost, w, own_w, durability, sloppy: false, fate: Fate::Begun });
+        self.writes.push(Write {
+            key,
+            index,
+            kind,
+            ghost,
+            w,
+            own_w,
+            durability,
+            sloppy: false,
+            fate: Fate::Begun,
+            ttl: None,
+            expires_at: None,
+        });
         id
     }
 
     /// A write that has begun lets others stand in for its primaries.
     pub fn may_be_elsewhere(&mut self, id: WriteId) {
         self.writes[id.0 as usize].sloppy = true;
+    }
+
+    /// A write that has just begun asks for a ttl.
+    pub fn limit(&mut self, id: WriteId, ttl: Duration) {
+        self.expires = true;
+        self.writes[id.0 as usize].ttl = Some(ttl);
+    }
+
+    /// When the value of a write expires, if it does and that was seen.
+    pub fn expires_at(&self, id: WriteId) -> Option<WallTime> {
+        self.writes.get(id.0 as usize)?.expires_at
+    }
+
+    /// Whether the time of a write's value has come by the clock of some node. Before that nothing may be missing for its expiry; and
+    /// from then on it may, as nodes tell each other what is gone.
+    pub fn has_expired(&self, id: WriteId) -> bool {
+        self.expires_at(id).is_some_and(|moment| moment <= self.wall)
+    }
+
+    /// Those writes of a key whose values may be gone because they have expired, and all that their writers had seen.
+    pub fn behind_expired(&self, key: usize) -> Bits {
+        let mut behind = Bits::default();
+        for id in self.keys[key].writes.iter().filter(|id| self.expires && self.has_expired(**id)) {
+            let write = self.write(*id);
+            behind.join(&write.ghost);
+            behind.insert(write.index);
+        }
+        behind
     }
 
     /// The default W becomes smaller: writes under way that asked for none may be acknowledged by as many.

@@ -187,6 +187,15 @@ pub enum Fault {
         /// By how much its monotonic clock runs fast, in millionths.
         drift_ppm: i32,
     },
+    /// A machine's wall clock jumps ahead and back again, and so on.
+    Strobe {
+        /// Whose.
+        node: u32,
+        /// By how much, in milliseconds.
+        by_millis: i64,
+        /// How long it stays there, and then back.
+        each: Span,
+    },
     /// The next write to a disk fails.
     WriteFailure {
         /// Whose.
@@ -327,7 +336,7 @@ impl Fault {
             Self::ReplaceDisks { .. } => FaultId::P3,
             Self::OldCopy { .. } | Self::SwapDisks { .. } => FaultId::P4,
             Self::Pause { .. } | Self::Stutter { .. } => FaultId::P5,
-            Self::Clock { .. } => FaultId::P6,
+            Self::Clock { .. } | Self::Strobe { .. } => FaultId::P6,
             Self::SyncFailure { .. } | Self::LyingSync { .. } => FaultId::D1,
             Self::ReadFailure { .. } => FaultId::D5,
             Self::Rot { .. } => FaultId::D3,
@@ -374,6 +383,7 @@ impl Fault {
             | Self::Pause { node }
             | Self::Stutter { node, .. }
             | Self::Clock { node, .. }
+            | Self::Strobe { node, .. }
             | Self::WriteFailure { node }
             | Self::SyncFailure { node }
             | Self::LyingSync { node }

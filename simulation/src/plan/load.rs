@@ -104,6 +104,9 @@ pub struct Put {
     /// How many bytes the value has beside its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: usize,
+    /// How long the value lives; for ever if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
     /// R of the read before it, and W and durability, where it asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r: Option<u8>,
@@ -149,6 +152,9 @@ pub struct PutMany {
     /// How many bytes each value has beside its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: usize,
+    /// How long the value lives; for ever if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
     /// W, if it asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub w: Option<u8>,
@@ -244,6 +250,15 @@ impl Action {
             Self::PutMany(many) => many.keys.clone(),
             Self::Scan(scan) => vec![scan.key],
             Self::Forge(forge) => vec![forge.key],
+        }
+    }
+
+    /// How long a value that it writes lives, if not for ever.
+    pub fn ttl(&self) -> Option<Span> {
+        match self {
+            Self::Put(put) | Self::Update(put) => put.ttl,
+            Self::PutMany(many) => many.ttl,
+            _ => None,
         }
     }
 

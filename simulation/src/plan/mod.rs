@@ -9,7 +9,7 @@ pub mod span;
 mod swarm;
 
 use quorate_ring::wire::Durability;
-use quorate_ring::{PartitionCount, Quorum};
+use quorate_ring::{PartitionCount, Quorum, Ttl};
 use serde::{Deserialize, Serialize};
 
 use self::fault::TimedFault;
@@ -231,6 +231,9 @@ impl Plan {
         let wrong = |problem: String| Err(InvalidPlan { place: place.to_owned(), problem });
         match self.quorum().with(r, w) {
             Err(error) => wrong(error.to_string()),
+            Ok(_) if step.action.ttl().is_some_and(|ttl| Ttl::try_from(ttl.duration()).is_err()) => {
+                wrong("its ttl is nothing, or more than ten years".to_owned())
+            }
             Ok(_) if step.within.is_zero() => wrong("within is nothing, expected the time it may take".to_owned()),
             Ok(_) => Ok(()),
         }

@@ -106,6 +106,10 @@ fn number(value: u64) -> u32 {
     u32::try_from(value).expect("a small number")
 }
 
+/// How long values live that expire: less than a request takes, as long as a run, longer than it but for a clock that jumps an hour, and
+/// longer than that.
+const TTLS_MILLIS: [u64; 6] = [1, 20, 200, 1_000, 1_800_000, 7_200_000];
+
 /// What kind of clients a seed has.
 struct Habits {
     clients: u64,
@@ -125,6 +129,8 @@ struct Habits {
     skewed: bool,
     /// Bytes of values.
     bytes: &'static [usize],
+    /// How many of a thousand values expire.
+    expiring: u64,
     /// How many further clients come all at once, each to write the same key.
     crowd: u64,
 }
@@ -158,6 +164,7 @@ impl Habits {
             sloppy: draw.pick("sloppy requests", &[0, 500, 500, 1_000]),
             skewed: draw.chance("skewed", 300),
             bytes: if overload && draw.chance("huge values", 10) { &[0, 100, 200_000] } else { &[0, 0, 10, 100] },
+            expiring: draw.pick("expiring", &[0, 0, 0, 300, 900]),
             crowd: if overload && draw.chance("a crowd", 5) { draw.pick("crowd", &[30, 300, 2_500]) } else { 0 },
         }
     }
@@ -215,14 +222,16 @@ impl Habits {
         let key = self.key(draw);
         let (r, w, durability) = self.asked(draw);
         let bytes = draw.pick("bytes", self.bytes);
-        let put = |context| Put { key, context, bytes, r, w, durability };
+        let ttl = (0 < self.expiring && draw.chance("expires", self.expiring))
+            .then(|| Span::from_millis(draw.pick("ttl", &TTLS_MILLIS)));
+        let put = |context| Put { key, context, bytes, ttl, r, w, durability };
         match kind {
             Some(1) => Action::Put(put(Context::Blind)),
             Some(2) => Action::Put(put(Context::Last)),
             Some(3) => Action::Update(put(Context::Last)),
             Some(4) => Action::Delete(Delete { key, w, durability }),
             Some(5) => Action::GetMany(GetMany { keys: self.some_keys(draw), r }),
-            Some(6) => Action::PutMany(PutMany { keys: self.some_keys(draw), bytes, w, durability }),
+            Some(6) => Action::PutMany(PutMany { keys: self.some_keys(draw), bytes, ttl, w, durability }),
             Some(7) => Action::Scan(Scan {
                 key,
                 behind: draw.chance("from a key", 300),

@@ -4,7 +4,6 @@ use super::Named;
 
 const HINTS: &str = "hints and fallbacks";
 const MEMBERSHIP: &str = "changes of membership";
-const EXPIRY: &str = "expiry and the collection of deletes";
 
 pub(super) const ALL: &[Named] = &[
     Named::awaits(
@@ -61,5 +60,4 @@ pub(super) const ALL: &[Named] = &[
         "SWIM under asymmetric partitions",
         MEMBERSHIP,
     ),
-    Named::awaits("expiry-against-repair", "what expired is not brought back by repair", "riak#981", EXPIRY),
 ];

@@ -9,6 +9,7 @@ mod actors;
 mod awaited;
 mod clients;
 mod disks;
+mod expiry;
 mod links;
 pub mod script;
 mod siblings;
@@ -92,7 +93,8 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 6] = [actors::ALL, disks::ALL, links::ALL, clients::ALL, siblings::ALL, awaited::ALL];
+pub const ALL: [&[Named]; 7] =
+    [actors::ALL, disks::ALL, links::ALL, clients::ALL, siblings::ALL, expiry::ALL, awaited::ALL];
 
 /// All scenarios, one after the other.
 pub fn all() -> impl Iterator<Item = Named> {

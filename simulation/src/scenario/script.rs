@@ -274,6 +274,12 @@ impl Doing<'_> {
         self
     }
 
+    /// Its value lives so many milliseconds.
+    pub fn living(mut self, millis: u64) -> Self {
+        self.put.ttl = Some(Span::from_millis(millis));
+        self
+    }
+
     /// It writes a key, with the last context it has of it.
     pub fn puts(self, key: usize) -> StepId {
         let put = Put { key, r: None, ..self.put };
@@ -282,8 +288,8 @@ impl Doing<'_> {
 
     /// It writes several keys in one request.
     pub fn puts_all(self, keys: &[usize]) -> StepId {
-        let Put { bytes, w, durability, .. } = self.put;
-        self.push(Action::PutMany(PutMany { keys: keys.to_vec(), bytes, w, durability }))
+        let Put { bytes, ttl, w, durability, .. } = self.put;
+        self.push(Action::PutMany(PutMany { keys: keys.to_vec(), bytes, ttl, w, durability }))
     }
 
     /// It reads a key.

@@ -104,6 +104,9 @@ pub(crate) fn fault(fault: &Fault) -> String {
         Fault::Clock { node, jump_millis, drift_ppm } => {
             format!("n{node}'s clock jumps {jump_millis} ms and drifts {drift_ppm} ppm")
         }
+        Fault::Strobe { node, by_millis, each } => {
+            format!("n{node}'s wall clock jumps {by_millis} ms and back, every {each}")
+        }
         Fault::WriteFailure { node } => format!("n{node}'s next write fails"),
         Fault::SyncFailure { node } => format!("n{node}'s next sync fails"),
         Fault::LyingSync { node } => format!("n{node}'s syncs lie"),

@@ -37,8 +37,8 @@ impl Recorder {
     }
 
     /// What a node's store holds of a key after it stored something. A write that is not there any more should be one that somebody
-    /// had seen whose write, or delete, the store has met; if not, this is where it went.
-    pub(crate) fn holds(&mut self, at: u64, node: usize, key: u32, writes: Vec<u32>) {
+    /// had seen whose write, or delete, the store has met, or one that has expired; if not, this is where it went.
+    pub(crate) fn holds(&mut self, at: u64, node: usize, key: u32, writes: Vec<u32>, expired: &[u32]) {
         let lane = self.node(node);
         let before = self.holding.insert((lane, key), writes.clone()).unwrap_or_default();
         let gone = before.into_iter().filter(|write| !writes.contains(write)).collect::<Vec<_>>();
@@ -47,11 +47,14 @@ impl Recorder {
         }
         let deletes =
             (0..).zip(&self.story.writes).filter(|(_, write)| write.key == key && write.kind == WriteKind::Delete);
-        let explaining = writes.iter().copied().chain(deletes.map(|(number, _)| number));
+        let explaining = writes.iter().chain(expired).copied().chain(deletes.map(|(number, _)| number));
         let seen = self.seen_by(explaining);
         for write in gone.into_iter().filter(|write| !seen.contains(write)) {
-            let now = words::writes(&writes, "nothing");
-            let text = format!("drops {} for {now}, whose writers had not seen it", words::write(write));
+            let (now, dropped) = (words::writes(&writes, "nothing"), words::write(write));
+            let text = match expired.contains(&write) {
+                true => format!("{dropped} has expired and is removed"),
+                false => format!("drops {dropped} for {now}, whose writers had not seen it"),
+            };
             self.story.notes.push(Note { lane, at, text, about: About::key(key, Some(write)) });
         }
     }
@@ -114,9 +117,9 @@ mod tests {
         for (number, parents) in [(0, vec![]), (1, vec![0]), (2, vec![])] {
             recorder.writes(number, Write { parents, ..Write::begun(1, WriteKind::Put, 0, 1) });
         }
-        recorder.holds(5, 1, 1, vec![0]);
-        recorder.holds(6, 1, 1, vec![1]);
-        recorder.holds(7, 1, 1, vec![2]);
+        recorder.holds(5, 1, 1, vec![0], &[]);
+        recorder.holds(6, 1, 1, vec![1], &[]);
+        recorder.holds(7, 1, 1, vec![2], &[]);
         let story = recorder.finish(Ending::default());
         let notes: Vec<_> = story.notes.iter().map(|note| (note.at, note.about.writes.as_slice())).collect();
         assert_eq!(notes, [(7, &[1][..])]);

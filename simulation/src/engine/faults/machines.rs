@@ -12,9 +12,13 @@ use quorate_node::storage::memory::MemoryStore;
 use super::super::event::Event;
 use super::super::{Phase, Simulation, index_in_plan};
 use crate::catalogue::FaultId;
+use crate::clock::true_wall;
 use crate::node::{Doom, Node, Process};
 use crate::plan::fault::Fault;
 use crate::sometimes::Sometimes;
+
+/// Most jumps of one strobing clock, so that a short `each` does not fill the queue.
+const STROBE_JUMPS_MAX: u32 = 1_000;
 
 impl Simulation {
     pub(super) fn machine_fault_begins(&mut self, fault: &Fault, lasting: Duration) {
@@ -33,8 +37,16 @@ impl Simulation {
                 let clock = &mut self.nodes[node].clock;
                 clock.jump(*jump_millis);
                 clock.drift(now, *drift_ppm);
-                let ahead = clock.wall_ahead_millis();
+                let ahead = clock.wall_ahead_millis(now);
                 self.tell_note(node, || format!("its wall clock is {ahead} ms ahead"));
+                self.fired(FaultId::P6);
+            }
+            Fault::Strobe { by_millis, each, .. } => {
+                let jumps = lasting.as_micros() / each.duration().as_micros().max(1);
+                for jump in 0..u32::try_from(jumps).unwrap_or(STROBE_JUMPS_MAX).min(STROBE_JUMPS_MAX) / 2 * 2 {
+                    let millis = if jump % 2 == 0 { *by_millis } else { -*by_millis };
+                    self.queue.push(self.now + each.duration() * jump, Event::WallJump { node, millis });
+                }
                 self.fired(FaultId::P6);
             }
             Fault::DiskFull { .. } => {
@@ -269,7 +281,7 @@ impl Simulation {
         }
         let life = machine.life;
         let stream = self.choices.stream(format!("node {} life {life}", node + 1));
-        machine.start(&self.plan, self.quorum, &self.ring, stream);
+        machine.start(now, &self.plan, self.quorum, &self.ring, stream);
         // What a dying process had begun to write may be there or not; now it shows.
         let mut found = Vec::new();
         for disk in &mut machine.disks {
@@ -310,6 +322,7 @@ impl Simulation {
         (machine.slow_until, machine.stalled_until) = (now, now);
         (machine.full_until, machine.lying_until) = (now, now);
         machine.clock.drift(now, 0);
+        machine.clock.set_wall(now, true_wall(now));
         if let Some(process) = &mut machine.process {
             (process.doom, process.fan_out) = (None, None);
         }

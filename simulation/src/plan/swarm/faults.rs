@@ -221,6 +221,11 @@ impl Drawing<'_> {
                 Fault::Stutter { node, runs: span(self.stream, "runs"), stands: span(self.stream, "stands") }
             }
             FaultId::P5 => Fault::Pause { node },
+            FaultId::P6 if self.stream.chance("strobes", 200) => Fault::Strobe {
+                node,
+                by_millis: self.stream.pick("jump", &[-3_600_000, -200, 200, 3_600_000]),
+                each: span(self.stream, "each"),
+            },
             FaultId::P6 => Fault::Clock {
                 node,
                 jump_millis: self.stream.pick("jump", &[-3_600_000, -1_000, 0, 1_000, 3_600_000]),

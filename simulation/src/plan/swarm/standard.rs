@@ -29,6 +29,7 @@ impl Plan {
             sloppy: 500,
             skewed: true,
             bytes: &[0, 10, 100],
+            expiring: 0,
             crowd: 0,
         };
         plan.clients = habits.clients(&mut choices);
