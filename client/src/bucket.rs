@@ -39,7 +39,7 @@ impl Bucket {
 
     /// Reads a key: its siblings, and the context to replace them with.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Get {
-        Get { client: self.client.clone(), key: self.object_key(key.as_ref()), r: None, timeout: None }
+        Get { client: self.client.clone(), key: self.object_key(key.as_ref()), r: None, strict: false, timeout: None }
     }
 
     /// Writes a key. Without a [`context`](Put::context) it replaces nothing: the value lives beside those that are there.

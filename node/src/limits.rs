@@ -11,6 +11,9 @@ pub const KEY_QUEUE_MAX: usize = 1024;
 ///
 /// Three times the coordinations: at N = 3 a node that coordinates a third of the requests stores all of them.
 pub const REPLICA_OPERATIONS_MAX: usize = 3 * COORDINATIONS_MAX;
+/// Most keys of a shard that are remembered to be stored with less once their partition's clock has grown. Those beyond are found by
+/// the sweep.
+pub const UNSTRIPPED_MAX: usize = 64 * 1024;
 /// After how long without enough answers a read asks one more replica; and after as long again one more, while that does not help.
 ///
 /// Some twenty times a usual round trip in one data centre, and well within what a person notices.
@@ -56,6 +59,18 @@ pub const TIMEOUT_MAX: Duration = Duration::from_millis(quorate_ring::limits::TI
 pub const BATCH_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// Most shards of a node: an exchange's number carries its shard in a byte.
 pub const SHARDS_MAX: usize = 256;
+
+/// How long after a comparison of clocks with a peer the next one begins, give or take a quarter. Replicas that lack something have it after
+/// about this long; being in sync costs a hash each time.
+pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
+/// How soon after a connection comes up clocks are compared, at most: not all at once where many come up together.
+pub const EXCHANGE_DELAY: Duration = Duration::from_millis(100);
+/// How long an exchange waits for an answer; then it is given up and begins anew. A peer may have to sync its disk before it answers.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most comparisons that wait until everything is durable. One more is not answered, and asked for again later.
+pub const COMPARISONS_MAX: usize = 4096;
+/// Most keys that are read at once for one peer's answer, so that requests for other keys come between.
+pub const ANSWER_READS_MAX: usize = 32;
 
 const _: () = assert!(quorate_ring::limits::BATCH_ITEMS_MAX <= COORDINATIONS_MAX, "a full batch fits");
 const _: () = assert!(HINT_TARGET_MAX <= HINTS_MAX && HINT_TARGET_BYTES_MAX <= HINT_BYTES_MAX, "one of all");

@@ -37,6 +37,14 @@ pub const HAND_HINTS_MAX: usize = 1024;
 pub const HAND_DOTS_MAX: usize = 4096;
 /// Most bytes that a receiver of hints may grant for one batch. The batch ends after the hint that takes it to its grant or over.
 pub const HAND_BYTES_MAX: u32 = 1024 * 1024;
+/// Most partitions whose clocks are compared by one message of anti-entropy; what is beyond is compared by the next.
+pub const COMPARE_PARTITIONS_MAX: usize = 4096;
+/// Most partitions that one message of anti-entropy asks the missing events of.
+pub const FETCH_PARTITIONS_MAX: usize = 64;
+/// Most missing events that one message of anti-entropy brings; what is beyond is asked for again.
+pub const FETCH_DOTS_MAX: usize = 1024;
+/// One message of anti-entropy ends after the object that takes it to this many bytes or over.
+pub const FETCH_BYTES_MAX: usize = 512 * 1024;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
 /// Longest name of a cluster or a zone in bytes.

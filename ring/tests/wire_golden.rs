@@ -90,7 +90,8 @@ fn every_variant_has_golden_bytes() {
     covered("peer", PEER_MESSAGES);
     covered("peer.Replicate", DURABILITIES);
     covered("peer.Hint", HINT_MESSAGES);
-    for reply in ["ReadReply", "ReplicateReply", "ScanReply", "Hint.Taken"] {
+    covered("peer.Sync", SYNC_MESSAGES);
+    for reply in ["ReadReply", "ReplicateReply", "ScanReply", "Hint.Taken", "Sync.Transferred"] {
         covered(&format!("peer.{reply}.Err"), REPLICA_ERRORS);
     }
 }

@@ -195,6 +195,7 @@ impl Node {
         let seed = stream.number("shards' seed");
         let reading = self.clock.wall_at(now);
         let told = WallTold { reading, at: None, shown: reading };
+        let shards = u8::try_from(self.disks.len()).expect("at most 256 shards");
         let shard = |(index, disk): (usize, &Disk)| {
             let config = ShardConfig {
                 actor,
@@ -202,7 +203,7 @@ impl Node {
                 durability: plan.durability(),
                 context_key: ContextKey::new([7; 32]),
                 shard: u8::try_from(index).expect("at most 256 shards"),
-                shards: u8::try_from(self.disks.len()).expect("at most 255 shards"),
+                shards,
                 standing: verdict.standing,
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,

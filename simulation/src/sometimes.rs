@@ -30,6 +30,10 @@ sometimes! {
     Forwarded "a write at a node that is no primary was forwarded";
     Hedged "a read asked one more replica because those asked were slow";
     Repaired "a stale replica was repaired";
+    ClocksSame "anti-entropy found two replicas' clocks the same";
+    CaughtUpOnKey "anti-entropy brought a key that a replica had missed";
+    PartitionTransferred "a page of a whole partition was transferred to a replica that had lost it";
+    CaughtUp "a shard that may have lost something caught up with all its peers";
     ReadQuorumFailed "a read was refused for want of answers";
     WriteQuorumFailed "a write was refused for want of replicas";
     OutcomeUnknown "a client does not know what became of its write";

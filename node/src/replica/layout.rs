@@ -90,6 +90,13 @@ pub fn dot_log(partition: PartitionId, dot: Dot) -> Bytes {
     bytes.freeze()
 }
 
+/// The first place behind the log of a dot.
+pub fn behind_dot(partition: PartitionId, dot: Dot) -> Bytes {
+    let mut bytes = BytesMut::from(&dot_log(partition, dot)[..]);
+    bytes.put_u8(0);
+    bytes.freeze()
+}
+
 /// Where a partition's clock is stored.
 pub fn clock(partition: PartitionId) -> Bytes {
     let [high, low] = partition.number().to_be_bytes();

@@ -18,37 +18,47 @@
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
 
+pub mod clocks;
 mod expiry;
 pub mod layout;
 mod operation;
 mod slot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
-use quorate_ring::wire::{Durability, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+use quorate_ring::wire::{Durability, ReplicaError, ReplicaRead, StoredObject};
 use quorate_ring::{
     BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime,
 };
 
+use self::clocks::{Ask, Barrier, Clocks};
 use self::layout::Damaged;
-pub use self::operation::{Asker, Event, KeyOperation, Report, WriteRefusal};
+pub use self::operation::{Asker, Event, KeyOperation, Page, Report, WriteRefusal};
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
-use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
+use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX, UNSTRIPPED_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
 
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {
     actor: Actor,
     partitions: PartitionCount,
-    complete: bool,
     /// What the wall clock shows.
     wall: WallTime,
-    clocks: BTreeMap<PartitionId, NodeClock>,
+    /// The partitions that this shard holds a replica of.
+    held: BTreeSet<PartitionId>,
+    /// Those of them of which something that was acknowledged may be missing.
+    behind: BTreeSet<PartitionId>,
+    clocks: Clocks,
+    /// Keys that were stored with more in their vector than the clock's base says, and can be stored with less once it has grown.
+    unstripped: BTreeMap<PartitionId, BTreeSet<ObjectKey>>,
+    unstripped_keys: usize,
+    /// Partitions that are being received as a whole: up to where, and what is known of keys before that which are not here.
+    arriving: BTreeMap<PartitionId, Arriving>,
     slots: BTreeMap<ObjectKey, Slot>,
     /// Operations waiting or running, to bound them.
     waiting: usize,
@@ -89,25 +99,41 @@ impl Recovered {
 /// What a storage operation on its way was for.
 enum Submitted {
     Key(ObjectKey),
-    Scan(Asker),
-    Peer,
+    Scan(Asker, PartitionId),
+    Barrier(Barrier),
+    /// Something that nobody waits for.
+    Metadata,
+}
+
+/// A partition that is being received as a whole.
+struct Arriving {
+    /// The place of the last key that was received; `None` for all.
+    until: Option<Bytes>,
+    /// What the sender knows to be obsolete of every key before that.
+    base: VersionVector,
+    /// The keys of the page at hand, of which the sender does hold something.
+    held: BTreeSet<ObjectKey>,
 }
 
 impl Replica {
-    /// The replica side as the store left it: `clocks` are all that were recovered, `complete` whether everything that was ever
-    /// acknowledged is there.
+    /// The replica side as the store left it: `clocks` are all that were recovered, of the partitions that are `held`; reads count on
+    /// none of these until [`Self::count_for_reads`].
     pub fn new(
         actor: Actor,
         partitions: PartitionCount,
+        held: BTreeSet<PartitionId>,
         clocks: BTreeMap<PartitionId, NodeClock>,
-        complete: bool,
     ) -> Self {
         Self {
             actor,
             partitions,
-            complete,
             wall: WallTime::default(),
-            clocks,
+            behind: held.clone(),
+            held,
+            clocks: Clocks::recovered(clocks),
+            unstripped: BTreeMap::new(),
+            unstripped_keys: 0,
+            arriving: BTreeMap::new(),
             slots: BTreeMap::new(),
             waiting: 0,
             submitted: BTreeMap::new(),
@@ -118,14 +144,29 @@ impl Replica {
         }
     }
 
-    /// The clock of a partition, if this shard has seen any event of it.
-    pub fn clock(&self, partition: PartitionId) -> Option<&NodeClock> {
-        self.clocks.get(&partition)
+    /// The clocks of the partitions.
+    pub const fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// The last partition that this shard holds a replica of.
+    pub fn last_held(&self) -> Option<PartitionId> {
+        self.held.last().copied()
     }
 
     /// Whether everything that was ever acknowledged from this store is in it.
-    pub const fn is_complete(&self) -> bool {
-        self.complete
+    pub fn is_complete(&self) -> bool {
+        self.behind.is_empty()
+    }
+
+    /// Whether everything of a partition that was ever acknowledged from this store is in it.
+    pub fn is_complete_for(&self, partition: PartitionId) -> bool {
+        !self.behind.contains(&partition)
+    }
+
+    /// The partitions of which something that was acknowledged may be missing.
+    pub fn behind(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.behind.iter().copied()
     }
 
     /// Why the store takes nothing more, if that is so.
@@ -151,11 +192,11 @@ impl Replica {
     /// Takes an operation on a key.
     pub fn handle_key(&mut self, key: ObjectKey, operation: KeyOperation) {
         if self.poisoned.is_some() {
-            return self.refuse(operation, ReplicaError::StorageFailed);
+            return self.refuse(&key, operation, ReplicaError::StorageFailed);
         }
         let queued = self.slots.get(&key).map_or(0, |slot| slot.queue.len());
         if KEY_QUEUE_MAX <= queued || REPLICA_OPERATIONS_MAX <= self.waiting {
-            return self.refuse(operation, ReplicaError::Overloaded);
+            return self.refuse(&key, operation, ReplicaError::Overloaded);
         }
         self.waiting += 1;
         match self.slots.get_mut(&key) {
@@ -180,11 +221,11 @@ impl Replica {
         }
     }
 
-    /// Takes a question for a page of a partition's bucket.
+    /// Takes a question for a page of a partition's bucket, or of all of them.
     pub fn handle_scan(
         &mut self,
         asker: Asker,
-        bucket: &BucketName,
+        bucket: Option<&BucketName>,
         partition: PartitionId,
         after: Option<&ObjectKey>,
         limit: u32,
@@ -203,12 +244,12 @@ impl Replica {
             column: Column::Objects,
             from: after.map_or(start, layout::behind),
             until,
-            infix: layout::bucket_infix(bucket.as_str()),
+            infix: bucket.map(|bucket| layout::bucket_infix(bucket.as_str())).unwrap_or_default(),
             limit: limit as usize,
             bytes_max: SCAN_BYTES_MAX,
             beside: Some(layout::clock(partition)),
         };
-        self.submit(Operation::Scan(scan), Submitted::Scan(asker));
+        self.submit(Operation::Scan(scan), Submitted::Scan(asker, partition));
     }
 
     /// Takes the outcome of a storage operation.
@@ -219,9 +260,13 @@ impl Replica {
         }
         match submitted {
             Submitted::Key(key) => self.key_completed(now, key, result),
-            Submitted::Scan(asker) => self.scan_completed(asker, result),
+            Submitted::Scan(asker, partition) => self.scan_completed(asker, partition, result),
+            Submitted::Barrier(barrier) if result.is_ok() => {
+                self.clocks.reached(barrier);
+                self.reports.push_back(Report::Reached(barrier));
+            }
             // A failure has poisoned the store, which is told above.
-            Submitted::Peer => {}
+            Submitted::Barrier(_) | Submitted::Metadata => {}
         }
     }
 
@@ -229,12 +274,125 @@ impl Replica {
     pub fn remember_peer(&mut self, peer: NodeId, incarnations: &[Incarnation]) {
         let mut batch = Batch::default();
         batch.put(Column::Metadata, layout::peer(peer), layout::encode(&incarnations));
-        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Peer);
+        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 
-    /// From now on reads count on this replica, or do not.
-    pub fn count_for_reads(&mut self, complete: bool) {
-        self.complete = complete;
+    /// From now on reads count on all partitions.
+    pub fn count_for_reads(&mut self) {
+        self.behind.clear();
+    }
+
+    /// From now on reads count on no partition, until it has caught up.
+    pub fn fall_behind(&mut self) {
+        self.behind.clone_from(&self.held);
+    }
+
+    /// A partition has caught up with all its other replicas: reads count on it. `true` if it was the last that had to.
+    pub fn catch_up(&mut self, partition: PartitionId) -> bool {
+        self.behind.remove(&partition) && self.behind.is_empty()
+    }
+
+    /// Has everything that was submitted so far made durable, clocks included; `None` if it is.
+    pub fn barrier(&mut self) -> Option<Barrier> {
+        let (barrier, ask) = self.clocks.take_barrier()?;
+        if ask == Ask::Ask {
+            let batch = Batch::default();
+            self.submit(Operation::Write { batch, durability: Durability::Synced }, Submitted::Barrier(barrier));
+        }
+        Some(barrier)
+    }
+
+    /// Takes note of events of which nothing is left anywhere.
+    pub fn close(&mut self, partition: PartitionId, dots: impl Iterator<Item = Dot>) {
+        let new: Vec<Dot> = dots.filter(|dot| self.clocks.add(partition, *dot)).collect();
+        if !new.is_empty() {
+            let mut batch = Batch::default();
+            new.iter().for_each(|dot| batch.put(Column::DotLog, layout::dot_log(partition, *dot), Bytes::new()));
+            self.store_clock(batch, partition);
+        }
+    }
+
+    /// Joins the clock of a peer, of whom everything was received that the clock vouches for.
+    pub fn join(&mut self, partition: PartitionId, theirs: &NodeClock) {
+        self.clocks.join(partition, theirs);
+        self.store_clock(Batch::default(), partition);
+    }
+
+    fn store_clock(&mut self, mut batch: Batch, partition: PartitionId) {
+        batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
+        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
+    }
+
+    /// Forgets which keys an actor's events up to a counter touched: all replicas have them for good.
+    pub fn prune(&mut self, partition: PartitionId, actor: Actor, counter: u64) {
+        let mut batch = Batch::default();
+        let (from, until) =
+            (layout::dot_log(partition, Dot::new(actor, 0)), layout::behind_dot(partition, Dot::new(actor, counter)));
+        batch.delete_range(Column::DotLog, from, until);
+        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
+    }
+
+    /// Tidies keys that were stored with more than the clock's base leaves to say, of partitions whose clock has changed since; gives these
+    /// partitions.
+    pub fn tidy_unstripped(&mut self) -> BTreeSet<PartitionId> {
+        let touched = self.clocks.take_touched();
+        for partition in &touched {
+            let keys = self.unstripped.remove(partition).unwrap_or_default();
+            self.unstripped_keys -= keys.len();
+            for key in keys {
+                self.handle_key(key, KeyOperation::Tidy { asker: Asker::Nobody });
+            }
+        }
+        touched
+    }
+
+    /// How many keys wait to be stored with less.
+    pub const fn unstripped(&self) -> usize {
+        self.unstripped_keys
+    }
+
+    /// Notes whether a key is stored with more than it would need if the clock had no gaps.
+    fn note_stripped(&mut self, key: &ObjectKey, partition: PartitionId, stripped: &Container<StoredValue>) {
+        if !stripped.vector().is_empty() {
+            if self.unstripped_keys < UNSTRIPPED_MAX {
+                let new = self.unstripped.entry(partition).or_default().insert(key.clone());
+                self.unstripped_keys += usize::from(new);
+            }
+        } else if 0 < self.unstripped_keys
+            && let Some(keys) = self.unstripped.get_mut(&partition)
+        {
+            self.unstripped_keys -= usize::from(keys.remove(key));
+        }
+    }
+
+    /// A partition is being received as a whole, up to this key or to its end, from a peer with this base: a key before it that is not
+    /// here, and that the peer does not hold, is known to hold nothing that the base covers.
+    pub fn note_arriving(
+        &mut self,
+        partition: PartitionId,
+        until: Option<&ObjectKey>,
+        base: VersionVector,
+        held: BTreeSet<ObjectKey>,
+    ) {
+        self.arriving.insert(partition, Arriving { until: until.map(layout::object), base, held });
+    }
+
+    /// The partition is received, or its receiving was given up.
+    pub fn forget_arriving(&mut self, partition: PartitionId) {
+        self.arriving.remove(&partition);
+    }
+
+    /// What is known of a key that is not stored.
+    fn absent(&self, key: &ObjectKey) -> Container<StoredValue> {
+        let mut container = Container::empty();
+        let partition = self.partitions.partition_of(Position::of(key));
+        if let Some(Arriving { until, base, held }) = self.arriving.get(&partition)
+            && !held.contains(key)
+            && until.as_ref().is_none_or(|until| layout::object(key) <= *until)
+        {
+            container.fill(base);
+        }
+        container
     }
 
     fn submit(&mut self, operation: Operation, submitted: Submitted) {
@@ -247,9 +405,9 @@ impl Replica {
     fn key_completed(&mut self, now: Time, key: ObjectKey, result: Result<Completion, StorageError>) {
         let Some(mut slot) = self.slots.remove(&key) else { return };
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
-            (State::Reading, Ok(Completion::Read(stored))) => match self.decode(stored.as_deref()) {
+            (State::Reading, Ok(Completion::Read(stored))) => match self.decode(&key, stored.as_deref()) {
                 Ok(container) => self.run(now, key, slot, container),
-                Err(_) => self.fail(slot),
+                Err(_) => self.fail(&key, slot),
             },
             (State::Writing { asker, container }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
@@ -259,13 +417,13 @@ impl Replica {
             (State::Writing { asker, .. }, _) => {
                 self.waiting -= 1;
                 self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
-                self.fail(slot);
+                self.fail(&key, slot);
             }
             (State::Reading | State::Idle, result) => {
                 if let Err(error) = result {
                     self.reports.push_back(Report::Damaged { reason: error.to_string() });
                 }
-                self.fail(slot);
+                self.fail(&key, slot);
             }
         }
     }
@@ -281,7 +439,7 @@ impl Replica {
                     self.waiting -= 1;
                     if now < deadline {
                         let result = Ok(self.read(partition, container.clone()));
-                        self.reports.push_back(Report::Read { asker, result });
+                        self.reports.push_back(Report::Read { asker, key: key.clone(), result });
                     }
                 }
                 KeyOperation::Write { deadline, .. } if deadline <= now => self.waiting -= 1,
@@ -308,7 +466,7 @@ impl Replica {
                     self.waiting -= 1;
                     self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
                     self.set_back();
-                    return self.fail(slot);
+                    return self.fail(&key, slot);
                 }
                 KeyOperation::Merge { asker, container: theirs, dots, durability } => {
                     let (merged, dots) = self.merge(partition, &container, theirs, dots);
@@ -332,6 +490,7 @@ impl Replica {
                         return;
                     }
                     None => {
+                        self.note_stripped(&key, partition, &container);
                         self.waiting -= 1;
                         self.reports.push_back(Report::Stored { asker, result: Ok(()) });
                     }
@@ -341,10 +500,8 @@ impl Replica {
     }
 
     fn read(&self, partition: PartitionId, mut container: Container<StoredValue>) -> ReplicaRead {
-        if let Some(clock) = self.clocks.get(&partition) {
-            container.fill(clock.base());
-        }
-        ReplicaRead { container, complete: self.complete }
+        container.fill(self.clocks.base(partition));
+        ReplicaRead { container, complete: self.is_complete_for(partition) }
     }
 
     /// Makes a write event: issues its dot and gives the filled container with it.
@@ -355,15 +512,14 @@ impl Replica {
         event: Event,
         context: &VersionVector,
     ) -> Result<(Dot, Container<StoredValue>), WriteRefusal> {
-        let clock = self.clocks.entry(partition).or_default();
         let mut container = stored.clone();
-        container.fill(clock.base());
+        container.fill(self.clocks.base(partition));
         container.discard(context);
         container.expire(self.wall);
         if let Event::Put(value, _) = &event {
             refuse_too_many(&container, value)?;
         }
-        let dot = clock.issue(self.actor);
+        let dot = self.clocks.issue(partition, self.actor);
         match event {
             Event::Put(value, ttl) => {
                 let expires_at = ttl.map(|ttl| self.wall + ttl.duration());
@@ -382,35 +538,41 @@ impl Replica {
         theirs: Container<StoredValue>,
         dots: Vec<Dot>,
     ) -> (Container<StoredValue>, Vec<Dot>) {
-        let clock = self.clocks.entry(partition).or_default();
         let vouched: Vec<Dot> = theirs.values().map(|(dot, _)| *dot).chain(dots).collect();
         let mut merged = stored.clone();
-        merged.fill(clock.base());
+        merged.fill(self.clocks.base(partition));
         merged.sync(theirs);
         merged.expire(self.wall);
-        let dots = vouched.into_iter().filter(|dot| clock.add(*dot)).collect();
+        let dots = vouched.into_iter().filter(|dot| self.clocks.add(partition, *dot)).collect();
         (merged, dots)
     }
 
     /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
     /// where no start can see it. Going on would give the same dot to two events.
     fn is_set_back(&self, partition: PartitionId, theirs: &Container<StoredValue>, dots: &[Dot]) -> bool {
-        let own = self.clocks.get(&partition).map_or(0, |clock| clock.base().counter(self.actor));
+        let own = self.clocks.base(partition).counter(self.actor);
         let mut vouched = theirs.dots().chain(dots.iter().copied());
         vouched.any(|dot| dot.actor == self.actor && own < dot.counter)
     }
 
+    /// Refuses to go on if a peer's clock has events of this very actor that this store does not.
+    pub fn check_set_back(&mut self, partition: PartitionId, theirs: &NodeClock) {
+        let last = Dot::new(self.actor, theirs.base().counter(self.actor));
+        let beyond = theirs.beyond().filter(|dot| dot.actor == self.actor).last();
+        if !self.clocks.base(partition).covers(&beyond.unwrap_or(last)) {
+            self.set_back();
+        }
+    }
+
     fn set_back(&mut self) {
-        self.complete = false;
+        self.fall_behind();
         self.reports.push_back(Report::SetBack);
         let reason = "a peer has writes of this node's that its store does not: the disk was set back; start it with --new-incarnation";
         self.poison(reason.to_owned());
     }
 
     fn strip(&self, partition: PartitionId, mut container: Container<StoredValue>) -> Container<StoredValue> {
-        if let Some(clock) = self.clocks.get(&partition) {
-            container.strip(clock.base());
-        }
+        container.strip(self.clocks.base(partition));
         container
     }
 
@@ -433,25 +595,27 @@ impl Replica {
         for dot in dots {
             batch.put(Column::DotLog, layout::dot_log(partition, *dot), key.encoded().clone());
         }
-        if let (false, Some(clock)) = (dots.is_empty(), self.clocks.get(&partition)) {
-            batch.put(Column::Metadata, layout::clock(partition), layout::encode(clock));
+        if !dots.is_empty() {
+            batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
         }
+        self.note_stripped(key, partition, &stripped);
         self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
     }
 
-    fn decode(&mut self, stored: Option<&[u8]>) -> Result<Container<StoredValue>, Damaged> {
-        let decoded = stored.map_or_else(|| Ok(Container::default()), layout::decode_container);
+    fn decode(&mut self, key: &ObjectKey, stored: Option<&[u8]>) -> Result<Container<StoredValue>, Damaged> {
+        let decoded = stored.map_or_else(|| Ok(self.absent(key)), layout::decode_container);
         if let Err(error) = &decoded {
             self.reports.push_back(Report::Damaged { reason: error.to_string() });
         }
         decoded
     }
 
-    fn scan_completed(&mut self, asker: Asker, result: Result<Completion, StorageError>) {
+    fn scan_completed(&mut self, asker: Asker, partition: PartitionId, result: Result<Completion, StorageError>) {
         self.waiting -= 1;
         let page = match result {
             Ok(Completion::Scanned { entries, last, beside }) => {
-                page(entries, last, beside.as_deref(), self.complete, self.wall).map_err(|damaged| damaged.to_string())
+                page(entries, last, beside.as_deref(), self.is_complete_for(partition), self.wall)
+                    .map_err(|damaged| damaged.to_string())
             }
             Ok(_) => Err("the store answered a scan with something else".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -471,16 +635,16 @@ impl Replica {
     }
 
     /// Tells everybody who waits for a key that its storage failed.
-    fn fail(&mut self, slot: Slot) {
+    fn fail(&mut self, key: &ObjectKey, slot: Slot) {
         for operation in slot.queue {
             self.waiting -= 1;
-            self.refuse(operation, ReplicaError::StorageFailed);
+            self.refuse(key, operation, ReplicaError::StorageFailed);
         }
     }
 
-    fn refuse(&mut self, operation: KeyOperation, error: ReplicaError) {
+    fn refuse(&mut self, key: &ObjectKey, operation: KeyOperation, error: ReplicaError) {
         self.reports.push_back(match operation {
-            KeyOperation::Read { asker, .. } => Report::Read { asker, result: Err(error) },
+            KeyOperation::Read { asker, .. } => Report::Read { asker, key: key.clone(), result: Err(error) },
             KeyOperation::Merge { asker, .. } | KeyOperation::Tidy { asker } => {
                 Report::Stored { asker, result: Err(error) }
             }
@@ -507,7 +671,7 @@ fn page(
     beside: Option<&[u8]>,
     complete: bool,
     wall: WallTime,
-) -> Result<ReplicaPage, Damaged> {
+) -> Result<Page, Damaged> {
     let objects = entries.into_iter().map(|(place, stored)| {
         let mut container = layout::decode_container(&stored)?;
         // Their removal is left to whoever meets them next. The object stays even if it is empty now: it may be the end of the page.
@@ -516,5 +680,5 @@ fn page(
     });
     let objects = objects.collect::<Result<_, Damaged>>()?;
     let clock = beside.map(layout::decode_clock).transpose()?.unwrap_or_default();
-    Ok(ReplicaPage { objects, base: clock.base().clone(), last, complete })
+    Ok(Page { objects, clock, last, complete })
 }

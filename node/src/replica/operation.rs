@@ -1,9 +1,10 @@
 //! What is asked of the replica side, and what it has to tell.
 
-use quorate_ring::version::{Container, Dot, VersionVector};
-use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead};
-use quorate_ring::{NodeId, StoredValue, Ttl, Value};
+use quorate_ring::version::{Container, Dot, NodeClock, VersionVector};
+use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+use quorate_ring::{NodeId, ObjectKey, StoredValue, Ttl, Value};
 
+use super::clocks::Barrier;
 use crate::Time;
 use crate::coordinator::CoordinationId;
 
@@ -27,6 +28,20 @@ pub enum Asker {
         exchange: ExchangeId,
         /// The hint's place in the batch.
         index: u32,
+    },
+    /// This shard's anti-entropy, which is catching up with a peer.
+    CatchUp {
+        /// Which peer.
+        peer: NodeId,
+        /// The number of what was asked of it.
+        exchange: ExchangeId,
+    },
+    /// This shard's anti-entropy, for a peer that catches up.
+    Answer {
+        /// Which peer.
+        peer: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
     },
     /// Nobody: repair.
     Nobody,
@@ -83,6 +98,26 @@ pub enum KeyOperation {
     },
 }
 
+/// A page of a partition, as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Objects in ring order, stripped of what the clock's base says.
+    pub objects: Vec<StoredObject>,
+    /// The clock at the instant of the page.
+    pub clock: NodeClock,
+    /// Whether it reaches the end of the partition.
+    pub last: bool,
+    /// Whether the replica has all that it ever acknowledged of the partition.
+    pub complete: bool,
+}
+
+impl From<Page> for ReplicaPage {
+    fn from(page: Page) -> Self {
+        let Page { objects, clock, last, complete } = page;
+        Self { objects, base: clock.base().clone(), last, complete }
+    }
+}
+
 /// What the replica side has to tell the rest of the shard.
 #[derive(Debug)]
 pub enum Report {
@@ -90,6 +125,8 @@ pub enum Report {
     Read {
         /// Who asked.
         asker: Asker,
+        /// For what.
+        key: ObjectKey,
         /// What there is.
         result: Result<ReplicaRead, ReplicaError>,
     },
@@ -121,8 +158,10 @@ pub enum Report {
         /// Who asked.
         asker: Asker,
         /// What there is.
-        result: Result<ReplicaPage, ReplicaError>,
+        result: Result<Page, ReplicaError>,
     },
+    /// Everything that was submitted before a barrier is durable.
+    Reached(Barrier),
     /// The store was set back to an earlier state while nobody looked.
     SetBack,
     /// The store failed: this and everything that comes is refused.

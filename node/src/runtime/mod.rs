@@ -24,7 +24,7 @@ mod shared;
 mod status;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -94,8 +94,9 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
             _ = interrupt.recv() => break Ok(()),
             Some(alarm) = alarms.recv() => match alarm {
                 Alarm::StorageFailed(reason) => break Err(RunError::StorageFailed { reason }),
-                Alarm::LossFound { by, lost } => node.loss_found(by, lost)?,
+                Alarm::LossFound { shard, by, lost } => node.loss_found(shard, by, lost)?,
                 Alarm::Panicked => break Err(RunError::Panicked),
+                Alarm::CaughtUp { shard } => node.caught_up(shard)?,
                 Alarm::Proven => node.directory.remember_standing(Standing::Proven)?,
             },
         }
@@ -133,6 +134,8 @@ fn open(config: &NodeConfig, ring: &Ring, forced: Forced) -> Result<DataDirector
 struct Node {
     shared: Arc<Shared>,
     directory: DataDirectory,
+    /// The shards that have all again that they may have lost.
+    caught_up: BTreeSet<u8>,
     first: tokio::task::JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
@@ -163,7 +166,7 @@ impl Node {
         let (mut shards, mut turns) = (Vec::new(), Vec::new());
         for (shard, recovered) in (0..count).zip(recovered) {
             let plan = ShardPlan {
-                config: shard_config(config, &directory.verdict, shard)?,
+                config: shard_config(config, &directory.verdict, shard, count)?,
                 ring: ring.clone(),
                 recovered,
                 store: directory.store.clone(),
@@ -192,16 +195,27 @@ impl Node {
         for member in config.cluster.members.iter().filter(|member| config.node < member.node) {
             tokio::spawn(link::keep(shared.clone(), endpoint.clone(), member.node, member.address.clone()));
         }
-        Ok((Self { shared, directory, first, others }, alarms_receiver))
+        Ok((Self { shared, directory, caught_up: BTreeSet::new(), first, others }, alarms_receiver))
     }
 
     /// A peer has met an incarnation of this node that its store does not remember.
-    fn loss_found(&mut self, by: NodeId, lost: Incarnation) -> Result<(), RunError> {
+    fn loss_found(&mut self, shard: u8, by: NodeId, lost: Incarnation) -> Result<(), RunError> {
         tracing::error!(
             peer = %by, %lost,
             "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
         );
+        self.caught_up.remove(&shard);
         Ok(self.directory.remember_standing(Standing::Lost)?)
+    }
+
+    /// A shard has all again that it may have lost. When all have, that is remembered.
+    fn caught_up(&mut self, shard: u8) -> Result<(), RunError> {
+        self.caught_up.insert(shard);
+        if self.caught_up.len() < self.shared.shards.len() {
+            return Ok(());
+        }
+        tracing::info!("caught up with all peers: reads count on this node again");
+        Ok(self.directory.remember_standing(Standing::Proven)?)
     }
 
     /// Finishes what was begun, says goodbye, and leaves the directory so that the next start can prove that nothing was lost
@@ -263,14 +277,14 @@ fn deal(recovered: Recovered, slices: Slices, count: u8) -> Vec<Recovered> {
     dealt
 }
 
-fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8) -> Result<ShardConfig, RunError> {
+fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -> Result<ShardConfig, RunError> {
     Ok(ShardConfig {
         actor: Actor { node: config.node, incarnation: verdict.incarnation },
         quorum: config.cluster.quorum,
         durability: config.cluster.durability,
         context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
         shard,
-        shards: u8::try_from(config.shards.get()).unwrap_or(u8::MAX),
+        shards,
         ancestors: verdict.ancestors.iter().copied().collect(),
         standing: verdict.standing,
         seed: random()?,

@@ -71,9 +71,11 @@ pub(super) enum Alarm {
     /// The store failed: the node must end.
     StorageFailed(String),
     /// A peer has met an incarnation of this node that its store does not remember.
-    LossFound { by: NodeId, lost: Incarnation },
+    LossFound { shard: u8, by: NodeId, lost: Incarnation },
     /// No peer has met an earlier incarnation of this node.
     Proven,
+    /// A shard has all again that it may have lost.
+    CaughtUp { shard: u8 },
     /// A shard ended by a bug: requests for its partitions would never be answered.
     Panicked,
 }
@@ -198,7 +200,8 @@ impl Turns {
                 Output::Reply { session, id, result } => self.reply(session, id, result),
                 Output::Store { id, operation } => self.storage.submit(id, operation),
                 Output::StorageFailed { reason } => self.alarm(Alarm::StorageFailed(reason)),
-                Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { by, lost }),
+                Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { shard: self.shard.number(), by, lost }),
+                Output::CaughtUp => self.alarm(Alarm::CaughtUp { shard: self.shard.number() }),
                 Output::Proven => self.alarm(Alarm::Proven),
             }
         }
@@ -232,6 +235,7 @@ impl Turns {
                 | PeerMessage::ScanReply { .. }
                 | PeerMessage::Repair { .. }
                 | PeerMessage::Hint(_)
+                | PeerMessage::Sync(_)
         );
         let outbox = if background { &mut streams.background } else { &mut streams.foreground };
         if let Err(error) = outbox.push(message) {

@@ -6,6 +6,7 @@
 //!
 //! It does not know connections, frames, threads or files; it does not hold partitions of other shards.
 
+mod anti_entropy;
 mod hints;
 mod peers;
 mod reports;
@@ -24,8 +25,10 @@ use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, Sto
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use self::split::Slices;
 use self::wall_clock::WallClock;
 use crate::Time;
+use crate::anti_entropy::AntiEntropy;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
 use crate::coordinator::read::Read;
@@ -57,7 +60,7 @@ pub struct ShardConfig {
     pub context_key: ContextKey,
     /// Which shard of the node this is.
     pub shard: u8,
-    /// How many shards the node has.
+    /// How many shards the node runs.
     pub shards: u8,
     /// Whether the store has all that was ever acknowledged from it.
     pub standing: Standing,
@@ -139,6 +142,9 @@ pub enum Output {
         /// What.
         operation: Operation,
     },
+    /// This shard has caught up with all its peers after a loss: reads count on it again. When all shards of the node have, this should
+    /// be remembered across restarts.
+    CaughtUp,
     /// A peer has met an incarnation of this node that its store does not remember: the store was emptied or set back. From now on
     /// it does not count towards reads, and this should be remembered across restarts.
     LossFound {
@@ -200,6 +206,8 @@ enum Timer {
     Hints,
     /// Somebody may have been silent for too long.
     Silence,
+    /// To compare clocks with a peer.
+    AntiEntropy,
 }
 
 /// One shard of a node. See the module's head for how to drive it.
@@ -224,6 +232,8 @@ pub struct Shard {
     unheard: BTreeSet<NodeId>,
     /// Which incarnations of each peer this node has met.
     known: BTreeMap<NodeId, Vec<Incarnation>>,
+    anti_entropy: AntiEntropy,
+    random: ChaCha8Rng,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -238,10 +248,15 @@ impl Shard {
         let slices = split::Slices::new(ring.partitions(), config.shards);
         let tenures = ChaCha8Rng::seed_from_u64(random.random());
         let mut hints = Hints::new(config.actor.node, ring.clone(), slices, config.shard, tenures);
-        let mut replica =
-            Replica::new(config.actor, ring.partitions(), recovered.clocks, config.standing == Standing::Proven);
+        let logged: Vec<PartitionId> = recovered.clocks.keys().copied().collect();
+        let held = held(&ring, &config);
+        let anti_entropy = AntiEntropy::new(shared(&ring, config.actor.node, &held));
+        let mut replica = Replica::new(config.actor, ring.partitions(), held, recovered.clocks);
         replica.set_wall(config.wall);
         hints.store.set_wall(config.wall);
+        if config.standing == Standing::Proven {
+            replica.count_for_reads();
+        }
         let unheard = sharing(&ring, config.actor.node);
         let mut shard = Self {
             wall: WallClock::new(config.wall),
@@ -258,10 +273,14 @@ impl Shard {
             hints_timer: None,
             known: recovered.known,
             unheard,
+            anti_entropy,
+            random,
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };
         shard.prove();
+        shard.check_complete();
+        shard.anti_entropy.watermarks.note_logged(logged.into_iter());
         shard
     }
 
@@ -272,6 +291,11 @@ impl Shard {
         (exchange.0 >> Self::EXCHANGE_SHARD_SHIFT) as u8
     }
 
+    /// Which shard of the node it is.
+    pub const fn number(&self) -> u8 {
+        self.config.shard
+    }
+
     /// What was counted since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -280,6 +304,11 @@ impl Shard {
     /// Requests being worked on.
     pub fn in_flight(&self) -> usize {
         self.coordinations.len()
+    }
+
+    /// When the shard next wants to be told the time for anything but the next comparison of clocks, which is always due some time.
+    pub fn next_request_deadline(&self) -> Option<Time> {
+        self.timers.iter().find(|(_, timer)| !matches!(timer, Timer::AntiEntropy)).map(|(time, _)| *time)
     }
 
     /// Requests that wait for an answer of a peer.
@@ -297,6 +326,11 @@ impl Shard {
     /// What the wall clock shows, as far as the shard goes by it.
     pub const fn wall(&self) -> WallTime {
         self.wall.shown()
+    }
+
+    /// What anti-entropy knows and does, to look at.
+    pub const fn anti_entropy(&self) -> &AntiEntropy {
+        &self.anti_entropy
     }
 
     /// What the shard stores, to look at.
@@ -322,7 +356,7 @@ impl Shard {
                 self.note_heard(from);
                 self.handle_peer_message(now, from, message);
             }
-            Input::PeerConnected { peer, incarnation } => self.handle_connected(peer, incarnation),
+            Input::PeerConnected { peer, incarnation } => self.handle_connected(now, peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
             Input::WallClock(_) | Input::Time => {}
@@ -356,8 +390,9 @@ impl Shard {
         match id.owner() {
             Owner::Replica => self.replica.handle_completion(now, id, result),
             Owner::Hints => self.hints.store.handle_completion(now, id, result),
-            // None of them asks for anything yet.
-            Owner::AntiEntropy | Owner::Scrub => {}
+            Owner::AntiEntropy => self.looked_up(now, id, result),
+            // It does not ask for anything yet.
+            Owner::Scrub => {}
         }
     }
 
@@ -369,9 +404,14 @@ impl Shard {
         now + Duration::from_millis(u64::from(timeout_millis)).min(TIMEOUT_MAX)
     }
 
-    fn begin(&mut self, coordination: Coordination) -> CoordinationId {
-        let id = CoordinationId(self.coordination_next);
+    /// A number that no other question of this shard has.
+    fn next_number(&mut self) -> u64 {
         self.coordination_next += 1;
+        self.coordination_next - 1
+    }
+
+    fn begin(&mut self, coordination: Coordination) -> CoordinationId {
+        let id = CoordinationId(self.next_number());
         self.coordinations.insert(id, coordination);
         id
     }
@@ -388,6 +428,7 @@ impl Shard {
                 // What is due is found after the input that comes with the time.
                 Timer::Hints => self.hints_timer = self.hints_timer.filter(|set| *set != time),
                 Timer::Silence => self.handle_silence_timer(now),
+                Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
             }
         }
     }
@@ -477,6 +518,23 @@ impl Shard {
     fn send(&mut self, to: NodeId, message: PeerMessage) {
         self.outputs.push_back(Output::SendPeer { to, message });
     }
+}
+
+/// The partitions that a shard holds a replica of.
+fn held(ring: &Ring, config: &ShardConfig) -> BTreeSet<PartitionId> {
+    let slices = Slices::new(ring.partitions(), config.shards);
+    ring.partitions_of(config.actor.node).filter(|partition| slices.shard_of(*partition) == config.shard).collect()
+}
+
+/// The other nodes that hold a replica of these partitions, each with those that it holds.
+fn shared(ring: &Ring, node: NodeId, held: &BTreeSet<PartitionId>) -> BTreeMap<NodeId, Vec<PartitionId>> {
+    let mut shared: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
+    for partition in held {
+        for holder in ring.primaries(*partition).filter(|holder| *holder != node) {
+            shared.entry(holder).or_default().push(*partition);
+        }
+    }
+    shared
 }
 
 /// The other nodes that hold a partition which this one holds.

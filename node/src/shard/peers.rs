@@ -45,12 +45,13 @@ impl Shard {
                 self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
             }
             PeerMessage::Repair { .. } => {}
+            PeerMessage::Sync(message) => self.handle_sync(now, from, message),
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
                 let exists = u32::from(partition.number()) < self.ring.partitions().get();
                 if exists && self.ring.is_primary(self.own(), partition) {
                     let asker = Asker::Peer { node: from, exchange };
-                    return self.replica.handle_scan(asker, &bucket, partition, after.as_ref(), limit);
+                    return self.replica.handle_scan(asker, Some(&bucket), partition, after.as_ref(), limit);
                 }
                 self.send(from, PeerMessage::ScanReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
@@ -74,9 +75,10 @@ impl Shard {
     /// There is a connection to a peer: tells it which incarnations of it this node has met, and remembers this one.
     ///
     /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
-    pub(super) fn handle_connected(&mut self, peer: NodeId, incarnation: Incarnation) {
+    pub(super) fn handle_connected(&mut self, now: Time, peer: NodeId, incarnation: Incarnation) {
         self.connected.insert(peer);
         self.note_heard(peer);
+        self.compare_soon(now, peer, incarnation);
         if self.config.shard != 0 {
             return;
         }
@@ -100,8 +102,9 @@ impl Shard {
         match incarnations.iter().find(foreign).copied() {
             Some(lost) if self.config.standing != Standing::Lost => {
                 self.config.standing = Standing::Lost;
-                self.replica.count_for_reads(false);
+                self.replica.fall_behind();
                 self.outputs.push_back(Output::LossFound { by: from, lost });
+                self.check_complete();
             }
             Some(_) => {}
             None => {
@@ -115,7 +118,7 @@ impl Shard {
     pub(super) fn prove(&mut self) {
         if self.config.standing == Standing::Unproven && self.unheard.is_empty() {
             self.config.standing = Standing::Proven;
-            self.replica.count_for_reads(true);
+            self.replica.count_for_reads();
             self.outputs.push_back(Output::Proven);
         }
     }
@@ -186,6 +189,7 @@ impl Shard {
         }
         self.note_heard(peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
+        self.forget_exchanges(peer);
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
         for id in ids {
             match self.coordinations.get_mut(&id) {

@@ -1,8 +1,8 @@
 //! What the replica side tells the shard: passed on to the coordinator or the peer that asked.
 
-use quorate_ring::StoredValue;
 use quorate_ring::version::{Container, Dot};
-use quorate_ring::wire::{PeerMessage, ReplicaError, RequestError, Response};
+use quorate_ring::wire::{PeerMessage, ReplicaError, ReplicaPage, RequestError, Response};
+use quorate_ring::{Position, StoredValue};
 
 use super::{Coordination, Output, Shard};
 use crate::Time;
@@ -24,22 +24,32 @@ impl Shard {
 
     pub(super) fn handle_report(&mut self, now: Time, report: Report) {
         match report {
-            Report::Read { asker, result } => match asker {
+            Report::Read { asker, key, result } => match asker {
                 Asker::Coordinator(id) => self.read_answered(now, id.exchange(), self.own(), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReadReply { exchange, result }),
-                Asker::Hinter { .. } | Asker::Nobody => {}
+                Asker::Answer { peer, exchange } => self.answer_read(now, peer, exchange, &key, result),
+                Asker::Hinter { .. } | Asker::CatchUp { .. } | Asker::Nobody => {}
             },
             Report::Page { asker, result } => match asker {
-                Asker::Coordinator(id) => self.page_answered(now, id.exchange(), self.own(), result),
-                Asker::Peer { node, exchange } => self.send(node, PeerMessage::ScanReply { exchange, result }),
+                Asker::Coordinator(id) => {
+                    let result = result.map(ReplicaPage::from);
+                    self.page_answered(now, id.exchange(), self.own(), result);
+                }
+                Asker::Peer { node, exchange } => {
+                    self.send(node, PeerMessage::ScanReply { exchange, result: result.map(ReplicaPage::from) });
+                }
+                Asker::Answer { peer, exchange } => self.transfer_read(peer, exchange, result),
+                Asker::CatchUp { peer, exchange } => self.own_page_read(now, peer, exchange, result),
                 Asker::Hinter { .. } | Asker::Nobody => {}
             },
             Report::Stored { asker, result } => match asker {
                 Asker::Coordinator(id) => self.stored(now, id, self.own(), result),
                 Asker::Hinter { node, exchange, index } => self.hint_taken((node, exchange, index), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReplicateReply { exchange, result }),
-                Asker::Nobody => {}
+                Asker::CatchUp { peer, exchange } => self.caught_up_with(now, peer, exchange, result),
+                Asker::Answer { .. } | Asker::Nobody => {}
             },
+            Report::Reached(barrier) => self.compare_all(barrier),
             Report::Made { coordination, dot, container } => self.made(now, coordination, dot, container),
             Report::Refused { coordination, reason } => self.refused(coordination, reason),
             Report::SetBack => {
@@ -63,8 +73,10 @@ impl Shard {
         let siblings = u32::try_from(container.siblings()).unwrap_or(u32::MAX);
         let response = Response::Stored { siblings, context };
         let own = self.config.actor.node;
+        let partition = self.ring.partition_of(Position::of(&write.key));
         let asked = write.handle_made(own, dot, container, response, away);
         self.send_event(now, id, asked);
+        self.note_logged(now, partition);
     }
 
     /// Sends a write event to those that are asked to store it.

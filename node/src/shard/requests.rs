@@ -312,7 +312,7 @@ impl Shard {
         for node in asked {
             if node == self.own() {
                 let asker = Asker::Coordinator(id);
-                self.replica.handle_scan(asker, &bucket, partition, after.as_ref(), limit);
+                self.replica.handle_scan(asker, Some(&bucket), partition, after.as_ref(), limit);
             } else {
                 let (exchange, bucket, after) = (id.exchange(), bucket.clone(), after.clone());
                 self.send(node, PeerMessage::Scan { exchange, timeout_millis, bucket, partition, after, limit });

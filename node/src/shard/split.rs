@@ -44,6 +44,10 @@ impl Slices {
             PeerMessage::Known { .. } => 0,
             PeerMessage::Forward { request, .. } => self.shard_of_single(request),
             PeerMessage::Hint(HintMessage::Hand { partition, .. }) => self.shard_of(self.existing(*partition)),
+            PeerMessage::Sync(message) => match message.asks_about() {
+                Some(partition) => self.shard_of(self.existing(partition)),
+                None => Shard::shard_of_exchange(message.exchange()) % self.shards,
+            },
             PeerMessage::ReadReply { exchange, .. }
             | PeerMessage::ReplicateReply { exchange, .. }
             | PeerMessage::ScanReply { exchange, .. }

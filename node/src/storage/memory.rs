@@ -166,6 +166,11 @@ impl MemoryStore {
         !self.rotten.is_empty() && self.rotten.contains(&(column, key.clone()))
     }
 
+    /// The entries of a column that cannot be read any more.
+    pub fn rotten(&self, column: Column) -> impl Iterator<Item = &Bytes> {
+        self.rotten.iter().filter(move |(of, _)| *of == column).map(|(_, key)| key)
+    }
+
     /// Sets an entry, or removes it, behind the back of whoever uses the store: a disk that forgot, or that rotted.
     pub fn tamper(&mut self, column: Column, key: &Bytes, value: Option<Bytes>) {
         let change = match value {

@@ -9,7 +9,7 @@ use quorate_node::storage::{Batch, Change, Column, Completion, Operation, Storag
 use quorate_ring::limits::TTL_MILLIS_MAX;
 use quorate_ring::version::{Actor, Container, Dot};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, Request, RequestError, Response};
-use quorate_ring::{NodeId, ObjectKey, PartitionCount, StoredValue, Value, WallTime};
+use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, StoredValue, Value, WallTime};
 
 use crate::four;
 use crate::harness::{Cluster, bucket, incarnation, key, node, put};
@@ -120,7 +120,7 @@ fn a_value_that_arrives_expired_is_known_and_not_kept() {
     cluster.settle();
     assert_eq!(cluster.stored(to, &key), 0);
     let partition = cluster.partition(&key);
-    let clock = cluster.machines[&to].shard.replica().clock(partition).expect("it has seen an event");
+    let clock = cluster.machines[&to].shard.replica().clocks().live(partition);
     assert!(clock.contains(&Dot::new(actor, 2)));
     assert_eq!(cluster.machines[&to].store.len(Column::Objects), 1, "the container says that the event is obsolete");
     let living = {
@@ -188,7 +188,9 @@ fn a_coordinator_whose_clock_is_ahead_shows_nothing_and_repairs_nobody() {
 /// A replica that stands alone, with a stored container of an event that its clock does not know.
 fn tidying(container: &Container<StoredValue>, wall: u64) -> Vec<Batch> {
     let partitions = PartitionCount::new(8).expect("a power of two");
-    let mut replica = Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, BTreeMap::new(), true);
+    let held = (0..partitions.get()).map(|number| PartitionId::new(u16::try_from(number).expect("few"))).collect();
+    let mut replica = Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new());
+    replica.count_for_reads();
     replica.set_wall(WallTime::from_millis(wall));
     replica.handle_key(key("k"), KeyOperation::Tidy { asker: Asker::Nobody });
     let mut written = Vec::new();

@@ -158,7 +158,7 @@ impl Cluster {
                 }
                 Output::Reply { id, result, .. } => self.answers.entry(id).or_default().push(result),
                 Output::Store { id, operation } => machine.store.submit(id, operation),
-                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven => {
+                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven | Output::CaughtUp => {
                     self.told.push((to, output));
                 }
             }

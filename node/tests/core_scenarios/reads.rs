@@ -249,7 +249,7 @@ fn pages_that_cannot_be_are_refused() {
 #[test]
 fn a_shard_says_when_it_wants_to_be_told_the_time() {
     let (mut cluster, key, primaries, _) = four();
-    let wanted = |cluster: &Cluster| cluster.machines[&primaries[0]].shard.next_deadline();
+    let wanted = |cluster: &Cluster| cluster.machines[&primaries[0]].shard.next_request_deadline();
     assert_eq!(wanted(&cluster), None);
     cluster.silent.extend([primaries[1], primaries[2]]);
     cluster.begin(primaries[0], get(&key, 2));

@@ -20,7 +20,10 @@ const DEADLINE: Time = Time::from_micros(1000);
 /// A replica that stands alone.
 fn replica() -> Replica {
     let partitions = PartitionCount::new(8).expect("a power of two");
-    Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, BTreeMap::new(), true)
+    let held = (0..partitions.get()).map(|number| PartitionId::new(u16::try_from(number).expect("few"))).collect();
+    let mut replica = Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new());
+    replica.count_for_reads();
+    replica
 }
 
 fn read() -> KeyOperation {
@@ -66,7 +69,8 @@ fn what_nobody_waits_for_any_more_is_not_done() {
 #[test]
 fn more_operations_than_the_bound_are_refused_on_keys_and_pages_alike() {
     let mut replica = replica();
-    let scan = |replica: &mut Replica| replica.handle_scan(Asker::Nobody, &bucket(), PartitionId::new(0), None, 1);
+    let scan =
+        |replica: &mut Replica| replica.handle_scan(Asker::Nobody, Some(&bucket()), PartitionId::new(0), None, 1);
     scan(&mut replica);
     for number in 1..REPLICA_OPERATIONS_MAX {
         replica.handle_key(key(&number.to_string()), read());
@@ -145,7 +149,7 @@ fn a_merge_that_brings_nothing_is_not_written_unless_it_must_be_synced() {
         );
         let (id, _) = replica.poll_operation().expect("the read");
         let mut stored = of_node_9(&[1, 2], 2);
-        stored.strip(replica.clock(partition()).expect("it has seen events").base());
+        stored.strip(replica.clocks().base(partition()));
         replica.handle_completion(Time::default(), id, Ok(Completion::Read(Some(layout::encode_container(&stored)))));
         let Some((id, _)) = replica.poll_operation() else { return false };
         replica.handle_completion(Time::default(), id, Ok(Completion::Written));
@@ -252,7 +256,7 @@ fn a_store_gives_back_the_clocks_and_the_peers_that_were_met() {
     let recovered = Recovered::read(&entries).expect("readable");
     let partition = cluster.partition(&key);
     assert!(recovered.clocks.keys().eq([&partition]));
-    assert_eq!(recovered.clocks.get(&partition), machine.shard.replica().clock(partition));
+    assert_eq!(recovered.clocks.get(&partition), Some(machine.shard.replica().clocks().live(partition)));
     assert_eq!(recovered.clocks[&partition].base().counter(Actor::new(primaries[0], incarnation(primaries[0]))), 1);
     assert_eq!(recovered.known.len(), 3);
     assert!(recovered.known.iter().all(|(peer, met)| *met == [incarnation(*peer)]));

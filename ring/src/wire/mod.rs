@@ -18,6 +18,7 @@ pub mod frame;
 mod hello;
 mod hint_message;
 mod peer_message;
+mod sync_message;
 
 pub use client_message::{
     ClientMessage, Durability, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request, RequestId,
@@ -27,3 +28,4 @@ pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
 pub use hint_message::{Handed, HintMessage, Taken};
 pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+pub use sync_message::{Piece, PieceObject, SyncMessage, TransferPage};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{at_most, forwarded_request, page_limit};
 use super::client_message::is_false;
-use super::{Durability, HintMessage, Request, RequestError, Response};
+use super::{Durability, HintMessage, Request, RequestError, Response, SyncMessage};
 use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
 use crate::version::{Container, Dot, Incarnation, VersionVector};
 use crate::{BucketName, NodeId, ObjectKey, PartitionId, StoredValue};
@@ -128,6 +128,9 @@ pub enum PeerMessage {
     /// Handing over what was kept for you while you were away.
     #[serde(rename = "h")]
     Hint(HintMessage),
+    /// Anti-entropy.
+    #[serde(rename = "y")]
+    Sync(SyncMessage),
 }
 
 /// What a replica holds of a key.

@@ -301,11 +301,58 @@ fn question() -> impl Strategy<Value = PeerMessage> {
             after,
             limit,
         }),
+        sync_question().prop_map(PeerMessage::Sync),
         (asked(), write()).prop_map(|((exchange, timeout_millis), request)| PeerMessage::Forward {
             exchange,
             timeout_millis,
             request,
         }),
+    ]
+}
+
+fn node_clock() -> impl Strategy<Value = NodeClock> {
+    vec(dot(), 0..5).prop_map(|dots| {
+        let mut clock = NodeClock::new();
+        dots.into_iter().filter(|dot| 0 < dot.counter).for_each(|dot| drop(clock.add(dot)));
+        clock
+    })
+}
+
+fn sync_question() -> impl Strategy<Value = SyncMessage> {
+    let exchange = || any::<u64>().prop_map(ExchangeId);
+    let partition = || any::<u16>().prop_map(PartitionId::new);
+    prop_oneof![
+        (exchange(), partition(), partition(), any::<u64>())
+            .prop_map(|(exchange, from, through, hash)| SyncMessage::Compare { exchange, from, through, hash }),
+        (exchange(), vec((partition(), node_clock()), 0..3))
+            .prop_map(|(exchange, partitions)| SyncMessage::Fetch { exchange, partitions }),
+        (exchange(), partition(), option::of(object_key()))
+            .prop_map(|(exchange, partition, after)| SyncMessage::Transfer { exchange, partition, after }),
+    ]
+}
+
+fn sync_reply() -> impl Strategy<Value = SyncMessage> {
+    let exchange = || any::<u64>().prop_map(ExchangeId);
+    let partition = || any::<u16>().prop_map(PartitionId::new);
+    let touched = (object_key(), container(), vec(dot(), 0..3));
+    let touched = touched.prop_map(|(key, container, dots)| PieceObject { key, container, dots });
+    let piece = (partition(), node_clock(), vec(touched, 0..3), vec(dot(), 0..3), any::<bool>(), any::<bool>());
+    let piece = piece.prop_map(|(partition, clock, objects, closed, unlogged, more)| Piece {
+        partition,
+        clock,
+        objects,
+        closed,
+        unlogged,
+        more,
+    });
+    let object = (object_key(), container()).prop_map(|(key, container)| StoredObject { key, container });
+    let page = (vec(object, 0..3), node_clock(), any::<bool>());
+    let page = page.prop_map(|(objects, clock, last)| TransferPage { objects, clock, last });
+    prop_oneof![
+        (exchange(), partition(), option::of(vec(any::<u64>(), 0..5)))
+            .prop_map(|(exchange, through, hashes)| SyncMessage::Compared { exchange, through, hashes }),
+        (exchange(), vec(piece, 0..3)).prop_map(|(exchange, pieces)| SyncMessage::Fetched { exchange, pieces }),
+        (exchange(), replica_result(page)).prop_map(|(exchange, page)| SyncMessage::Transferred { exchange, page }),
     ]
 }
 
@@ -327,6 +374,7 @@ fn reply() -> impl Strategy<Value = PeerMessage> {
         (exchange(), replica_result(page)).prop_map(|(exchange, result)| PeerMessage::ScanReply { exchange, result }),
         (exchange(), replica_result(taken))
             .prop_map(|(exchange, result)| PeerMessage::Hint(HintMessage::Taken { exchange, result })),
+        sync_reply().prop_map(PeerMessage::Sync),
         (exchange(), result()).prop_map(|(exchange, result)| PeerMessage::ForwardReply { exchange, result }),
     ]
 }

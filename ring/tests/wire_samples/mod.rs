@@ -64,9 +64,11 @@ variants!(
         Forward,
         ForwardReply,
         Hint,
+        Sync,
     }
 );
 variants!(hint_name, HINT_MESSAGES, HintMessage { Hand, Taken });
+variants!(sync_name, SYNC_MESSAGES, SyncMessage { Compare, Compared, Fetch, Fetched, Transfer, Transferred });
 variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
 
 /// What a line of the fixtures is.
@@ -145,6 +147,10 @@ fn peer_name(message: &PeerMessage) -> String {
             format!("Taken.{}", replica_result(result.as_ref().err()))
         }
         PeerMessage::Hint(hint) => hint_name(hint).to_owned(),
+        PeerMessage::Sync(SyncMessage::Transferred { page, .. }) => {
+            format!("Transferred.{}", replica_result(page.as_ref().err()))
+        }
+        PeerMessage::Sync(sync) => sync_name(sync).to_owned(),
         PeerMessage::Read { .. }
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
@@ -412,10 +418,25 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
     ];
+    let sync = |message| PeerMessage::Sync(message);
+    questions.extend([
+        ("", sync(SyncMessage::Compare { exchange, from: partition, through: PartitionId::new(1023), hash: u64::MAX })),
+        ("", sync(SyncMessage::Fetch { exchange, partitions: vec![(partition, clock())] })),
+        ("bare", sync(SyncMessage::Fetch { exchange, partitions: vec![(partition, NodeClock::new())] })),
+        ("", sync(SyncMessage::Transfer { exchange, partition, after: Some(key("a")) })),
+        ("bare", sync(SyncMessage::Transfer { exchange, partition, after: None })),
+    ]);
     let writes =
         requests().into_iter().filter(|(_, request)| matches!(request, Request::Put { .. } | Request::Delete { .. }));
     questions.extend(writes.map(|(label, request)| (label, forward(request))));
     questions
+}
+
+/// A clock with events beyond its base.
+fn clock() -> NodeClock {
+    let mut clock = NodeClock::new();
+    [dot(1, 1), dot(1, 2), dot(300, 70_000)].into_iter().for_each(|dot| drop(clock.add(dot)));
+    clock
 }
 
 fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
@@ -435,11 +456,31 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
         ("", PeerMessage::ForwardReply { exchange, result: Ok(stored) }),
         ("", PeerMessage::ForwardReply { exchange, result: Err(RequestError::Stopping { node: node(1) }) }),
     ];
+    let partition = PartitionId::new(7);
+    let touched = PieceObject { key: key("a"), container: container(), dots: vec![dot(1, 7)] };
+    let piece = Piece {
+        partition,
+        clock: clock(),
+        objects: vec![touched],
+        closed: vec![dot(300, 70_000)],
+        unlogged: true,
+        more: false,
+    };
+    let object = StoredObject { key: key("a"), container: container() };
+    let page = TransferPage { objects: vec![object], clock: clock(), last: false };
+    let sync = |message| PeerMessage::Sync(message);
+    replies.extend([
+        ("", sync(SyncMessage::Compared { exchange, through: partition, hashes: Some(vec![0, u64::MAX]) })),
+        ("same", sync(SyncMessage::Compared { exchange, through: partition, hashes: None })),
+        ("", sync(SyncMessage::Fetched { exchange, pieces: vec![piece] })),
+        ("", sync(SyncMessage::Transferred { exchange, page: Ok(page) })),
+    ]);
     for error in [ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible] {
         replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::Hint(HintMessage::Taken { exchange, result: Err(error) })));
+        replies.push(("", PeerMessage::Sync(SyncMessage::Transferred { exchange, page: Err(error) })));
     }
     replies
 }

@@ -21,8 +21,10 @@ use crate::plan::load::{Action, Get, GetMany, Put, Whom};
 
 /// Every request of the load is over by then, and every connection is there again.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long a node stands still of which nobody knows: longer than all that the others are asked meanwhile.
-const GRAY: Duration = Duration::from_secs(3_600);
+/// How long a node stands still of which nobody knows: longer than what the others are asked meanwhile takes.
+const GRAY: Duration = Duration::from_secs(30);
+/// A few comparisons more, after which nothing is left that only those who lag behind would need.
+const REST: Duration = Duration::from_secs(8);
 /// How many keys a batch is tried on.
 const BATCH: usize = 8;
 /// All that was kept for others is handed over by so long after everything is healed.
@@ -43,6 +45,11 @@ impl Simulation {
         self.heal_all();
         self.calm_down()?;
         self.hand_over()?;
+        self.tell(|story, at| story.phase(at, "replicas converge"));
+        self.converge()?;
+        self.check_convergence()?;
+        self.run_until(self.now + REST)?;
+        self.check_leftovers()?;
         self.tell(|story, at| story.phase(at, "checks"));
         self.read_all()?;
         self.check_batches()?;
@@ -57,6 +64,7 @@ impl Simulation {
         self.check_forwarding()?;
         self.calm_down()?;
         self.hand_over()?;
+        self.converge()?;
         self.check_idle()
     }
 
@@ -271,6 +279,15 @@ impl Simulation {
         }
         let sent = self.sent;
         self.run_until(self.now + SETTLE)?;
+        // A copy that rotted keeps its replicas asking for it.
+        let rotten = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.disks)
+            .any(|disk| disk.store.rotten(Column::Objects).next().is_some());
+        if rotten {
+            return Ok(());
+        }
         convergence::check_quiet(self.sent - sent)?;
         for machine in &self.nodes {
             let mut shards = machine.process.iter().flat_map(|process| &process.shards);

@@ -8,6 +8,7 @@
 mod answers;
 pub mod chain;
 mod clients;
+mod converge;
 mod event;
 mod faults;
 mod finale;

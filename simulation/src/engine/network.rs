@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{HintMessage, NodeMessage, PeerMessage, frame};
+use quorate_ring::wire::{HintMessage, NodeMessage, PeerMessage, SyncMessage, frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -51,7 +51,7 @@ impl Simulation {
 
     /// Sends a message from one node to another.
     pub(super) fn send(&mut self, from: usize, to: usize, message: &PeerMessage) -> Result<(), Violation> {
-        self.sent += 1;
+        self.sent += u64::from(!is_floor(message));
         let message = self.through_the_wire(message)?;
         let bytes = self.frame.len() as u64;
         let ticket = self.tell_peer(from, to, &message);
@@ -238,6 +238,7 @@ impl Simulation {
                     self.replicas.deliver(own, None, (None, key), &read.container);
                 }
             }
+            PeerMessage::Sync(message) => self.deliver_sync(own, message),
             PeerMessage::ScanReply { result: Ok(page), .. } => {
                 page.objects
                     .iter()
@@ -250,6 +251,26 @@ impl Simulation {
         }
         let shard = self.nodes[to].slices(&self.ring).shard_of_message(&message);
         self.turn(to, usize::from(shard), Input::PeerMessage { from: node_id(from), message })
+    }
+
+    /// A replica is sent what it lacks.
+    fn deliver_sync(&mut self, own: NodeId, message: &SyncMessage) {
+        match message {
+            SyncMessage::Fetched { pieces, .. } => {
+                for object in pieces.iter().flat_map(|piece| &piece.objects) {
+                    self.tallies.note(Sometimes::CaughtUpOnKey);
+                    self.replicas.deliver(own, None, (None, &object.key), &object.container);
+                }
+            }
+            SyncMessage::Transferred { page: Ok(page), .. } => {
+                self.tallies.note(Sometimes::PartitionTransferred);
+                page.objects
+                    .iter()
+                    .for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));
+            }
+            SyncMessage::Compared { hashes: None, .. } => self.tallies.note(Sometimes::ClocksSame),
+            _ => {}
+        }
     }
 
     fn for_every_shard(&mut self, from: NodeId, to: usize, message: &PeerMessage) -> Result<(), Violation> {
@@ -389,6 +410,11 @@ impl Simulation {
     }
 }
 
+/// What is said every few seconds when there is nothing to do.
+fn is_floor(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Sync(SyncMessage::Compare { .. } | SyncMessage::Compared { hashes: None, .. }))
+}
+
 fn kind_of(message: &PeerMessage) -> MessageKind {
     match message {
         PeerMessage::Read { .. } | PeerMessage::Scan { .. } => MessageKind::Read,
@@ -401,5 +427,6 @@ fn kind_of(message: &PeerMessage) -> MessageKind {
         PeerMessage::Known { .. } => MessageKind::Known,
         PeerMessage::Hint(HintMessage::Hand { .. }) => MessageKind::Hint,
         PeerMessage::Hint(HintMessage::Taken { .. }) => MessageKind::HintReply,
+        PeerMessage::Sync(_) => MessageKind::Sync,
     }
 }

@@ -86,6 +86,7 @@ impl Simulation {
                     self.tell_standing(node, Standing::Proven, None);
                     self.sync(node);
                 }
+                Output::CaughtUp => self.caught_up(node),
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
         }
@@ -98,6 +99,18 @@ impl Simulation {
             self.schedule_wake(node, shard);
         }
         Ok(())
+    }
+
+    /// A shard has all again that it may have lost. When all shards of the node have, its store remembers.
+    fn caught_up(&mut self, node: usize) {
+        self.tallies.note(Sometimes::CaughtUp);
+        let process = self.nodes[node].process.as_ref();
+        if process.is_some_and(|process| process.shards.iter().all(|shard| shard.replica().is_complete())) {
+            let ring = self.ring.clone();
+            self.nodes[node].note_standing(&ring, Standing::Proven);
+            self.tell_standing(node, Standing::Proven, None);
+            self.sync(node);
+        }
     }
 
     /// Takes out what a fault keeps from reaching all the primaries of a write; the streams it was on break.

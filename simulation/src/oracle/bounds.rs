@@ -41,10 +41,10 @@ pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(
 /// Checks a shard when nobody wants anything any more.
 ///
 /// # Errors
-/// If it still works on something, or waits for a time.
+/// If it still works on something, or waits for a time other than that of the next comparison of clocks.
 pub fn check_idle(node: NodeId, shard: &Shard) -> Result<(), Violation> {
     let operations = shard.replica().waiting() + shard.hints_waiting();
-    let (requests, deadline) = (shard.in_flight(), shard.next_deadline());
+    let (requests, deadline) = (shard.in_flight(), shard.next_request_deadline());
     if (requests, operations, deadline) == (0, 0, None) {
         return Ok(());
     }

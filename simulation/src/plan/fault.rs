@@ -283,6 +283,8 @@ pub enum MessageKind {
     ReplicateReply,
     /// A replica is sent what it lacks.
     Repair,
+    /// Anti-entropy.
+    Sync,
     /// A write is handed over.
     Forward,
     /// Its answer.
@@ -297,12 +299,13 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::ReadReply,
         Self::Replicate,
         Self::ReplicateReply,
         Self::Repair,
+        Self::Sync,
         Self::Forward,
         Self::ForwardReply,
         Self::Known,

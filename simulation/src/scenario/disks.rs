@@ -38,11 +38,12 @@ pub(super) const ALL: &[Named] = &[
 fn power_loss_everywhere() -> Vec<Scenario> {
     let mut run = Scenario::of(3);
     let other = run.neighbour(0, Neighbour::Elsewhere);
-    let synced = run.at(50).client(0).asking(1).synced().puts(0);
-    let buffered = run.at(60).client(0).asking(1).puts(other);
-    run.between(100, 150, power_loss(&[1, 2, 3]));
-    let there = run.at(300).client(1).gets(0);
-    let gone = run.at(310).client(1).gets(other);
+    // After the clocks were compared for the first time, which syncs the disks, and before the second.
+    let synced = run.at(300).client(0).asking(1).synced().puts(0);
+    let buffered = run.at(310).client(0).asking(1).puts(other);
+    run.between(350, 400, power_loss(&[1, 2, 3]));
+    let there = run.at(550).client(1).gets(0);
+    let gone = run.at(560).client(1).gets(other);
     run.expect(synced).is_stored();
     run.expect(buffered).is_stored();
     run.expect(there).shows(&[synced]);

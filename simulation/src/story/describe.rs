@@ -6,7 +6,7 @@ use quorate_client::{Error, Outcome};
 use quorate_ring::version::Container;
 use quorate_ring::wire::{
     ClientMessage, ExchangeId, HintMessage, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request,
-    Response,
+    Response, SyncMessage,
 };
 use quorate_ring::{ObjectKey, StoredValue, Value};
 
@@ -218,6 +218,7 @@ impl Keys {
             PeerMessage::Repair { key, container } => {
                 Described::new("repair", self.about(key, values(container)), holding(container))
             }
+            PeerMessage::Sync(message) => self.sync(message),
             PeerMessage::Known { incarnations } => {
                 Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
             }
@@ -247,6 +248,50 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// What anti-entropy says.
+    fn sync(&self, message: &SyncMessage) -> Described {
+        match message {
+            SyncMessage::Compare { from, through, hash, .. } => {
+                let detail = format!("{from} to {through}: {hash:016x}");
+                Described::new("compare clocks", About::default(), detail)
+            }
+            SyncMessage::Compared { hashes: None, .. } => Described::new("same clocks", About::default(), ""),
+            SyncMessage::Compared { through, hashes: Some(hashes), .. } => {
+                let detail = format!("hashes of {} partitions, through {through}", hashes.len());
+                Described::new("other clocks", About::default(), detail)
+            }
+            SyncMessage::Fetch { partitions, .. } => {
+                Described::new("fetch what is missing", About::default(), format!("{partitions:?}"))
+            }
+            SyncMessage::Fetched { pieces, .. } => {
+                let objects = pieces.iter().flat_map(|piece| &piece.objects);
+                let about = joined(objects.map(|object| self.about(&object.key, values(&object.container))));
+                let more = pieces.iter().any(|piece| piece.more);
+                let unnamed = pieces.iter().any(|piece| piece.unlogged);
+                let detail = format!(
+                    "{} partitions{}{}",
+                    pieces.len(),
+                    if more { ", and more" } else { "" },
+                    if unnamed { ", and events that it cannot name" } else { "" }
+                );
+                Described::new("missing", about, detail)
+            }
+            SyncMessage::Transfer { partition, after, .. } => {
+                Described::new("transfer", About::default(), format!("{partition}, after {after:?}"))
+            }
+            SyncMessage::Transferred { page: Ok(page), .. } => {
+                let objects = page.objects.iter();
+                let about = joined(objects.map(|object| self.about(&object.key, values(&object.container))));
+                Described::new("transferred", about, format!("clock {:?}", page.clock))
+            }
+            SyncMessage::Transferred { page: Err(error), .. } => {
+                Described::new("not transferred", About::default(), error.to_string())
+            }
+        }
+    }
+}
+
 /// The number of the question that a message asks or answers, and whether it answers.
 pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
     match message {
@@ -260,6 +305,10 @@ pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
         | PeerMessage::ScanReply { exchange, .. }
         | PeerMessage::Hint(HintMessage::Taken { exchange, .. })
         | PeerMessage::ForwardReply { exchange, .. } => Some((*exchange, Side::Answer)),
+        PeerMessage::Sync(message) => {
+            let side = if message.asks_about().is_some() { Side::Question } else { Side::Answer };
+            Some((message.exchange(), side))
+        }
         PeerMessage::Repair { .. } | PeerMessage::Known { .. } => None,
     }
 }

@@ -211,14 +211,14 @@ impl HintStore {
     /// Takes an operation on a key's hints.
     pub fn handle_key(&mut self, key: ObjectKey, operation: HintOperation) {
         if self.poisoned {
-            return self.refuse(operation, ReplicaError::StorageFailed);
+            return self.refuse(&key, operation, ReplicaError::StorageFailed);
         }
         let adds = matches!(operation, HintOperation::Keep { .. } | HintOperation::Make { .. });
         let queued = self.slots.get(&key).map_or(0, |slot| slot.queue.len());
         // What is delivered makes room, so it is never refused.
         let settles = matches!(operation, HintOperation::Delivered { .. });
         if !settles && (KEY_QUEUE_MAX <= queued || HINT_OPERATIONS_MAX <= self.waiting) || adds && !self.counted {
-            return self.refuse(operation, ReplicaError::Overloaded);
+            return self.refuse(&key, operation, ReplicaError::Overloaded);
         }
         self.waiting += 1;
         if let Some(slot) = self.slots.get_mut(&key) {
@@ -383,7 +383,7 @@ impl HintStore {
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
             (State::Reading, Ok(Completion::Found(found))) => match self.decode(&key, &slot.targets, found) {
                 Some(hints) => self.run(now, key, slot, hints),
-                None => self.fail(slot),
+                None => self.fail(&key, slot),
             },
             (State::Writing { told, hints }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
@@ -393,13 +393,13 @@ impl HintStore {
             (State::Writing { told, .. }, _) => {
                 self.waiting -= 1;
                 self.tell(told, Err(ReplicaError::StorageFailed));
-                self.fail(slot);
+                self.fail(&key, slot);
             }
             (State::Reading | State::Idle, result) => {
                 if let Err(error) = result {
                     self.damaged(error.to_string());
                 }
-                self.fail(slot);
+                self.fail(&key, slot);
             }
         }
     }
@@ -426,7 +426,7 @@ impl HintStore {
                 HintOperation::Read { asker, deadline } => {
                     if now < deadline {
                         let result = Ok(ReplicaRead { container: merged(&hints), complete: true });
-                        self.reports.push_back(HintReport::Of(Report::Read { asker, result }));
+                        self.reports.push_back(HintReport::Of(Report::Read { asker, key: key.clone(), result }));
                     }
                     None
                 }
@@ -585,16 +585,18 @@ impl HintStore {
     }
 
     /// Tells everybody who waits for a key that its storage failed.
-    fn fail(&mut self, slot: Slot) {
+    fn fail(&mut self, key: &ObjectKey, slot: Slot) {
         for operation in slot.queue {
             self.waiting -= 1;
-            self.refuse(operation, ReplicaError::StorageFailed);
+            self.refuse(key, operation, ReplicaError::StorageFailed);
         }
     }
 
-    fn refuse(&mut self, operation: HintOperation, error: ReplicaError) {
+    fn refuse(&mut self, key: &ObjectKey, operation: HintOperation, error: ReplicaError) {
         self.reports.push_back(match operation {
-            HintOperation::Read { asker, .. } => HintReport::Of(Report::Read { asker, result: Err(error) }),
+            HintOperation::Read { asker, .. } => {
+                HintReport::Of(Report::Read { asker, key: key.clone(), result: Err(error) })
+            }
             HintOperation::Keep { asker, .. } => HintReport::Of(Report::Stored { asker, result: Err(error) }),
             HintOperation::Make { coordination, .. } => {
                 HintReport::Of(Report::Refused { coordination, reason: WriteRefusal::Replica(error) })

@@ -1,0 +1,130 @@
+//! Becoming the same as the other replicas again, by comparing clocks ("DottedDB: Anti-Entropy without Merkle Trees, Deletes without
+//! Tombstones", SRDS 2017).
+//!
+//! Every replica asks each of its peers, every few seconds, whether their clocks of the partitions they share are the same. Where they are
+//! not, it sends its clock and is sent the keys that were touched by the events it lacks. So being in sync costs a hash, and
+//! catching up costs what was missed, however much is stored. What the parts do:
+//!
+//! | part | does |
+//! |---|---|
+//! | [`Peer`] | what is known of one peer: when to compare next, the exchange under way, what it has durably |
+//! | [`Exchange`] | one comparison, as the asking side goes through it |
+//! | [`answer::Answer`] | what is being put together for a peer that asks |
+//!
+//! The glue that sends, reads and merges is in `shard::anti_entropy`. An event enters the clock only with a container of its key that
+//! covers it; a peer's clock is joined only after a transfer of all that it vouches for.
+
+pub mod answer;
+mod exchange;
+mod peer;
+mod watermark;
+
+use std::collections::BTreeMap;
+
+use quorate_ring::version::NodeClock;
+use quorate_ring::{NodeId, PartitionId};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use self::answer::Answer;
+pub use self::exchange::{Asked, Exchange, Received, Rest, State, Transfer};
+pub use self::peer::Peer;
+pub use self::watermark::Watermarks;
+use crate::replica::clocks::Barrier;
+use crate::replica::layout;
+use crate::storage::{OperationId, Owner};
+use quorate_ring::wire::ExchangeId;
+
+/// The anti-entropy of one shard.
+#[derive(Default)]
+pub struct AntiEntropy {
+    /// The nodes that share partitions with this shard.
+    pub peers: BTreeMap<NodeId, Peer>,
+    /// What is being put together for each of them: one thing at a time.
+    pub answers: BTreeMap<NodeId, Answer>,
+    /// Whose question for a comparison waits until everything is durable.
+    pub comparisons: Vec<Comparison>,
+    /// Lookups in the log under way, and for whom.
+    pub lookups: BTreeMap<OperationId, (NodeId, ExchangeId)>,
+    /// How far logs were pruned.
+    pub watermarks: Watermarks,
+    /// Whether a time is set to look after the log of a shard without peers.
+    pub prunes_alone: bool,
+    operation_next: u64,
+    /// What was done since the start.
+    pub counters: Counters,
+}
+
+/// A peer's question for a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Who asks.
+    pub peer: NodeId,
+    /// The number of its question.
+    pub exchange: ExchangeId,
+    /// The first partition it asks about.
+    pub from: PartitionId,
+    /// The last.
+    pub through: PartitionId,
+    /// Over its clocks.
+    pub hash: u64,
+    /// Answered when this is reached.
+    pub barrier: Barrier,
+}
+
+/// What anti-entropy has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Exchanges with a peer that came to their end.
+    pub exchanges: u64,
+    /// Those that found nothing to do.
+    pub in_sync: u64,
+    /// Keys received because an event of theirs was missed.
+    pub keys_received: u64,
+    /// Bytes of their values.
+    pub bytes_received: u64,
+    /// Transfers of whole partitions that came to their end.
+    pub transfers: u64,
+    /// Events that nobody has any more and that were closed.
+    pub closed: u64,
+}
+
+impl AntiEntropy {
+    /// With these peers, each sharing these partitions of the shard.
+    pub fn new(shared: BTreeMap<NodeId, Vec<PartitionId>>) -> Self {
+        let peers = shared.into_iter().map(|(node, partitions)| (node, Peer::new(partitions))).collect();
+        Self { peers, ..Self::default() }
+    }
+
+    /// A number for an operation of the store.
+    pub fn next_operation(&mut self) -> OperationId {
+        self.operation_next += 1;
+        OperationId::new(Owner::AntiEntropy, self.operation_next)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.answers.is_empty()
+            && self.comparisons.is_empty()
+            && self.peers.values().all(|peer| peer.exchange.is_none())
+    }
+
+    /// The peers that hold a replica of a partition.
+    pub fn sharers(&self, partition: PartitionId) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.peers.iter().filter(move |(_, peer)| peer.shares(partition))
+    }
+}
+
+/// The hash of a clock: equal clocks have equal bytes.
+pub fn hash_of(clock: &NodeClock) -> u64 {
+    if clock.is_empty() { 0 } else { xxh3_64(&layout::encode(clock)) }
+}
+
+/// The hash of many clocks' hashes.
+pub fn hash_of_all(hashes: impl Iterator<Item = (PartitionId, u64)>) -> u64 {
+    let mut all = Xxh3::new();
+    for (partition, hash) in hashes {
+        all.update(&partition.number().to_le_bytes());
+        all.update(&hash.to_le_bytes());
+    }
+    all.digest()
+}

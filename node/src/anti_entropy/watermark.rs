@@ -1,0 +1,60 @@
+//! Up to where all replicas durably have all events: what is before needs no entry in the log of any of them.
+//!
+//! Only what peers have *told* of their disks counts, and only what is on the own disk; a peer that later says less than it told was wiped
+//! or set back, and needs a transfer of the whole partition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_ring::version::{Actor, VersionVector};
+use quorate_ring::{NodeId, PartitionId};
+
+use super::Peer;
+use crate::replica::clocks::Clocks;
+
+/// How far the log of each partition was pruned by this process.
+#[derive(Default)]
+pub struct Watermarks {
+    pruned: BTreeMap<PartitionId, VersionVector>,
+    /// The partitions with events that are logged, as far as is known.
+    logged: BTreeSet<PartitionId>,
+}
+
+impl Watermarks {
+    /// Partitions have events that are logged.
+    pub fn note_logged(&mut self, partitions: impl Iterator<Item = PartitionId>) {
+        self.logged.extend(partitions);
+    }
+
+    /// Whether events are logged that some replica does not have durably, as far as is known.
+    pub fn are_behind(&self) -> bool {
+        !self.logged.is_empty()
+    }
+
+    /// Moves the watermarks to where all replicas are by now, of these partitions and those that were behind before; gives those that moved, with the actor and the counter
+    /// up to which its events need no log any more.
+    pub fn advance(
+        &mut self,
+        partitions: impl Iterator<Item = PartitionId>,
+        peers: &BTreeMap<NodeId, Peer>,
+        clocks: &Clocks,
+    ) -> Vec<(PartitionId, Actor, u64)> {
+        let mut moved = Vec::new();
+        self.logged.extend(partitions);
+        for partition in std::mem::take(&mut self.logged) {
+            let pruned = self.pruned.entry(partition).or_default();
+            for (actor, own) in clocks.durable(partition).base().iter() {
+                let sharers = peers.values().filter(|peer| peer.shares(partition));
+                let told = sharers.map(|peer| peer.told(partition).map_or(0, |told| told.counter(actor)));
+                let everywhere = told.min().unwrap_or(own).min(own);
+                if pruned.counter(actor) < everywhere {
+                    pruned.join_dot(quorate_ring::version::Dot::new(actor, everywhere));
+                    moved.push((partition, actor, everywhere));
+                }
+            }
+            if !pruned.dominates(clocks.base(partition)) {
+                self.logged.insert(partition);
+            }
+        }
+        moved
+    }
+}
