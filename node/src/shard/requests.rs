@@ -184,7 +184,7 @@ impl Shard {
                 let timeout_millis = deadline.millis_from(now);
                 self.send(
                     node,
-                    PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone(), stand_in: false },
+                    PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone(), stand_in },
                 );
             }
         }

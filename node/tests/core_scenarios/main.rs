@@ -3,6 +3,7 @@
 mod batches;
 mod expiry;
 mod harness;
+mod hints;
 mod peers;
 mod reads;
 mod replica;

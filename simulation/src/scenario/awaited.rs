@@ -2,34 +2,9 @@
 
 use super::Named;
 
-const HINTS: &str = "hints and fallbacks";
 const MEMBERSHIP: &str = "changes of membership";
 
 pub(super) const ALL: &[Named] = &[
-    Named::awaits(
-        "late-handoff-of-a-fallback",
-        "a fallback hands off late what a primary that lost its clock has made anew",
-        "riak_kv#1643 (kv679_dataloss_fb2)",
-        HINTS,
-    ),
-    Named::awaits(
-        "doomstone",
-        "delete, reap, re-create, and then a late hint from a fallback",
-        "riak_kv#847 (kv679_tombstone)",
-        HINTS,
-    ),
-    Named::awaits(
-        "hint-older-than-its-delete",
-        "a hint that is older than the collection of its delete",
-        "scylladb#23712",
-        HINTS,
-    ),
-    Named::awaits(
-        "hint-storm",
-        "all hints at once at a node that returns and is slow",
-        "scylladb#4191, scylladb#4712",
-        HINTS,
-    ),
     Named::awaits(
         "layout-change-under-reads",
         "a change of layout, alone and with a partition, keeps reads after writes",

@@ -10,6 +10,7 @@ mod awaited;
 mod clients;
 mod disks;
 mod expiry;
+mod hints;
 mod links;
 pub mod script;
 mod siblings;
@@ -93,8 +94,8 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 7] =
-    [actors::ALL, disks::ALL, links::ALL, clients::ALL, siblings::ALL, expiry::ALL, awaited::ALL];
+pub const ALL: [&[Named]; 8] =
+    [actors::ALL, disks::ALL, links::ALL, clients::ALL, siblings::ALL, expiry::ALL, hints::ALL, awaited::ALL];
 
 /// All scenarios, one after the other.
 pub fn all() -> impl Iterator<Item = Named> {

@@ -16,6 +16,7 @@
 pub mod counts;
 pub mod delivery;
 pub mod layout;
+mod operation;
 pub mod store;
 pub mod taking;
 pub mod tenure;
