@@ -88,7 +88,7 @@ catalogue! {
     L2 "clients retry, and replies are lost";
     B1 "contexts are forged or cut, and strangers connect";
     V1 "two versions of the software run side by side" awaits "a second version of the protocol";
-    G1 "the horizon of expiry passes while a node is away" awaits "expiry";
+    G1 "the horizon of expiry passes while a node is away";
 }
 
 impl fmt::Display for FaultId {

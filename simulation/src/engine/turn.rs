@@ -205,9 +205,9 @@ impl Simulation {
                 expired::check_stored(wall, container)?;
             }
             let dropped = self.replicas.store(&self.truth, own.node, (None, key), container.as_ref())?;
-            let is_read =
+            let without_event =
                 !batch.changes.iter().any(|change| matches!(change, Change::Put { column: Column::DotLog, .. }));
-            self.note_expired(wall, &dropped, is_read);
+            self.note_expired(wall, &dropped, without_event);
             stored = container;
         }
         self.dots.note_stored(own, &batch.changes, stored.as_ref())

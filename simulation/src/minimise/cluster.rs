@@ -83,6 +83,7 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::Stutter { node, .. }
         | Fault::Clock { node, .. }
         | Fault::Strobe { node, .. }
+        | Fault::Horizon { node }
         | Fault::WriteFailure { node }
         | Fault::SyncFailure { node }
         | Fault::LyingSync { node }

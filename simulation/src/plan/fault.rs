@@ -196,6 +196,11 @@ pub enum Fault {
         /// How long it stays there, and then back.
         each: Span,
     },
+    /// A node is cut off, and meanwhile the wall clocks of all others pass whatever expires; its own does not.
+    Horizon {
+        /// Which.
+        node: u32,
+    },
     /// The next write to a disk fails.
     WriteFailure {
         /// Whose.
@@ -347,6 +352,7 @@ impl Fault {
             Self::WriteFailure { .. } | Self::DiskFull { .. } => FaultId::D6,
             Self::SlowDisk { .. } | Self::StallDisk { .. } => FaultId::D7,
             Self::Quorum { .. } => FaultId::M3,
+            Self::Horizon { .. } => FaultId::G1,
             Self::Stranger { .. } => FaultId::B1,
         }
     }
@@ -387,6 +393,7 @@ impl Fault {
             | Self::Stutter { node, .. }
             | Self::Clock { node, .. }
             | Self::Strobe { node, .. }
+            | Self::Horizon { node }
             | Self::WriteFailure { node }
             | Self::SyncFailure { node }
             | Self::LyingSync { node }

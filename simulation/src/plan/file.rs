@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_with_what_was_expected() {
         let text = write(&Plan::swarm(&mut Choices::new(1)), "");
-        let wrong = text.replacen("nodes = ", "nodes = \"many\" #", 1);
+        let wrong = text.replacen("\nnodes = ", "\nnodes = \"many\" #", 1);
         let error = read(&wrong).expect_err("a string is no number").to_string();
         let number = 1 + wrong.lines().position(|line| line.contains("many")).expect("the line is there");
         assert!(error.contains(&format!("line {number}")) && error.contains("expected u32"), "{error}");

@@ -13,6 +13,13 @@ pub(super) const ALL: &[Named] = &[
         expiry_against_repair,
     ),
     Named::built(
+        "horizon-passed-while-away",
+        "what expired everywhere while a node was cut off does not come back with that node, whose clock is far behind",
+        "G1; riak#981",
+        "those who met the expiry have removed the value: \"expired-left-in-the-store\". The node that is back shows it again",
+        horizon_passed_while_away,
+    ),
+    Named::built(
         "clock-set-back",
         "a replica that once said that a value has expired does not show it again, with its clock set back and restarted",
         "P6",
@@ -68,6 +75,20 @@ fn expiry_against_repair() -> Vec<Scenario> {
     before.into_iter().for_each(|read| run.expect(read).shows(&[written]));
     run.expect(alone).shows(&[written]);
     [gone, merged, all].into_iter().chain(after).for_each(|read| run.expect(read).shows(&[]));
+    vec![run]
+}
+
+fn horizon_passed_while_away() -> Vec<Scenario> {
+    let mut run = Scenario::of(3);
+    let written = run.at(100).client(0).asking(1).with_quorum(3).living(7_200_000).puts(0);
+    run.between(200, 1_000, Fault::Horizon { node: 3 });
+    let gone = run.at(500).client(1).asking(1).gets(0);
+    let away = run.at(600).client(1).asking(3).with_quorum(1).gets(0);
+    let back = run.at(1_400).client(1).asking(3).with_quorum(3).gets(0);
+    let after = each_alone(&mut run, 1_500);
+    run.expect(written).is_stored_leaving(1);
+    run.expect(away).shows(&[written]);
+    [gone, back].into_iter().chain(after).for_each(|read| run.expect(read).shows(&[]));
     vec![run]
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn fault(fault: &Fault) -> String {
         Fault::Strobe { node, by_millis, each } => {
             format!("n{node}'s wall clock jumps {by_millis} ms and back, every {each}")
         }
+        Fault::Horizon { node } => format!("all expires but on n{node}, which is cut off"),
         Fault::WriteFailure { node } => format!("n{node}'s next write fails"),
         Fault::SyncFailure { node } => format!("n{node}'s next sync fails"),
         Fault::LyingSync { node } => format!("n{node}'s syncs lie"),

@@ -5,8 +5,12 @@ use std::time::Duration;
 use super::super::event::Event;
 use super::super::{Simulation, index_in_plan};
 use crate::catalogue::FaultId;
+use crate::oracle::truth::Write;
 use crate::plan::fault::{Fault, Pair};
 use crate::sometimes::Sometimes;
+
+/// Longer than any value of a seed's plan lives.
+const HORIZON_MILLIS: i64 = 3 * 3_600_000;
 
 fn pair_of(pair: Pair) -> [usize; 2] {
     let [one, other] = pair.map(index_in_plan);
@@ -75,7 +79,7 @@ impl Simulation {
             Fault::SlowLinks { links, .. } => links.iter().for_each(|link| self.link_of(*link).slow = None),
             Fault::Corrupt { link, .. } => self.link_of(*link).corrupt = None,
             Fault::Narrow { link, .. } => self.link_of(*link).narrow = None,
-            Fault::Islands { .. } | Fault::Cut { .. } => {
+            Fault::Islands { .. } | Fault::Cut { .. } | Fault::Horizon { .. } => {
                 self.cut_by(fault).into_iter().for_each(|pair| self.mend(pair));
             }
             Fault::OneWay { blocked } => {
@@ -94,6 +98,17 @@ impl Simulation {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A node is cut off, and the wall clocks of the others pass whatever expires.
+    pub(super) fn horizon_passes(&mut self, node: usize, fault: &Fault) {
+        self.cut_by(fault).into_iter().for_each(|pair| self.cut(pair));
+        let others = self.nodes.iter_mut().enumerate().filter(|(other, _)| *other != node);
+        others.for_each(|(_, machine)| machine.clock.jump(HORIZON_MILLIS));
+        let lives = |write: &Write| write.expires_at.is_some_and(|moment| self.truth.wall < moment);
+        if self.truth.writes.iter().any(lives) {
+            self.fired(fault.id());
         }
     }
 
@@ -116,6 +131,11 @@ impl Simulation {
     fn cut_by(&self, fault: &Fault) -> Vec<[usize; 2]> {
         match fault {
             Fault::Cut { links } => links.iter().map(|link| pair_of(*link)).collect(),
+            Fault::Horizon { node } => {
+                let node = index_in_plan(*node);
+                let others = (0..self.nodes.len()).filter(|other| *other != node);
+                others.map(|other| [node.min(other), node.max(other)]).collect()
+            }
             Fault::Islands { islands } => {
                 let island = |node: usize| islands.iter().position(|island| island.contains(&(node as u32 + 1)));
                 let nodes = self.nodes.len();

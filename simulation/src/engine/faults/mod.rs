@@ -51,6 +51,7 @@ impl Simulation {
             Fault::LoseReplies { client, node } => {
                 self.clients[*client as usize].links[index_in_plan(*node)].mute += 1;
             }
+            Fault::Horizon { node } => self.horizon_passes(index_in_plan(*node), &fault),
             Fault::LoseEach { .. } => self.counted = 0,
             Fault::Quorum { r, w } => {
                 self.change_quorum(*r, *w);

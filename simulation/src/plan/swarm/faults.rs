@@ -63,7 +63,7 @@ fn draw_each(
 }
 
 /// The kinds that have a time; the others are in the network or the load.
-const TIMED: [FaultId; 30] = [
+const TIMED: [FaultId; 31] = [
     FaultId::N5,
     FaultId::N6,
     FaultId::N7,
@@ -94,6 +94,7 @@ const TIMED: [FaultId; 30] = [
     FaultId::M3,
     FaultId::L2,
     FaultId::B1,
+    FaultId::G1,
 ];
 
 /// The nodes that may ever lose power or their disks. What an acknowledgement promises holds for fewer than W; now and then a plan
@@ -153,6 +154,7 @@ impl Drawing<'_> {
             }
             FaultId::M3 => Some(self.quorum()),
             FaultId::B1 => Some(Fault::Stranger { node }),
+            FaultId::G1 => Some(Fault::Horizon { node }),
             FaultId::L2 => {
                 let client = self.client();
                 let lost = self.stream.chance("replies are lost", 300);
