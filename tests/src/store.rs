@@ -18,12 +18,20 @@ const PAGE_BYTES: usize = 1 << 20;
 /// # Panics
 /// If the store cannot be read.
 pub fn count_objects(data: &Path) -> usize {
+    entries(data, Column::Objects).len()
+}
+
+/// All entries of a column of a node's store, in order: keys and values, byte for byte. Its process must have ended.
+///
+/// # Panics
+/// If the store cannot be read.
+pub fn entries(data: &Path, column: Column) -> Vec<(Bytes, Bytes)> {
     let store = RocksStore::open(&data.join("store"), &RocksOptions::default()).expect("the node has stopped in order");
     let mut handle = store.handle(Arc::new(|| {}));
-    let (mut count, mut from) = (0, Bytes::new());
+    let (mut all, mut from) = (Vec::new(), Bytes::new());
     loop {
         let (limit, bytes_max) = (PAGE, PAGE_BYTES);
-        let (column, infix) = (Column::Objects, Bytes::new());
+        let infix = Bytes::new();
         let scan = Scan { column, from, until: None, infix, limit, bytes_max, beside: None };
         handle.submit(OperationId(0), Operation::Scan(scan));
         handle.flush();
@@ -31,10 +39,11 @@ pub fn count_objects(data: &Path) -> usize {
         let Completion::Scanned { entries, last, .. } = result.expect("the store can be read") else {
             panic!("a scan is answered by a page");
         };
-        count += entries.len();
-        match entries.last() {
-            Some((key, _)) if !last => from = behind(key),
-            _ => return count,
+        let next = entries.last().map(|(key, _)| behind(key));
+        all.extend(entries);
+        match next {
+            Some(next) if !last => from = next,
+            _ => return all,
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::Time;
 pub struct Exchange {
     /// The number of the question that waits for an answer.
     pub id: ExchangeId,
+    /// When it began.
+    pub began: Time,
     /// When something last happened.
     pub since: Time,
     /// The partitions that differ and have not been asked for.
@@ -155,6 +157,7 @@ impl Exchange {
     pub fn comparing(id: ExchangeId, now: Time, asked: Vec<Asked>) -> Self {
         Self {
             id,
+            began: now,
             since: now,
             queue: VecDeque::new(),
             transfers: VecDeque::new(),

@@ -29,10 +29,11 @@ use self::answer::Answer;
 pub use self::exchange::{Asked, Exchange, Received, Rest, State, Transfer};
 pub use self::peer::Peer;
 pub use self::watermark::Watermarks;
+use crate::Time;
 use crate::replica::clocks::Barrier;
 use crate::replica::layout;
 use crate::storage::{OperationId, Owner};
-use quorate_ring::wire::ExchangeId;
+use quorate_ring::wire::{ExchangeId, SyncStatus};
 
 /// The anti-entropy of one shard.
 #[derive(Default)]
@@ -106,6 +107,22 @@ impl AntiEntropy {
         self.answers.is_empty()
             && self.comparisons.is_empty()
             && self.peers.values().all(|peer| peer.exchange.is_none())
+    }
+
+    /// How far this shard and its peers hold the same; what a replica side has to say of it is left out.
+    pub fn status(&self, now: Time) -> SyncStatus {
+        let ages = self.peers.values().map(|peer| peer.same_at.map(|at| now.since(at).as_millis()));
+        let oldest = ages.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)));
+        let differing: usize = self.peers.values().map(|peer| peer.differing().0).sum();
+        SyncStatus {
+            age_millis: oldest.unwrap_or(Some(0)).map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)),
+            partitions_behind: 0,
+            partitions_differing: u32::try_from(differing).unwrap_or(u32::MAX),
+            exchanges: self.counters.exchanges,
+            keys_received: self.counters.keys_received,
+            bytes_received: self.counters.bytes_received,
+            transfers: self.counters.transfers,
+        }
     }
 
     /// The peers that hold a replica of a partition.

@@ -25,6 +25,8 @@ pub struct Peer {
     caught_up: BTreeSet<PartitionId>,
     /// The partitions of which it had events that it could not name, when it was last asked.
     unlogged: BTreeSet<PartitionId>,
+    /// When the last comparison began that found all clocks the same.
+    pub same_at: Option<Time>,
     /// The partitions in which it was last seen to differ, and since when.
     differing: BTreeMap<PartitionId, Time>,
 }
@@ -42,6 +44,7 @@ impl Peer {
             news: BTreeSet::new(),
             caught_up: BTreeSet::new(),
             unlogged: BTreeSet::new(),
+            same_at: None,
             differing: BTreeMap::new(),
         }
     }

@@ -20,6 +20,7 @@ mod ring_table;
 mod scan;
 mod status;
 mod table;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ enum Command {
     Dump(dump::DumpArguments),
     Status(status::StatusArguments),
     Ring(ring_table::RingArguments),
+    Wait(wait::WaitArguments),
 }
 
 /// Runs the command that was typed, and gives the process's exit code.
@@ -79,6 +81,7 @@ impl Command {
             Self::Dump(arguments) => arguments.connect.format(),
             Self::Status(arguments) => arguments.connect.format(),
             Self::Ring(arguments) => arguments.connect.format(),
+            Self::Wait(arguments) => arguments.connect.format(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Command {
             Self::Dump(arguments) => block_on(arguments.run()),
             Self::Status(arguments) => block_on(arguments.run()),
             Self::Ring(arguments) => block_on(arguments.run()),
+            Self::Wait(arguments) => block_on(arguments.run()),
         }
     }
 }

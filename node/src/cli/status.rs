@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use quorate_client::Error;
 use quorate_ring::NodeId;
-use quorate_ring::wire::{NodeStatus, StartKind};
+use quorate_ring::wire::{HintStatus, NodeStatus, StartKind, SyncStatus};
 use serde::Serialize;
 
 use super::connect::ConnectArguments;
@@ -56,7 +56,28 @@ struct JsonFigures<'a> {
     disk_bytes: u64,
     memory_bytes: u64,
     cpu_micros: u64,
+    sync: JsonSync,
+    hints: Vec<JsonHints>,
     peers: Vec<JsonPeer<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonSync {
+    age_millis: Option<u64>,
+    partitions_behind: u32,
+    partitions_differing: u32,
+    exchanges: u64,
+    keys_received: u64,
+    bytes_received: u64,
+    transfers: u64,
+}
+
+#[derive(Serialize)]
+struct JsonHints {
+    target: u32,
+    count: u64,
+    bytes: u64,
+    age_millis: u64,
 }
 
 #[derive(Serialize)]
@@ -105,6 +126,8 @@ pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
         ("deletes", Align::Right),
         ("errors", Align::Right),
         ("repairs", Align::Right),
+        ("in sync", Align::Right),
+        ("hints", Align::Right),
         ("peers", Align::Right),
     ]);
     let mut problems = Vec::new();
@@ -146,6 +169,11 @@ fn cells(status: &NodeStatus) -> Vec<String> {
         human::count(status.deletes),
         human::count(status.errors),
         human::count(status.repairs),
+        match status.sync.age_millis {
+            Some(age) => format!("{} ago", human::duration(Duration::from_millis(age))),
+            None => "never".to_owned(),
+        },
+        human::count(status.hints.iter().map(|hints| hints.count).sum()),
         format!("{connected}/{}", status.peers.len()),
     ]
 }
@@ -194,6 +222,8 @@ fn figures(status: &NodeStatus) -> JsonFigures<'_> {
         disk_bytes: status.disk_bytes,
         memory_bytes: status.memory_bytes,
         cpu_micros: status.cpu_micros,
+        sync: json_sync(status.sync),
+        hints: status.hints.iter().map(json_hints).collect(),
         peers: status
             .peers
             .iter()
@@ -204,4 +234,20 @@ fn figures(status: &NodeStatus) -> JsonFigures<'_> {
             })
             .collect(),
     }
+}
+
+fn json_sync(sync: SyncStatus) -> JsonSync {
+    JsonSync {
+        age_millis: sync.age_millis,
+        partitions_behind: sync.partitions_behind,
+        partitions_differing: sync.partitions_differing,
+        exchanges: sync.exchanges,
+        keys_received: sync.keys_received,
+        bytes_received: sync.bytes_received,
+        transfers: sync.transfers,
+    }
+}
+
+fn json_hints(hints: &HintStatus) -> JsonHints {
+    JsonHints { target: hints.target.number(), count: hints.count, bytes: hints.bytes, age_millis: hints.age_millis }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quorate_ring::wire::NodeStatus;
+use quorate_ring::wire::{HintStatus, NodeStatus, SyncStatus};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
@@ -34,6 +34,8 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         disk_bytes: shared.store.disk_bytes(),
         memory_bytes: memory_bytes().unwrap_or_default(),
         cpu_micros: cpu_micros().unwrap_or_default(),
+        sync: SyncStatus { age_millis: Some(0), ..SyncStatus::default() },
+        hints: Vec::new(),
     };
     for shard in &shared.shards {
         let (asker, answer) = oneshot::channel();
@@ -54,6 +56,32 @@ fn add(status: &mut NodeStatus, figures: Figures) {
     status.errors += figures.counters.errors;
     status.repairs += figures.counters.repairs;
     status.in_flight += figures.in_flight as u64;
+    add_sync(&mut status.sync, figures.sync);
+    add_hints(&mut status.hints, figures.hints);
+}
+
+/// A node is the same as its peers since all its shards are.
+fn add_sync(sum: &mut SyncStatus, shard: SyncStatus) {
+    sum.age_millis = sum.age_millis.zip(shard.age_millis).map(|(one, other)| one.max(other));
+    sum.partitions_behind += shard.partitions_behind;
+    sum.partitions_differing += shard.partitions_differing;
+    sum.exchanges += shard.exchanges;
+    sum.keys_received += shard.keys_received;
+    sum.bytes_received += shard.bytes_received;
+    sum.transfers += shard.transfers;
+}
+
+fn add_hints(sum: &mut Vec<HintStatus>, shard: Vec<HintStatus>) {
+    for hints in shard {
+        match sum.iter_mut().find(|known| known.target == hints.target) {
+            Some(known) => {
+                known.count += hints.count;
+                known.bytes += hints.bytes;
+                known.age_millis = known.age_millis.max(hints.age_millis);
+            }
+            None => sum.push(hints),
+        }
+    }
 }
 
 /// Resident memory; `None` where the kernel does not say.

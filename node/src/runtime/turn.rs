@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{NodeMessage, PeerMessage, RequestError, RequestId, Response};
+use quorate_ring::wire::{HintStatus, NodeMessage, PeerMessage, RequestError, RequestId, Response, SyncStatus};
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
@@ -58,11 +58,13 @@ pub(super) struct LinkStreams {
 }
 
 /// What a shard says of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) in_flight: usize,
     pub(super) complete: bool,
+    pub(super) sync: SyncStatus,
+    pub(super) hints: Vec<HintStatus>,
 }
 
 /// Something that concerns the whole node.
@@ -182,6 +184,8 @@ impl Turns {
             counters: self.shard.counters(),
             in_flight: self.shard.in_flight(),
             complete: self.shard.replica().is_complete(),
+            sync: self.shard.sync_status(self.clock.now()),
+            hints: self.shard.hint_statuses(self.clock.now()),
         }
     }
 

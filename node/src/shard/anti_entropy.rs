@@ -170,6 +170,10 @@ impl Shard {
         if asked.is_empty() {
             self.anti_entropy.counters.exchanges += 1;
             self.anti_entropy.counters.in_sync += u64::from(!exchange.differed);
+            let began = exchange.began;
+            if let (false, Some(peer)) = (exchange.differed, self.anti_entropy.peers.get_mut(&node)) {
+                peer.same_at = Some(began);
+            }
             self.prune(node);
             return self.end_exchange(now, node);
         }

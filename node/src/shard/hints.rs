@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_ring::version::Dot;
-use quorate_ring::wire::{Durability, ExchangeId, Handed, HintMessage, PeerMessage, ReplicaError};
+use quorate_ring::wire::{Durability, ExchangeId, Handed, HintMessage, HintStatus, PeerMessage, ReplicaError};
 use quorate_ring::{NodeId, ObjectKey, PartitionId};
 
 use super::{Shard, Timer};
@@ -38,6 +38,17 @@ impl Shard {
             oldest: known.oldest,
             outstanding_from: known.outstanding_from,
         })
+    }
+
+    /// What is kept for whom, as it is told to whoever asks how the node is.
+    pub fn hint_statuses(&self, now: Time) -> Vec<HintStatus> {
+        let status = |figures: HintFigures| HintStatus {
+            target: figures.target,
+            count: figures.count,
+            bytes: figures.bytes,
+            age_millis: u64::try_from(now.since(figures.oldest).as_millis()).unwrap_or(u64::MAX),
+        };
+        self.hints().map(status).collect()
     }
 
     /// The number that the next hint gets. All hints made before now are delivered when each [`HintFigures::outstanding_from`] is at

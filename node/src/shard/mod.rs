@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
-use quorate_ring::wire::{Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response};
+use quorate_ring::wire::{
+    Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response, SyncStatus,
+};
 use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, StoredValue, WallTime};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -331,6 +333,12 @@ impl Shard {
     /// What anti-entropy knows and does, to look at.
     pub const fn anti_entropy(&self) -> &AntiEntropy {
         &self.anti_entropy
+    }
+
+    /// How far this shard and its peers hold the same.
+    pub fn sync_status(&self, now: Time) -> SyncStatus {
+        let behind = u32::try_from(self.replica.behind().count()).unwrap_or(u32::MAX);
+        SyncStatus { partitions_behind: behind, ..self.anti_entropy.status(now) }
     }
 
     /// What the shard stores, to look at.

@@ -307,6 +307,44 @@ pub struct NodeStatus {
     pub memory_bytes: u64,
     /// CPU time of the process since its start, in microseconds.
     pub cpu_micros: u64,
+    /// How far it and its peers hold the same.
+    pub sync: SyncStatus,
+    /// What it keeps for nodes that could not be reached.
+    #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
+    pub hints: Vec<HintStatus>,
+}
+
+/// How far a node and its peers hold the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Since how many milliseconds ago it may lack something that some peer has: the age of the last comparison with each peer that found
+    /// their clocks the same, of the peer with which that is longest ago. `None` if with some peer none has since this start.
+    pub age_millis: Option<u64>,
+    /// Partitions of which something that was once acknowledged from here may be missing. Reads do not count on them.
+    pub partitions_behind: u32,
+    /// Partitions in which it differed from a peer when they were last compared, counted once for each peer.
+    pub partitions_differing: u32,
+    /// Comparisons of clocks that it asked for and that came to their end.
+    pub exchanges: u64,
+    /// Keys it was sent because it had missed an event of theirs.
+    pub keys_received: u64,
+    /// Bytes of their values.
+    pub bytes_received: u64,
+    /// Whole partitions it received because nobody could say any more what it had missed.
+    pub transfers: u64,
+}
+
+/// What a node keeps for one that could not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintStatus {
+    /// For whom.
+    pub target: NodeId,
+    /// How many keys.
+    pub count: u64,
+    /// How large together.
+    pub bytes: u64,
+    /// How long ago the oldest was made, in milliseconds; of those from before the node's start, how long ago that was.
+    pub age_millis: u64,
 }
 
 /// How a node sees a peer.

@@ -21,8 +21,8 @@ mod peer_message;
 mod sync_message;
 
 pub use client_message::{
-    ClientMessage, Durability, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request, RequestId,
-    Response, RingDescription, ScanItem, StartKind,
+    ClientMessage, Durability, HintStatus, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request,
+    RequestId, Response, RingDescription, ScanItem, StartKind, SyncStatus,
 };
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};

@@ -236,6 +236,12 @@ fn status() -> impl Strategy<Value = NodeStatus> {
             disk_bytes,
             memory_bytes,
             cpu_micros,
+            sync: SyncStatus {
+                age_millis: (gets % 3 == 0).then_some(puts),
+                keys_received: deletes,
+                ..SyncStatus::default()
+            },
+            hints: vec![HintStatus { target: node, count: gets, bytes: puts, age_millis: errors }],
         }
     })
 }

@@ -346,6 +346,16 @@ fn status(start: StartKind) -> NodeStatus {
         disk_bytes: 11,
         memory_bytes: 12,
         cpu_micros: 13,
+        sync: SyncStatus {
+            age_millis: Some(14),
+            partitions_behind: 15,
+            partitions_differing: 16,
+            exchanges: 17,
+            keys_received: 18,
+            bytes_received: 19,
+            transfers: 20,
+        },
+        hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23 }],
     }
 }
 

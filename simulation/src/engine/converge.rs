@@ -13,6 +13,8 @@ use crate::oracle::{Oracle, Violation};
 /// How long replicas may take to become the same when all is well, and how often it is looked.
 const CONVERGE: Duration = Duration::from_secs(60);
 const CONVERGE_STEP: Duration = Duration::from_millis(500);
+/// A few comparisons more, after which nothing is left that only those who lag behind would need.
+const REST: Duration = Duration::from_secs(8);
 
 impl Simulation {
     /// O6: with nobody reading or writing, anti-entropy alone makes all replicas know the same, in bounded time.
@@ -62,9 +64,18 @@ impl Simulation {
         None
     }
 
+    /// Waits until what only those who lag behind would need is gone.
+    pub(super) fn leave_nothing(&mut self) -> Result<(), Violation> {
+        let until = self.now + REST;
+        while self.check_leftovers().is_err() && self.now < until {
+            self.run_until(self.now + CONVERGE_STEP)?;
+        }
+        self.check_leftovers()
+    }
+
     /// O13: replicas that are the same log no events any more. Where events that nobody has any more left a gap in a clock, what came after it
     /// must be remembered.
-    pub(super) fn check_leftovers(&self) -> Result<(), Violation> {
+    fn check_leftovers(&self) -> Result<(), Violation> {
         let nodes = self.nodes.iter().filter(|machine| machine.process.is_some());
         for (machine, disk) in nodes.flat_map(|machine| machine.disks.iter().map(move |disk| (machine, disk))) {
             let clock = |partition: PartitionId| {

@@ -23,8 +23,6 @@ use crate::plan::load::{Action, Get, GetMany, Put, Whom};
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long a node stands still of which nobody knows: longer than what the others are asked meanwhile takes.
 const GRAY: Duration = Duration::from_secs(30);
-/// A few comparisons more, after which nothing is left that only those who lag behind would need.
-const REST: Duration = Duration::from_secs(8);
 /// How many keys a batch is tried on.
 const BATCH: usize = 8;
 /// All that was kept for others is handed over by so long after everything is healed.
@@ -48,8 +46,7 @@ impl Simulation {
         self.tell(|story, at| story.phase(at, "replicas converge"));
         self.converge()?;
         self.check_convergence()?;
-        self.run_until(self.now + REST)?;
-        self.check_leftovers()?;
+        self.leave_nothing()?;
         self.tell(|story, at| story.phase(at, "checks"));
         self.read_all()?;
         self.check_batches()?;

@@ -109,45 +109,11 @@ async fn a_store_set_back_to_an_older_copy_is_noticed_and_loses_nothing_that_oth
     cluster.connected().await;
     assert_ne!(first.incarnation, second.incarnation, "it must not number its writes as it did before");
     let after = status(&client, 2).await;
-    assert_eq!((after.start, after.complete), (StartKind::PossibleLoss, false));
+    assert_eq!(after.start, StartKind::PossibleLoss);
     assert_value(&bucket, "key", "new").await;
     let found = bucket.get("key").await.expect("two nodes have lost nothing");
     bucket.put("key", "newer").context(found.context()).w(3).await.expect("it takes writes");
     assert_value(&bucket, "key", "newer").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wiped_node_begins_as_another_incarnation_and_does_not_count_towards_reads() {
-    let mut cluster = Cluster::start(3).await;
-    let client = cluster.client().await;
-    let bucket = client.bucket("b").expect("valid");
-    for number in 0..KEYS {
-        bucket.put(format!("key {number}"), "value").w(3).await.expect("all nodes are up");
-    }
-    let before = status(&client, 3).await;
-    assert_eq!(cluster.node(3).stop().code, 0);
-    cluster.node(3).wipe();
-    cluster.node(3).start();
-    cluster.connected().await;
-    let after = status(&client, 3).await;
-    assert_ne!(after.incarnation, before.incarnation);
-    assert!(!after.complete, "its peers have told it that it is not new");
-    for number in 0..KEYS {
-        assert_value(&bucket, &format!("key {number}"), "value").await;
-    }
-    put_with_all(&bucket).await;
-
-    // What was acknowledged by the wiped node and the one that is away now may be nowhere else, so two answers prove nothing.
-    cluster.node(1).kill();
-    until_missed(&client, 2, 1).await;
-    until_missed(&client, 3, 1).await;
-    let missing = ["n1 is unreachable", "n3 answered but is still catching up after a loss"];
-    assert_refused(bucket.get("key 0").await, &missing);
-    bucket.put("needs two", "value").await.expect("it takes writes all the same");
-    cluster.node(1).start();
-    cluster.connected().await;
-    assert_value(&bucket, "key 0", "value").await;
-    assert_value(&bucket, "needs two", "value").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_setup;
+mod convergence;
 mod crashes;
 mod demo_and_examples;
 mod disk_full;

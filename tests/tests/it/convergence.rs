@@ -1,0 +1,142 @@
+//! After whatever happened, all replicas hold the same again, byte for byte, with nobody reading anything.
+
+use quorate_client::Bucket;
+use quorate_node::storage::Column;
+use quorate_tests::Cluster;
+use quorate_tests::store;
+
+use crate::support::{assert_value, node, put_surely, status, until_missed};
+
+/// Enough that every partition of the default ring has some.
+const KEYS: u32 = 300;
+
+/// Waits as an operator would.
+fn wait_converged(cluster: &Cluster) {
+    let run = cluster.quorate(["wait", "--converged"]).run();
+    run.ends_with(0);
+    assert!(run.stdout.starts_with("all replicas hold the same"), "{}", run.stdout);
+}
+
+/// Stops all three nodes, and compares what their stores hold: with N = 3 each holds every key, and nothing is left in their logs of
+/// events, nor of hints.
+fn assert_same_stores(cluster: &mut Cluster) -> usize {
+    for number in 1..=3 {
+        assert_eq!(cluster.node(number).stop().code, 0);
+    }
+    let objects: Vec<_> = (1..=3).map(|number| store::entries(&cluster.node(number).data(), Column::Objects)).collect();
+    for number in 1..3 {
+        let different = objects[0].iter().zip(&objects[number]).find(|(one, other)| one != other);
+        assert_eq!(different, None, "n1 and n{}", number + 1);
+        assert_eq!(objects[0].len(), objects[number].len(), "n1 and n{}", number + 1);
+    }
+    for number in 1..=3 {
+        assert_eq!(store::entries(&cluster.node(number).data(), Column::Hints).len(), 0, "hints of n{number}");
+    }
+    objects[0].len()
+}
+
+async fn write_all(bucket: &Bucket, value: &str) {
+    for number in 0..KEYS {
+        put_surely(bucket, &format!("key {number}"), value).await;
+    }
+}
+
+/// Deletes the second half of the keys.
+async fn delete_some(bucket: &Bucket) {
+    for number in KEYS / 2..KEYS {
+        let key = format!("key {number}");
+        let found = bucket.get(&key).await.expect("two nodes are up");
+        bucket.delete(&key).context(found.context()).await.expect("two nodes are up");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_killed_gets_all_it_missed_without_a_read() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("b").expect("valid");
+    write_all(&bucket, "old").await;
+    cluster.node(3).kill();
+    until_missed(&client, 1, 3).await;
+    until_missed(&client, 2, 3).await;
+    write_all(&bucket, "new").await;
+    delete_some(&bucket).await;
+    cluster.node(3).start();
+    wait_converged(&cluster);
+    let caught_up = client.status(node(3)).await.expect("it is up");
+    assert!(u64::from(KEYS) <= caught_up.sync.keys_received, "{:?}", caught_up.sync);
+    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize / 2, "a deleted key leaves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_node_receives_everything_again_and_then_counts_for_reads() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("b").expect("valid");
+    write_all(&bucket, "value").await;
+    // So that the logs forget what the wiped node will lack.
+    wait_converged(&cluster);
+    let before = status(&client, 3).await;
+    assert_eq!(cluster.node(3).stop().code, 0);
+    cluster.node(3).wipe();
+    cluster.node(3).start();
+    wait_converged(&cluster);
+    let after = status(&client, 3).await;
+    assert_ne!(after.incarnation, before.incarnation);
+    assert!(after.complete, "{:?}", after.sync);
+
+    cluster.node(1).kill();
+    until_missed(&client, 2, 1).await;
+    until_missed(&client, 3, 1).await;
+    for number in 0..KEYS {
+        assert_value(&bucket, &format!("key {number}"), "value").await;
+    }
+    cluster.node(1).start();
+    wait_converged(&cluster);
+    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_for_longer_than_every_timeout_gets_all_it_missed() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("b").expect("valid");
+    cluster.node(2).pause();
+    until_missed(&client, 1, 2).await;
+    until_missed(&client, 3, 2).await;
+    write_all(&bucket, "value").await;
+    cluster.node(2).resume();
+    wait_converged(&cluster);
+    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_an_hour_ago_gets_all_that_came_since() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("b").expect("valid");
+    write_all(&bucket, "old").await;
+    assert_eq!(cluster.node(2).stop().code, 0);
+    let copy = cluster.file("copy");
+    cluster.node(2).copy_data(&copy);
+    cluster.node(2).start();
+    cluster.connected().await;
+    write_all(&bucket, "new").await;
+    delete_some(&bucket).await;
+    wait_converged(&cluster);
+    assert_eq!(cluster.node(2).stop().code, 0);
+    cluster.node(2).restore_data(&copy);
+    cluster.node(2).start();
+    wait_converged(&cluster);
+    assert!(status(&client, 2).await.complete);
+    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize / 2, "nothing that was deleted is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_what_cannot_come_says_what_it_waits_for() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(3).kill();
+    let run = cluster.quorate(["wait", "--converged", "--at-most", "1s"]).run();
+    run.ends_with(3).says(&["n3 is down"]);
+    cluster.quorate(["wait"]).run().ends_with(2).says(&["--converged"]);
+}
