@@ -18,6 +18,7 @@
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
 
+mod catching_up;
 pub mod clocks;
 mod expiry;
 pub mod layout;
@@ -34,13 +35,14 @@ use quorate_ring::{
     BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime,
 };
 
-use self::clocks::{Ask, Barrier, Clocks};
+use self::catching_up::Arriving;
+use self::clocks::{Barrier, Clocks};
 use self::layout::Damaged;
 pub use self::operation::{Asker, Event, KeyOperation, Page, Report, WriteRefusal};
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
-use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX, UNSTRIPPED_MAX};
+use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
 
 /// All that one shard of a node stores, and what is going on with it.
@@ -103,16 +105,6 @@ enum Submitted {
     Barrier(Barrier),
     /// Something that nobody waits for.
     Metadata,
-}
-
-/// A partition that is being received as a whole.
-struct Arriving {
-    /// The place of the last key that was received; `None` for all.
-    until: Option<Bytes>,
-    /// What the sender knows to be obsolete of every key before that.
-    base: VersionVector,
-    /// The keys of the page at hand, of which the sender does hold something.
-    held: BTreeSet<ObjectKey>,
 }
 
 impl Replica {
@@ -275,124 +267,6 @@ impl Replica {
         let mut batch = Batch::default();
         batch.put(Column::Metadata, layout::peer(peer), layout::encode(&incarnations));
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
-    }
-
-    /// From now on reads count on all partitions.
-    pub fn count_for_reads(&mut self) {
-        self.behind.clear();
-    }
-
-    /// From now on reads count on no partition, until it has caught up.
-    pub fn fall_behind(&mut self) {
-        self.behind.clone_from(&self.held);
-    }
-
-    /// A partition has caught up with all its other replicas: reads count on it. `true` if it was the last that had to.
-    pub fn catch_up(&mut self, partition: PartitionId) -> bool {
-        self.behind.remove(&partition) && self.behind.is_empty()
-    }
-
-    /// Has everything that was submitted so far made durable, clocks included; `None` if it is.
-    pub fn barrier(&mut self) -> Option<Barrier> {
-        let (barrier, ask) = self.clocks.take_barrier()?;
-        if ask == Ask::Ask {
-            let batch = Batch::default();
-            self.submit(Operation::Write { batch, durability: Durability::Synced }, Submitted::Barrier(barrier));
-        }
-        Some(barrier)
-    }
-
-    /// Takes note of events of which nothing is left anywhere.
-    pub fn close(&mut self, partition: PartitionId, dots: impl Iterator<Item = Dot>) {
-        let new: Vec<Dot> = dots.filter(|dot| self.clocks.add(partition, *dot)).collect();
-        if !new.is_empty() {
-            let mut batch = Batch::default();
-            new.iter().for_each(|dot| batch.put(Column::DotLog, layout::dot_log(partition, *dot), Bytes::new()));
-            self.store_clock(batch, partition);
-        }
-    }
-
-    /// Joins the clock of a peer, of whom everything was received that the clock vouches for.
-    pub fn join(&mut self, partition: PartitionId, theirs: &NodeClock) {
-        self.clocks.join(partition, theirs);
-        self.store_clock(Batch::default(), partition);
-    }
-
-    fn store_clock(&mut self, mut batch: Batch, partition: PartitionId) {
-        batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
-        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
-    }
-
-    /// Forgets which keys an actor's events up to a counter touched: all replicas have them for good.
-    pub fn prune(&mut self, partition: PartitionId, actor: Actor, counter: u64) {
-        let mut batch = Batch::default();
-        let (from, until) =
-            (layout::dot_log(partition, Dot::new(actor, 0)), layout::behind_dot(partition, Dot::new(actor, counter)));
-        batch.delete_range(Column::DotLog, from, until);
-        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
-    }
-
-    /// Tidies keys that were stored with more than the clock's base leaves to say, of partitions whose clock has changed since; gives these
-    /// partitions.
-    pub fn tidy_unstripped(&mut self) -> BTreeSet<PartitionId> {
-        let touched = self.clocks.take_touched();
-        for partition in &touched {
-            let keys = self.unstripped.remove(partition).unwrap_or_default();
-            self.unstripped_keys -= keys.len();
-            for key in keys {
-                self.handle_key(key, KeyOperation::Tidy { asker: Asker::Nobody });
-            }
-        }
-        touched
-    }
-
-    /// How many keys wait to be stored with less.
-    pub const fn unstripped(&self) -> usize {
-        self.unstripped_keys
-    }
-
-    /// Notes whether a key is stored with more than it would need if the clock had no gaps.
-    fn note_stripped(&mut self, key: &ObjectKey, partition: PartitionId, stripped: &Container<StoredValue>) {
-        if !stripped.vector().is_empty() {
-            if self.unstripped_keys < UNSTRIPPED_MAX {
-                let new = self.unstripped.entry(partition).or_default().insert(key.clone());
-                self.unstripped_keys += usize::from(new);
-            }
-        } else if 0 < self.unstripped_keys
-            && let Some(keys) = self.unstripped.get_mut(&partition)
-        {
-            self.unstripped_keys -= usize::from(keys.remove(key));
-        }
-    }
-
-    /// A partition is being received as a whole, up to this key or to its end, from a peer with this base: a key before it that is not
-    /// here, and that the peer does not hold, is known to hold nothing that the base covers.
-    pub fn note_arriving(
-        &mut self,
-        partition: PartitionId,
-        until: Option<&ObjectKey>,
-        base: VersionVector,
-        held: BTreeSet<ObjectKey>,
-    ) {
-        self.arriving.insert(partition, Arriving { until: until.map(layout::object), base, held });
-    }
-
-    /// The partition is received, or its receiving was given up.
-    pub fn forget_arriving(&mut self, partition: PartitionId) {
-        self.arriving.remove(&partition);
-    }
-
-    /// What is known of a key that is not stored.
-    fn absent(&self, key: &ObjectKey) -> Container<StoredValue> {
-        let mut container = Container::empty();
-        let partition = self.partitions.partition_of(Position::of(key));
-        if let Some(Arriving { until, base, held }) = self.arriving.get(&partition)
-            && !held.contains(key)
-            && until.as_ref().is_none_or(|until| layout::object(key) <= *until)
-        {
-            container.fill(base);
-        }
-        container
     }
 
     fn submit(&mut self, operation: Operation, submitted: Submitted) {

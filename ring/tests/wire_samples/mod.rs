@@ -445,7 +445,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
 /// A clock with events beyond its base.
 fn clock() -> NodeClock {
     let mut clock = NodeClock::new();
-    [dot(1, 1), dot(1, 2), dot(300, 70_000)].into_iter().for_each(|dot| drop(clock.add(dot)));
+    [dot(1, 1), dot(1, 2), dot(300, 70_000)].into_iter().for_each(|dot| _ = clock.add(dot));
     clock
 }
 
