@@ -10,7 +10,7 @@
 //!
 //! ```text
 //!  store empty                                        ─▶ First         new actor
-//!  marker is the one remembered, made by a clean stop ─▶ Clean         same actor
+//!  marker is the one remembered, made by a clean stop ─▶ Clean         same actor; a new one if the machine was booted since
 //!  ... made by a start, on this boot of the machine   ─▶ ProcessCrash  new actor; all that was acknowledged is there
 //!  anything else                                      ─▶ PossibleLoss  new actor; reads do not count on it
 //! ```
@@ -217,7 +217,10 @@ pub fn judge(stored: Option<&Identity>, evidence: &Evidence, fresh: Incarnation,
     };
     let (kind, standing) = compare(identity, evidence, forced);
     let mut ancestors = identity.ancestors.clone();
-    if kind == StartKind::Clean {
+    // A disk that lied when it was synced at the stop has shown it by now if the machine was off. A new actor costs little, and cannot
+    // give a lost dot to a second event.
+    let same_boot = evidence.boot == identity.marker.boot;
+    if kind == StartKind::Clean && same_boot {
         return Verdict { kind, incarnation: identity.incarnation, ancestors, standing };
     }
     ancestors.push(identity.incarnation);
@@ -287,7 +290,7 @@ mod tests {
         assert_eq!(kind(Some(&clean), &evidence()), (StartKind::Clean, 7, Standing::Proven));
         assert_eq!(kind(Some(&crashed), &evidence()), (StartKind::ProcessCrash, 9, Standing::Proven));
         let rebooted = Evidence { boot: "b2".to_owned(), ..evidence() };
-        assert_eq!(kind(Some(&clean), &rebooted), (StartKind::Clean, 7, Standing::Proven));
+        assert_eq!(kind(Some(&clean), &rebooted), (StartKind::Clean, 9, Standing::Proven), "a disk may have lied");
         assert_eq!(kind(Some(&crashed), &rebooted), (StartKind::PossibleLoss, 9, Standing::Lost));
         for other in [
             Evidence { nonce: None, ..evidence() },

@@ -251,7 +251,7 @@ pub enum StartKind {
     /// With an empty store.
     #[serde(rename = "f")]
     First,
-    /// After a stop that provably left everything on disk: the same actor goes on.
+    /// After a stop that left everything on disk: the same actor goes on, if the machine has not been booted since.
     #[serde(rename = "c")]
     Clean,
     /// After a crash of the process only: nothing acknowledged was lost, but a new actor begins.
