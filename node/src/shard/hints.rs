@@ -160,8 +160,7 @@ impl Shard {
 
     /// A page of what is kept for a node is read: hands it over.
     fn hand(&mut self, now: Time, target: NodeId, read: Option<(Vec<(ObjectKey, StoredHint)>, bool)>) {
-        let exchange = ExchangeId(self.coordination_next);
-        self.coordination_next += 1;
+        let exchange = ExchangeId(self.next_number());
         let Some(delivery) = self.hints.deliveries.get_mut(&target) else { return };
         let Some(partition) = delivery.cursor().map(|cursor| cursor.partition) else { return };
         let Some((to, sent)) = delivery.handle_page(now, exchange, read) else { return };

@@ -361,7 +361,7 @@ impl Shard {
                 self.handle_request(now, reply_to, timeout_millis, request, indices);
             }
             Input::PeerMessage { from, message } => {
-                self.note_heard(from);
+                self.note_heard(now, from);
                 self.handle_peer_message(now, from, message);
             }
             Input::PeerConnected { peer, incarnation } => self.handle_connected(now, peer, incarnation),

@@ -77,7 +77,7 @@ impl Shard {
     /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
     pub(super) fn handle_connected(&mut self, now: Time, peer: NodeId, incarnation: Incarnation) {
         self.connected.insert(peer);
-        self.note_heard(peer);
+        self.forget_silence(peer);
         self.compare_soon(now, peer, incarnation);
         if self.config.shard != 0 {
             return;
@@ -187,7 +187,7 @@ impl Shard {
         if !self.connected.remove(&peer) {
             return;
         }
-        self.note_heard(peer);
+        self.forget_silence(peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();

@@ -20,15 +20,23 @@ use crate::limits::{SILENCE, SILENCE_PROBE_MAX};
 /// What is known of a peer's silence.
 ///
 /// ```text
-///            asked                 nothing heard for SILENCE
-/// (none) ─────────▶ Asked since ──────────────────────────▶ Silent
-///    ▲                  │ anything heard                       │
-///    └──────────────────┴──────────────────────────────────────┘
+///           asked          nothing heard for SILENCE, and something is waited for
+/// (none) ────────▶ Waited ─────────────────────────────────────────────▶ Silent
+///    ▲              │  ▲                        anything heard            │
+///    │ nothing is   │  └───────────────────────────────────────────────────┘
+///    └─waited for───┘
 /// ```
+///
+/// Hearing something does not end the waiting: a peer may have sent it before it fell silent, and what it was asked is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// It was asked something then, and has said nothing since.
-    AskedSince(Time),
+    /// It has said nothing since it was asked something, or since what it said last.
+    Waited {
+        /// Since when.
+        since: Time,
+        /// Whether it has said something since it was last asked. Then whether an answer is still missing is looked up when it matters.
+        heard: bool,
+    },
     /// For too long.
     Silent {
         /// When it is asked again.
@@ -50,8 +58,15 @@ impl Shard {
         }
     }
 
-    /// A peer has said something, or its connection is another now.
-    pub(super) fn note_heard(&mut self, peer: NodeId) {
+    /// A peer has said something.
+    pub(super) fn note_heard(&mut self, now: Time, peer: NodeId) {
+        if let Some(silence) = self.silences.get_mut(&peer) {
+            *silence = Silence::Waited { since: now, heard: true };
+        }
+    }
+
+    /// The connection to a peer is another now: what was asked on the old one is not waited for.
+    pub(super) fn forget_silence(&mut self, peer: NodeId) {
         self.silences.remove(&peer);
     }
 
@@ -62,7 +77,11 @@ impl Shard {
                 && is_question(message)
                 && self.connected.contains(to)
             {
-                self.silences.entry(*to).or_insert(Silence::AskedSince(now));
+                let asked = Silence::Waited { since: now, heard: false };
+                let silence = self.silences.entry(*to).or_insert(asked);
+                if matches!(silence, Silence::Waited { heard: true, .. }) {
+                    *silence = asked;
+                }
                 if self.silence_timer.is_none_or(|at| now + SILENCE < at) {
                     self.silence_timer.map(|at| self.timers.remove(&(at, Timer::Silence)));
                     self.silence_timer = Some(now + SILENCE);
@@ -82,10 +101,11 @@ impl Shard {
     /// or silent.
     pub(super) fn handle_silence_timer(&mut self, now: Time) {
         self.silence_timer = None;
+        self.forget_the_answered();
         let (mut found, mut probed, mut next) = (Vec::new(), Vec::new(), None::<Time>);
         for (peer, silence) in &mut self.silences {
             let pause = match *silence {
-                Silence::AskedSince(since) if since + SILENCE <= now => {
+                Silence::Waited { since, .. } if since + SILENCE <= now => {
                     found.push(*peer);
                     Some(SILENCE)
                 }
@@ -97,7 +117,7 @@ impl Shard {
                 *silence = Silence::Silent { probe_at: now + pause, pause };
             }
             let at = match *silence {
-                Silence::AskedSince(since) => since + SILENCE,
+                Silence::Waited { since, .. } => since + SILENCE,
                 Silence::Silent { probe_at, .. } => probe_at,
             };
             next = next.into_iter().chain([at]).min();
@@ -108,6 +128,17 @@ impl Shard {
         }
         probed.into_iter().for_each(|peer| self.probe(peer));
         self.replace_the_silent(now, &found);
+    }
+
+    /// Forgets those that have said something since they were asked, and that nothing waits for any more.
+    fn forget_the_answered(&mut self) {
+        let mut heard: Vec<NodeId> = self.silences.keys().copied().collect();
+        heard.retain(|peer| matches!(self.silences.get(peer), Some(Silence::Waited { heard: true, .. })));
+        for peer in heard {
+            if self.waiting_for(peer) == 0 {
+                self.silences.remove(&peer);
+            }
+        }
     }
 
     /// Others stand in for these in the writes that wait for them.
@@ -126,8 +157,7 @@ impl Shard {
 
     /// Asks a peer to take no hints at all, which it answers whatever it is.
     fn probe(&mut self, peer: NodeId) {
-        let exchange = ExchangeId(self.coordination_next);
-        self.coordination_next += 1;
+        let exchange = ExchangeId(self.next_number());
         let hand = HintMessage::Hand { exchange, partition: PartitionId::new(0), hints: Vec::new() };
         self.send(peer, PeerMessage::Hint(hand));
     }

@@ -121,6 +121,19 @@ fn a_primary_that_is_slow_gets_a_hint_only_when_it_is_silent_on_everything() {
 }
 
 #[test]
+fn what_a_primary_sent_before_it_fell_silent_does_not_hide_its_silence() {
+    let (mut cluster, key, primaries, other) = four();
+    cluster.silent.insert(primaries[2]);
+    let id = begin_long(&mut cluster, primaries[0], &key);
+    // Under way when it was asked; after it nothing comes, and nothing else is asked of it.
+    cluster.tell(primaries[2], primaries[0], PeerMessage::Known { incarnations: vec![] });
+    cluster.pass(SILENCE);
+    cluster.pass(SILENCE);
+    assert!(cluster.answer(id).is_some_and(|answer| answer.is_ok()), "another stood in");
+    assert_eq!(kept(&cluster, other), [(primaries[2], 1)]);
+}
+
+#[test]
 fn the_late_answer_of_a_primary_counts_once_with_its_stand_in() {
     let (mut cluster, key, primaries, fallbacks) = seven();
     let others = everybody(&cluster);
