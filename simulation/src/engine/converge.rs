@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use quorate_node::limits::{EXCHANGE_INTERVAL, EXCHANGE_TIMEOUT};
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::PartitionId;
@@ -13,8 +14,9 @@ use crate::oracle::{Oracle, Violation};
 /// How long replicas may take to become the same when all is well, and how often it is looked.
 const CONVERGE: Duration = Duration::from_secs(60);
 const CONVERGE_STEP: Duration = Duration::from_millis(500);
-/// A few comparisons more, after which nothing is left that only those who lag behind would need.
-const REST: Duration = Duration::from_secs(8);
+/// After this nothing is left that only those who lag behind would need: an exchange whose answer was lost is given up, and a few
+/// comparisons follow, after each of which a replica may forget what the others have told in it.
+const REST: Duration = EXCHANGE_TIMEOUT.saturating_add(EXCHANGE_INTERVAL.saturating_mul(4));
 
 impl Simulation {
     /// O6: with nobody reading or writing, anti-entropy alone makes all replicas know the same, in bounded time.
