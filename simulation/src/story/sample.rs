@@ -97,30 +97,7 @@ pub(super) fn lost_write() -> Story {
         ],
         lanes: lanes(2, 3),
         keys: vec!["carts/alice".to_owned(), "carts/bob".to_owned()],
-        messages: vec![
-            message([0, 2], [1_000, 1_210], "put", &first, 0),
-            message([2, 3], [1_400, 1_650], "replicate", &first, 1),
-            message([2, 4], [1_400, 1_900], "replicate", &first, 1),
-            message([3, 2], [1_800, 2_010], "replicated", &first, 1),
-            message([2, 0], [2_010, 2_260], "stored", &first, 0),
-            message([4, 2], [2_050, 2_400], "replicated", &first, 1),
-            message([1, 3], [2_500, 2_700], "put", &other, 2),
-            message([3, 2], [2_900, 3_100], "replicate", &other, 3),
-            message([2, 3], [3_250, 3_500], "replicated", &other, 3),
-            lost(message([3, 4], [2_900, 2_900], "replicate", &other, 3), 2_900, "the link is cut"),
-            message([3, 1], [3_500, 3_700], "stored", &other, 2),
-            message([0, 2], [4_000, 4_220], "put", &second, 4),
-            lost(message([2, 4], [4_500, 4_500], "replicate", &second, 5), 4_500, "the link is cut"),
-            message([2, 3], [4_500, 4_800], "replicate", &second, 5),
-            message([3, 2], [4_810, 5_050], "replicated", &second, 5),
-            message([2, 0], [5_050, 5_300], "stored", &second, 4),
-            message([1, 3], [2_020_000, 2_020_200], "get", &read, 6),
-            message([3, 2], [2_020_300, 2_020_500], "read", &read, 7),
-            message([3, 4], [2_020_300, 2_020_600], "read", &read, 7),
-            message([2, 3], [2_020_700, 2_020_950], "held", &first, 7),
-            message([4, 3], [2_020_800, 2_021_150], "held", &first, 7),
-            message([3, 1], [2_021_200, 2_021_400], "found", &first, 6),
-        ],
+        messages: lost_write_messages([&first, &other, &second, &read]),
         operations: vec![
             operation(0, [1_000, 2_260], "put k0 w0", Fate::Done, &first),
             operation(1, [2_500, 3_700], "put k1 w1", Fate::Done, &other),
@@ -161,6 +138,33 @@ pub(super) fn lost_write() -> Story {
         ],
         held: (2..5).map(|node| Held { node: LaneIndex(node), key: 0, writes: vec![0] }).collect(),
     }
+}
+
+fn lost_write_messages([first, other, second, read]: [&About; 4]) -> Vec<Message> {
+    vec![
+        message([0, 2], [1_000, 1_210], "put", first, 0),
+        message([2, 3], [1_400, 1_650], "replicate", first, 1),
+        message([2, 4], [1_400, 1_900], "replicate", first, 1),
+        message([3, 2], [1_800, 2_010], "replicated", first, 1),
+        message([2, 0], [2_010, 2_260], "stored", first, 0),
+        message([4, 2], [2_050, 2_400], "replicated", first, 1),
+        message([1, 3], [2_500, 2_700], "put", other, 2),
+        message([3, 2], [2_900, 3_100], "replicate", other, 3),
+        message([2, 3], [3_250, 3_500], "replicated", other, 3),
+        lost(message([3, 4], [2_900, 2_900], "replicate", other, 3), 2_900, "the link is cut"),
+        message([3, 1], [3_500, 3_700], "stored", other, 2),
+        message([0, 2], [4_000, 4_220], "put", second, 4),
+        lost(message([2, 4], [4_500, 4_500], "replicate", second, 5), 4_500, "the link is cut"),
+        message([2, 3], [4_500, 4_800], "replicate", second, 5),
+        message([3, 2], [4_810, 5_050], "replicated", second, 5),
+        message([2, 0], [5_050, 5_300], "stored", second, 4),
+        message([1, 3], [2_020_000, 2_020_200], "get", read, 6),
+        message([3, 2], [2_020_300, 2_020_500], "read", read, 7),
+        message([3, 4], [2_020_300, 2_020_600], "read", read, 7),
+        message([2, 3], [2_020_700, 2_020_950], "held", first, 7),
+        message([4, 3], [2_020_800, 2_021_150], "held", first, 7),
+        message([3, 1], [2_021_200, 2_021_400], "found", first, 6),
+    ]
 }
 
 /// A small generator, so that the story is the same each time.
