@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use quorate_ring::wire::NodeStatus;
 use quorate_ring::{ClusterName, NodeId};
 use tempfile::TempDir;
 
-use crate::{Node, Quorate, certificates, ports, wait};
+use crate::{Network, Node, Quorate, certificates, ports, wait};
 
 /// What a cluster is made with.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct ClusterOptions {
     name: String,
     cluster_lines: String,
     node_lines: String,
+    network: bool,
 }
 
 /// Nodes, their files, and what is needed to reach them. Everything ends and vanishes when it is dropped; if that is because a test
@@ -28,6 +30,7 @@ pub struct ClusterOptions {
 pub struct Cluster {
     // Before the directory, so that the processes have ended when it is removed.
     nodes: Vec<Node>,
+    network: Option<Network>,
     name: String,
     directory: TempDir,
 }
@@ -36,7 +39,7 @@ impl ClusterOptions {
     /// A cluster named `it` of this many nodes, each with two shards, all else by default.
     pub fn new(nodes: u32) -> Self {
         let node_lines = "shards = 2\n".to_owned();
-        Self { nodes, name: "it".to_owned(), cluster_lines: String::new(), node_lines }
+        Self { nodes, name: "it".to_owned(), cluster_lines: String::new(), node_lines, network: false }
     }
 
     /// The cluster's name.
@@ -58,15 +61,23 @@ impl ClusterOptions {
         Self { node_lines: format!("{lines}\n"), ..self }
     }
 
+    /// Nodes reach each other, and clients reach them, through a [`Network`] that can be cut.
+    #[must_use]
+    pub fn network(self) -> Self {
+        Self { network: true, ..self }
+    }
+
     /// Makes the files of the cluster, and starts nothing.
     ///
     /// # Panics
-    /// If they cannot be made.
+    /// If they cannot be made; with a [`ClusterOptions::network`], outside a runtime.
     pub fn prepare(self) -> Cluster {
         let directory = TempDir::with_prefix("quorate-tests-").expect("a temporary directory");
         certificates::write(&self.name, directory.path());
         let nodes = (1..=self.nodes).map(|number| Node::new(number, ports::free_address(), directory.path()));
-        let cluster = Cluster { nodes: nodes.collect(), name: self.name.clone(), directory };
+        let nodes: Vec<Node> = nodes.collect();
+        let network = self.network.then(|| Network::new(nodes.iter().map(|node| (node.number(), node.address()))));
+        let cluster = Cluster { nodes, network, name: self.name.clone(), directory };
         cluster.write_files(&self);
         cluster
     }
@@ -102,6 +113,14 @@ impl Cluster {
         &mut self.nodes
     }
 
+    /// What is between the nodes.
+    ///
+    /// # Panics
+    /// If the cluster was made without a [`ClusterOptions::network`].
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the test asked for a network")
+    }
+
     /// Starts all nodes that do not run, each once the one before serves.
     ///
     /// # Panics
@@ -125,9 +144,13 @@ impl Cluster {
         }
     }
 
-    /// Where the nodes listen.
+    /// Where the nodes are reached.
     pub fn addresses(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.address().to_string()).collect()
+        self.nodes.iter().map(|node| self.address(node).to_string()).collect()
+    }
+
+    fn address(&self, node: &Node) -> SocketAddr {
+        self.network.as_ref().map_or(node.address(), |network| network.address(node.number()))
     }
 
     /// A file in the cluster's directory.
@@ -213,16 +236,17 @@ impl Cluster {
 
     fn write_files(&self, options: &ClusterOptions) {
         let write = |path: &Path, text: String| fs::write(path, text).expect("the temporary directory can be written");
-        let member = |node: &Node| format!("{{ node = {}, address = \"{}\" }}", node.number(), node.address());
+        let member = |node: &Node| format!("{{ node = {}, address = \"{}\" }}", node.number(), self.address(node));
         let members: Vec<_> = self.nodes.iter().map(member).collect();
         for node in &self.nodes {
             let text = format!(
-                "[cluster]\nname = \"{}\"\n{}members = [\n    {},\n]\n\n[node]\nid = {}\ndata = \"n{}.data\"\n{}",
+                "[cluster]\nname = \"{}\"\n{}members = [\n    {},\n]\n\n[node]\nid = {}\ndata = \"n{}.data\"\n{}{}",
                 self.name,
                 options.cluster_lines,
                 members.join(",\n    "),
                 node.number(),
                 node.number(),
+                self.network.as_ref().map_or_else(String::new, |_| format!("listen = \"{}\"\n", node.address())),
                 options.node_lines,
             );
             write(&node.config(), text);

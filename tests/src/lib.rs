@@ -1,5 +1,5 @@
 //! Real clusters for tests and benches: `quorate node` processes on loopback, in temporary directories, that can be killed,
-//! stopped, continued, wiped and set back. Nothing here outlives the test that made it, however that test ends.
+//! stopped, continued, wiped, set back and cut off from each other. Nothing here outlives the test that made it, however that test ends.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -18,6 +18,7 @@
 pub mod binary;
 mod certificates;
 mod cluster;
+mod network;
 mod node;
 mod ports;
 pub mod process;
@@ -26,4 +27,5 @@ pub mod wait;
 
 pub use binary::{Quorate, Run};
 pub use cluster::{Cluster, ClusterOptions};
+pub use network::Network;
 pub use node::{Ended, Node, Ready};

@@ -1,39 +1,12 @@
 //! After whatever happened, all replicas hold the same again, byte for byte, with nobody reading anything.
 
 use quorate_client::Bucket;
-use quorate_node::storage::Column;
 use quorate_tests::Cluster;
-use quorate_tests::store;
 
-use crate::support::{assert_value, node, put_surely, status, until_missed};
+use crate::support::{assert_same_stores, assert_value, node, put_surely, status, until_missed, wait_converged};
 
 /// Enough that every partition of the default ring has some.
 const KEYS: u32 = 300;
-
-/// Waits as an operator would.
-fn wait_converged(cluster: &Cluster) {
-    let run = cluster.quorate(["wait", "--converged"]).run();
-    run.ends_with(0);
-    assert!(run.stdout.starts_with("all replicas hold the same"), "{}", run.stdout);
-}
-
-/// Stops all three nodes, and compares what their stores hold: with N = 3 each holds every key, and nothing is left in their logs of
-/// events, nor of hints.
-fn assert_same_stores(cluster: &mut Cluster) -> usize {
-    for number in 1..=3 {
-        assert_eq!(cluster.node(number).stop().code, 0);
-    }
-    let objects: Vec<_> = (1..=3).map(|number| store::entries(&cluster.node(number).data(), Column::Objects)).collect();
-    for number in 1..3 {
-        let different = objects[0].iter().zip(&objects[number]).find(|(one, other)| one != other);
-        assert_eq!(different, None, "n1 and n{}", number + 1);
-        assert_eq!(objects[0].len(), objects[number].len(), "n1 and n{}", number + 1);
-    }
-    for number in 1..=3 {
-        assert_eq!(store::entries(&cluster.node(number).data(), Column::Hints).len(), 0, "hints of n{number}");
-    }
-    objects[0].len()
-}
 
 async fn write_all(bucket: &Bucket, value: &str) {
     for number in 0..KEYS {

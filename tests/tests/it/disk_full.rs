@@ -6,6 +6,8 @@ use std::process::Command;
 use bytes::Bytes;
 use quorate_tests::{ClusterOptions, wait};
 
+use crate::support::{assert_same_stores, wait_converged};
+
 /// Room for a new store, and not for what is written below.
 const SIZE: &str = "size=48m";
 const SIZE_LATER: &str = "remount,size=512m";
@@ -84,4 +86,7 @@ async fn a_node_whose_disk_is_full_stops_and_nothing_acknowledged_is_lost() {
     cluster.node(2).start();
     cluster.connected().await;
     bucket.put("needs all three", "value").w(3).await.expect("there is room again");
+    wait_converged(&cluster);
+    let objects = assert_same_stores(&mut cluster);
+    assert!(acknowledged.len() < objects, "{} acknowledged, {objects} there", acknowledged.len());
 }

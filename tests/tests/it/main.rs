@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_setup;
 mod convergence;
 mod crashes;
+mod cut_network;
 mod demo_and_examples;
 mod disk_full;
 mod load_and_dump;

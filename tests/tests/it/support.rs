@@ -1,10 +1,13 @@
 //! What several modules do with a cluster.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use quorate_client::{Bucket, Client, Error, Outcome};
+use quorate_node::storage::Column;
 use quorate_ring::wire::NodeStatus;
 use quorate_ring::{NodeId, limits};
-use quorate_tests::wait;
+use quorate_tests::{Cluster, store, wait};
 
 /// Writes a key as an application does that must have it written: where the outcome is not known it looks before it writes again.
 pub(crate) async fn put_surely(bucket: &Bucket, key: &str, value: &str) {
@@ -61,4 +64,30 @@ pub(crate) fn node(number: u32) -> NodeId {
 /// A value that is one byte too large.
 pub(crate) fn too_large() -> Vec<u8> {
     vec![b'v'; limits::VALUE_BYTES_MAX + 1]
+}
+
+/// Waits as an operator would.
+pub(crate) fn wait_converged(cluster: &Cluster) {
+    let run = cluster.quorate(["wait", "--converged"]).run();
+    run.ends_with(0);
+    assert!(run.stdout.starts_with("all replicas hold the same"), "{}", run.stdout);
+}
+
+/// Stops all nodes and compares what their stores hold, byte for byte: N = 3 of them have each object, all the same, and no hint is
+/// left. Gives the number of objects.
+pub(crate) fn assert_same_stores(cluster: &mut Cluster) -> usize {
+    const N: usize = 3;
+    cluster.stop_all();
+    let mut copies: BTreeMap<Bytes, Vec<(u32, Bytes)>> = BTreeMap::new();
+    for node in cluster.nodes() {
+        for (place, object) in store::entries(&node.data(), Column::Objects) {
+            copies.entry(place).or_default().push((node.number(), object));
+        }
+        assert_eq!(store::entries(&node.data(), Column::Hints).len(), 0, "hints of n{}", node.number());
+    }
+    for (place, copies) in &copies {
+        assert_eq!(copies.len(), N, "{place:?} is on {copies:?}");
+        assert!(copies.iter().all(|(_, object)| *object == copies[0].1), "{place:?} differs: {copies:?}");
+    }
+    copies.len()
 }
