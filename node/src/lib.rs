@@ -16,6 +16,7 @@
 //! Inside the core, requests are run by [`coordinator`] machines, one per client request; a node's data is kept by the
 //! [`replica`] side, one operation per key at a time.
 
+pub mod admission;
 pub mod anti_entropy;
 pub mod coordinator;
 pub mod handoff;

@@ -14,10 +14,29 @@ pub const REPLICA_OPERATIONS_MAX: usize = 3 * COORDINATIONS_MAX;
 /// Most keys of a shard that are remembered to be stored with less once their partition's clock has grown. Those beyond are found by
 /// the sweep.
 pub const UNSTRIPPED_MAX: usize = 64 * 1024;
-/// After how long without enough answers a read asks one more replica; and after as long again one more, while that does not help.
+/// After how long without an answer a read asks another replica in the place of one of which little is known yet. Of others it is their
+/// own 95th percentile.
 ///
 /// Some twenty times a usual round trip in one data centre, and well within what a person notices.
 pub const HEDGE_DELAY: Duration = Duration::from_millis(20);
+/// The least of that, however quick a replica is: below it, a hedge would come as often from a busy scheduler as from a slow replica.
+pub const HEDGE_DELAY_MIN: Duration = Duration::from_millis(1);
+/// The most of that, however slow a replica is.
+pub const HEDGE_DELAY_MAX: Duration = Duration::from_millis(200);
+/// How many of a hundred reads may ask one more because those asked are slow. About as many are slower than the 95th percentile of one of
+/// two that they ask. Beyond, a read waits longer; in the last quarter of its time, and in the place of who is silent on everything, it asks
+/// all the same.
+pub const HEDGE_SHARE_PERCENT: u32 = 10;
+/// How many reads may ask one more at once, when no other has for a while.
+pub const HEDGE_BURST: u32 = 64;
+/// How often at most a replica that is known to be slow is asked besides, to see whether it still is.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times as slow as those asked it is then.
+pub const PROBE_SLOWER: u64 = 2;
+/// For how long a replica is passed over that said to be overloaded, as long as there are others.
+pub const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
+/// With more operations than this waiting for its own store a node ranks its own replica as any other, and not first.
+pub const OWN_QUEUE_SHORT: usize = 1024;
 /// How long a read that has been answered goes on waiting for the replicas that have not, to repair them. Then it makes room, so that
 /// one replica that is silent does not fill its peers with reads that nobody waits for.
 pub const LATE_REPLY_TIME: Duration = Duration::from_millis(250);
@@ -72,6 +91,16 @@ pub const COMPARISONS_MAX: usize = 4096;
 /// Most keys that are read at once for one peer's answer, so that requests for other keys come between.
 pub const ANSWER_READS_MAX: usize = 32;
 
+const _: () = assert!(
+    HEDGE_DELAY_MIN.as_micros() <= HEDGE_DELAY.as_micros() && HEDGE_DELAY.as_micros() <= HEDGE_DELAY_MAX.as_micros(),
+    "what is taken for usual is within the bounds"
+);
+const _: () = assert!(
+    HEDGE_DELAY_MAX.as_micros() < LATE_REPLY_TIME.as_micros(),
+    "a replica that is as slow as is told apart is heard before it is given up"
+);
+const _: () = assert!(0 < HEDGE_SHARE_PERCENT && HEDGE_SHARE_PERCENT <= 100 && 0 < HEDGE_BURST, "a share of reads");
+const _: () = assert!(OWN_QUEUE_SHORT < REPLICA_OPERATIONS_MAX, "a short queue is not a full one");
 const _: () = assert!(quorate_ring::limits::BATCH_ITEMS_MAX <= COORDINATIONS_MAX, "a full batch fits");
 const _: () = assert!(HINT_TARGET_MAX <= HINTS_MAX && HINT_TARGET_BYTES_MAX <= HINT_BYTES_MAX, "one of all");
 const _: () = assert!(HAND_BYTES_FIRST <= quorate_ring::limits::HAND_BYTES_MAX, "a first batch is a batch");

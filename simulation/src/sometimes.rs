@@ -29,6 +29,9 @@ sometimes! {
     Merged "a read found that a write with context left one value of several";
     Forwarded "a write at a node that is no primary was forwarded";
     Hedged "a read asked one more replica because those asked were slow";
+    HedgeDenied "a slow read asked nobody else, as the budget of hedges was spent";
+    RankedAway "a read left out a replica that is much slower than others";
+    Probed "a read asked a slow replica besides, to see whether it is quick again";
     Repaired "a stale replica was repaired";
     ClocksSame "anti-entropy found two replicas' clocks the same";
     CaughtUpOnKey "anti-entropy brought a key that a replica had missed";

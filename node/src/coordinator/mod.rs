@@ -2,13 +2,14 @@
 //!
 //! | request | machine | asks |
 //! |---|---|---|
-//! | get, page of a scan | [`read::Read`] | R primaries, and more of them when some fail or are slow |
+//! | get, page of a scan | [`read::Read`] | the R primaries that are expected to answer first, and more of them when some fail or are slow |
 //! | put, delete | [`write::Write`] | its own replica for the event, then all other primaries to store it |
 //! | put, delete at a node that is no primary | [`forward::Forward`] | a primary to coordinate |
 //! | batches | [`batch::Batch`] | one of the above for each item |
 //!
 //! The machines count, merge and decide; the shard sends. Each ends by its deadline, whatever is lost.
 
+pub mod asking;
 pub mod batch;
 pub mod forward;
 pub mod read;

@@ -3,9 +3,11 @@
 use quorate_ring::NodeId;
 use quorate_ring::wire::{ReplicaAnswer, RequestError};
 
+use super::asking::Asking;
 use super::tally::{Tally, Verdict};
 use super::{ReplyTo, answer_of};
 use crate::Time;
+use crate::admission::ranking::Rank;
 use quorate_ring::wire::ReplicaError;
 
 /// A read of `A` from R of the primaries.
@@ -27,6 +29,8 @@ pub struct Read<Q, A> {
     pub reply_to: ReplyTo,
     /// When it ends.
     pub deadline: Time,
+    /// Whom it waits for.
+    pub asking: Asking,
     tally: Tally,
     answers: Vec<(NodeId, A)>,
     answered: bool,
@@ -50,12 +54,13 @@ impl<Q, A> Read<Q, A> {
     pub fn new(
         question: Q,
         reply_to: ReplyTo,
-        deadline: Time,
+        (begun, deadline): (Time, Time),
         needed: u8,
         primaries: impl Iterator<Item = NodeId>,
     ) -> Self {
         let tally = Tally::new(needed, primaries);
-        Self { question, reply_to, deadline, tally, answers: Vec::new(), answered: false }
+        let asking = Asking::new(begun, deadline);
+        Self { question, reply_to, deadline, asking, tally, answers: Vec::new(), answered: false }
     }
 
     /// Whether it waits for this replica's answer.
@@ -63,41 +68,71 @@ impl<Q, A> Read<Q, A> {
         self.tally.silent().any(|silent| silent == node)
     }
 
-    /// Chooses whom to ask now so that enough answers can come, this node first, and notes that they are asked. Primaries that
-    /// cannot be reached are noted as such; if the others cannot be enough, nobody is asked.
-    pub fn ask(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
-        self.ask_some(self.tally.shortfall(), own, reachable)
+    /// Chooses whom to ask now so that enough answers can come, the best ranked first, and notes that they are asked. Primaries without
+    /// a rank cannot be reached, and are noted as such; if the others cannot be enough, nobody is asked.
+    pub fn ask(&mut self, now: Time, rank: impl Fn(NodeId) -> Option<Rank>) -> Vec<NodeId> {
+        self.ask_some(now, self.shortfall(), rank)
     }
 
-    /// Chooses one more to ask because those asked are slow; nobody if the client has been answered.
-    pub fn hedge(&mut self, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
-        let more = usize::from(!self.answered);
-        self.ask_some(more, own, reachable)
+    /// Chooses so many more to ask because those asked are slow; nobody if the client has been answered.
+    pub fn hedge(&mut self, now: Time, more: usize, rank: impl Fn(NodeId) -> Option<Rank>) -> Vec<NodeId> {
+        let more = if self.answered { 0 } else { more };
+        self.ask_some(now, more, rank)
     }
 
-    /// Whether one more can be asked if this goes on to be slow.
-    pub fn may_hedge(&self) -> bool {
-        !self.answered && self.tally.not_asked().next().is_some()
+    /// Notes that a node is asked besides, for what its answer teaches.
+    pub fn probe(&mut self, now: Time, node: NodeId) {
+        self.tally.ask(node);
+        self.asking.handle_probed(now, node);
     }
 
-    fn ask_some(&mut self, wanted: usize, own: NodeId, reachable: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
-        let mut order: Vec<NodeId> = self.tally.not_asked().collect();
-        order.sort_by_key(|node| *node != own);
-        for node in order.extract_if(.., |node| *node != own && !reachable(*node)) {
-            self.tally.record(node, ReplicaAnswer::Unreachable);
+    /// Whether so many are asked that enough answers can be expected.
+    pub fn asks_enough(&self) -> bool {
+        self.shortfall() == 0
+    }
+
+    /// How many more must be asked so that enough answers can be expected: those needed, less those that answered, and less those
+    /// that are waited for and in whose place nobody is asked. Where that one fails, there is another shortfall.
+    fn shortfall(&self) -> usize {
+        let hopeful = usize::from(self.tally.reached()) + self.asking.hopeful();
+        usize::from(self.tally.needed()).saturating_sub(hopeful)
+    }
+
+    /// Whom nobody asked yet.
+    pub fn left_out(&self) -> impl Iterator<Item = NodeId> {
+        self.tally.not_asked()
+    }
+
+    /// How many more can be asked if this goes on to be slow.
+    pub fn left_to_ask(&self) -> usize {
+        if self.answered { 0 } else { self.tally.not_asked().count() }
+    }
+
+    fn ask_some(&mut self, now: Time, wanted: usize, rank: impl Fn(NodeId) -> Option<Rank>) -> Vec<NodeId> {
+        let mut order: Vec<(Rank, NodeId)> = Vec::new();
+        let not_asked: Vec<NodeId> = self.tally.not_asked().collect();
+        for node in not_asked {
+            match rank(node) {
+                Some(rank) => order.push((rank, node)),
+                None => drop(self.tally.record(node, ReplicaAnswer::Unreachable)),
+            }
         }
         if self.tally.verdict() == Verdict::Lost {
             return Vec::new();
         }
+        // Stable: where nothing speaks for one, the preference list does.
+        order.sort_by_key(|(rank, _)| (rank.class, rank.score));
         order.truncate(wanted);
-        for node in &order {
+        for (rank, node) in &order {
             self.tally.ask(*node);
+            self.asking.handle_asked(now, *node, rank.patience);
         }
-        order
+        order.into_iter().map(|(_, node)| node).collect()
     }
 
     /// Takes a replica's answer; `complete` says whether it counts.
     pub fn handle_answer(&mut self, from: NodeId, answer: A, complete: bool) -> Step {
+        self.asking.settle(from);
         let kind = if complete { ReplicaAnswer::Done } else { ReplicaAnswer::CatchingUp };
         if self.tally.record(from, kind) {
             self.answers.push((from, answer));
@@ -107,12 +142,14 @@ impl<Q, A> Read<Q, A> {
 
     /// Takes a replica's error.
     pub fn handle_error(&mut self, from: NodeId, error: ReplicaError) -> Step {
+        self.asking.settle(from);
         self.tally.record(from, answer_of(error));
         self.step()
     }
 
     /// Learns that the connection to a peer is gone. A question to it will not be answered.
     pub fn handle_unreachable(&mut self, node: NodeId) -> Step {
+        self.asking.settle(node);
         self.tally.record(node, ReplicaAnswer::Unreachable);
         self.step()
     }
@@ -155,6 +192,7 @@ impl<Q, A> Read<Q, A> {
 mod tests {
     use super::*;
     use crate::SessionId;
+    use crate::admission::ranking::Class;
     use quorate_ring::wire::RequestId;
 
     fn node(number: u32) -> NodeId {
@@ -164,7 +202,21 @@ mod tests {
     /// A read of R of the nodes 1, 2 and 3.
     fn read(needed: u8) -> Read<(), &'static str> {
         let reply_to = ReplyTo::Client { session: SessionId(0), request: RequestId(0) };
-        Read::new((), reply_to, Time::default(), needed, (1..=3).map(node))
+        Read::new((), reply_to, (Time::default(), Time::default()), needed, (1..=3).map(node))
+    }
+
+    const NOW: Time = Time::from_micros(0);
+
+    const fn usual(class: Class, score: u64) -> Rank {
+        Rank { class, score, patience: std::time::Duration::from_millis(1) }
+    }
+
+    /// The ranks that a node gives which reaches these.
+    fn at(own: NodeId, reaches: impl Fn(NodeId) -> bool) -> impl Fn(NodeId) -> Option<Rank> {
+        move |node| match node == own {
+            true => Some(usual(Class::Own, 0)),
+            false => reaches(node).then_some(usual(Class::Usual, 1)),
+        }
     }
 
     fn all(_: NodeId) -> bool {
@@ -173,25 +225,34 @@ mod tests {
 
     #[test]
     fn r_are_asked_and_this_node_is_the_first_of_them() {
-        assert_eq!(read(2).ask(node(3), all), [node(3), node(1)]);
-        assert_eq!(read(3).ask(node(4), all), [node(1), node(2), node(3)]);
+        assert_eq!(read(2).ask(NOW, at(node(3), all)), [node(3), node(1)]);
+        assert_eq!(read(3).ask(NOW, at(node(4), all)), [node(1), node(2), node(3)]);
+    }
+
+    #[test]
+    fn the_best_ranked_are_asked_first_and_equals_in_order_of_preference() {
+        let rank = |node: NodeId| Some(usual(Class::Usual, u64::from(node.number() % 3 + 1)));
+        assert_eq!(read(2).ask(NOW, rank), [node(3), node(1)]);
+        let mut slow = read(1);
+        assert_eq!((slow.ask(NOW, rank), slow.hedge(NOW, 2, rank)), (vec![node(3)], vec![node(1), node(2)]));
+        assert_eq!(read(2).ask(NOW, |_| Some(usual(Class::Away, 7))), [node(1), node(2)]);
     }
 
     #[test]
     fn those_asked_are_not_asked_again_while_they_may_answer() {
         let mut read = read(2);
-        read.ask(node(1), all);
-        assert_eq!(read.ask(node(1), all), []);
+        read.ask(NOW, at(node(1), all));
+        assert_eq!(read.ask(NOW, at(node(1), all)), []);
         assert_eq!(read.handle_answer(node(1), "one", true), Step::Wait);
-        assert_eq!(read.ask(node(1), all), []);
+        assert_eq!(read.ask(NOW, at(node(1), all)), []);
         assert_eq!(read.handle_error(node(2), ReplicaError::Overloaded), Step::Wait);
-        assert_eq!(read.ask(node(1), all), [node(3)], "one of the two failed");
+        assert_eq!(read.ask(NOW, at(node(1), all)), [node(3)], "one of the two failed");
     }
 
     #[test]
     fn this_node_reaches_itself_and_the_unreachable_are_passed_over() {
         let mut read = read(2);
-        assert_eq!(read.ask(node(1), |peer| peer == node(3)), [node(1), node(3)]);
+        assert_eq!(read.ask(NOW, at(node(1), |peer| peer == node(3))), [node(1), node(3)]);
         assert_eq!(
             read.error(),
             error(2, 0, [ReplicaAnswer::Silent, ReplicaAnswer::Unreachable, ReplicaAnswer::Silent])
@@ -201,7 +262,7 @@ mod tests {
     #[test]
     fn nobody_is_asked_where_too_few_can_be_reached() {
         let mut read = read(2);
-        assert_eq!(read.ask(node(1), |_| false), []);
+        assert_eq!(read.ask(NOW, at(node(1), |_| false)), []);
         assert_eq!(read.step(), Step::Fail);
         let [not_asked, away] = [ReplicaAnswer::NotAsked, ReplicaAnswer::Unreachable];
         assert_eq!(read.error(), error(2, 0, [not_asked, away.clone(), away]));
@@ -210,20 +271,20 @@ mod tests {
     #[test]
     fn a_slow_read_asks_one_more_and_an_answered_one_does_not() {
         let mut read = read(1);
-        assert_eq!(read.ask(node(1), all), [node(1)]);
-        assert!(read.may_hedge() && read.waits_for(node(1)) && !read.waits_for(node(2)));
-        assert_eq!(read.hedge(node(1), all), [node(2)]);
-        assert!(read.may_hedge(), "the third is left");
+        assert_eq!(read.ask(NOW, at(node(1), all)), [node(1)]);
+        assert!(read.left_to_ask() == 2 && read.waits_for(node(1)) && !read.waits_for(node(2)));
+        assert_eq!(read.hedge(NOW, 1, at(node(1), all)), [node(2)]);
+        assert_eq!(read.left_to_ask(), 1);
         assert_eq!(read.handle_answer(node(2), "two", true), Step::Answer);
-        assert!(!read.may_hedge() && !read.waits_for(node(2)));
-        assert_eq!(read.hedge(node(1), all), []);
+        assert!(read.left_to_ask() == 0 && !read.waits_for(node(2)));
+        assert_eq!(read.hedge(NOW, 1, at(node(1), all)), []);
     }
 
     #[test]
     fn the_answer_is_asked_for_once_and_the_read_lives_until_all_asked_have_answered() {
         let mut read = read(2);
-        read.ask(node(1), all);
-        read.hedge(node(1), all);
+        read.ask(NOW, at(node(1), all));
+        read.hedge(NOW, 1, at(node(1), all));
         assert_eq!(read.handle_answer(node(1), "one", true), Step::Wait);
         assert_eq!(read.handle_answer(node(3), "three", true), Step::Answer);
         assert_eq!(read.step(), Step::Wait, "node 2 may still show that it is stale");
@@ -234,16 +295,31 @@ mod tests {
     #[test]
     fn a_silent_replica_whose_connection_is_gone_is_not_waited_for() {
         let mut read = read(1);
-        read.ask(node(1), all);
-        read.hedge(node(1), all);
+        read.ask(NOW, at(node(1), all));
+        read.hedge(NOW, 1, at(node(1), all));
         assert_eq!(read.handle_answer(node(1), "one", true), Step::Answer);
         assert_eq!(read.handle_unreachable(node(2)), Step::End);
     }
 
     #[test]
+    fn in_the_place_of_one_that_was_asked_in_anothers_and_fails_the_next_is_asked() {
+        let mut read = read(2);
+        read.ask(NOW, at(node(1), all));
+        assert_eq!(read.handle_answer(node(1), "one", true), Step::Wait);
+        let late = NOW + std::time::Duration::from_millis(1);
+        read.asking.handle_replaced(late, 1);
+        assert!(!read.asks_enough(), "node 2 is late, and nobody is asked in its place yet");
+        assert_eq!(read.ask(late, at(node(1), all)), [node(3)]);
+        assert!(read.asks_enough());
+        assert_eq!(read.handle_error(node(3), ReplicaError::Overloaded), Step::Wait);
+        assert!(!read.asks_enough(), "node 2 is late still");
+        assert_eq!(read.handle_answer(node(2), "two", true), Step::Answer);
+    }
+
+    #[test]
     fn a_second_answer_of_a_replica_is_not_taken() {
         let mut read = read(2);
-        read.ask(node(1), all);
+        read.ask(NOW, at(node(1), all));
         for answer in ["one", "another"] {
             assert_eq!(read.handle_answer(node(1), answer, true), Step::Wait);
         }
@@ -253,7 +329,7 @@ mod tests {
     #[test]
     fn the_deadline_fails_a_read_without_answer_and_ends_one_with() {
         let mut read = read(1);
-        read.ask(node(1), all);
+        read.ask(NOW, at(node(1), all));
         assert_eq!(read.handle_deadline(), Step::Fail);
         assert_eq!(read.handle_answer(node(1), "one", true), Step::Answer);
         assert_eq!(read.handle_deadline(), Step::End);
@@ -262,7 +338,7 @@ mod tests {
     #[test]
     fn replicas_that_catch_up_do_not_count_and_what_they_say_is_kept() {
         let mut read = read(2);
-        read.ask(node(1), all);
+        read.ask(NOW, at(node(1), all));
         assert_eq!(read.handle_answer(node(1), "one", false), Step::Wait);
         assert_eq!(read.handle_answer(node(2), "two", true), Step::Wait);
         assert_eq!(read.handle_error(node(3), ReplicaError::StorageFailed), Step::Fail);

@@ -138,13 +138,6 @@ impl Tally {
         }
     }
 
-    /// How many more primaries must be asked so that enough answers can come: those needed, less those that did what was asked or
-    /// may yet.
-    pub fn shortfall(&self) -> usize {
-        let hopeful = self.count(&ReplicaAnswer::Done) + self.silent().count();
-        usize::from(self.needed).saturating_sub(hopeful)
-    }
-
     /// The primaries nobody has asked yet, in preference order.
     pub fn not_asked(&self) -> impl Iterator<Item = NodeId> {
         self.with(ReplicaAnswer::NotAsked)
@@ -243,19 +236,6 @@ mod tests {
 
     fn tally(needed: u8) -> Tally {
         Tally::new(needed, (1..=3).map(node))
-    }
-
-    #[test]
-    fn as_many_more_are_to_be_asked_as_can_not_come_from_those_asked() {
-        let mut tally = tally(3);
-        assert_eq!(tally.shortfall(), 3);
-        tally.ask(node(1));
-        tally.ask(node(2));
-        assert_eq!(tally.shortfall(), 1, "two may yet answer");
-        tally.record(node(1), ReplicaAnswer::Done);
-        assert_eq!(tally.shortfall(), 1, "one has, one may");
-        tally.record(node(2), ReplicaAnswer::Overloaded);
-        assert_eq!(tally.shortfall(), 2, "one has, one will not");
     }
 
     #[test]

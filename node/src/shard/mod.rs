@@ -9,6 +9,7 @@
 mod anti_entropy;
 mod hints;
 mod peers;
+mod reads;
 mod reports;
 mod requests;
 mod silence;
@@ -30,7 +31,10 @@ use rand::{RngExt, SeedableRng};
 use self::split::Slices;
 use self::wall_clock::WallClock;
 use crate::Time;
+use crate::admission::hedge::HedgeBudget;
+use crate::admission::ranking::Peers;
 use crate::anti_entropy::AntiEntropy;
+use crate::coordinator::asking::Asking;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
 use crate::coordinator::read::Read;
@@ -178,6 +182,14 @@ pub struct Counters {
     pub errors: u64,
     /// Stale replicas sent the newer state.
     pub repairs: u64,
+    /// Times that a read asked one more replica because one was late.
+    pub hedges: u64,
+    /// Times that it did not, because the budget of hedges was spent.
+    pub hedges_denied: u64,
+    /// Gets that left a replica out because it was much slower than those asked.
+    pub ranked_away: u64,
+    /// Gets that asked such a replica besides, to see whether it is quick again.
+    pub probes: u64,
 }
 
 /// A page that is asked for.
@@ -197,6 +209,37 @@ enum Coordination {
     Write(Write),
     Forward(Forward),
     Batch(Batch),
+}
+
+impl Coordination {
+    /// Whom it waits for, if it is a read.
+    const fn asking_mut(&mut self) -> Option<&mut Asking> {
+        match self {
+            Self::Get(read) => Some(&mut read.asking),
+            Self::Page(read) => Some(&mut read.asking),
+            Self::Write(_) | Self::Forward(_) | Self::Batch(_) => None,
+        }
+    }
+
+    /// How many more a read can ask.
+    fn left_to_ask(&self) -> usize {
+        match self {
+            Self::Get(read) => read.left_to_ask(),
+            Self::Page(read) => read.left_to_ask(),
+            Self::Write(_) | Self::Forward(_) | Self::Batch(_) => 0,
+        }
+    }
+
+    /// When it ends. A batch ends with its items.
+    const fn deadline(&self) -> Option<Time> {
+        match self {
+            Self::Get(read) => Some(read.deadline),
+            Self::Page(read) => Some(read.deadline),
+            Self::Write(write) => Some(write.deadline),
+            Self::Forward(forward) => Some(forward.deadline),
+            Self::Batch(_) => None,
+        }
+    }
 }
 
 /// What a shard does when a time has come. One that fires for something that is over is stale and does nothing.
@@ -235,6 +278,9 @@ pub struct Shard {
     /// Which incarnations of each peer this node has met.
     known: BTreeMap<NodeId, Vec<Incarnation>>,
     anti_entropy: AntiEntropy,
+    /// How quickly each node answers reads.
+    ranking: Peers,
+    hedges: HedgeBudget,
     random: ChaCha8Rng,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -276,6 +322,8 @@ impl Shard {
             known: recovered.known,
             unheard,
             anti_entropy,
+            ranking: Peers::default(),
+            hedges: HedgeBudget::default(),
             random,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -323,6 +371,16 @@ impl Shard {
             Coordination::Batch(_) => false,
         };
         self.coordinations.values().filter(waits).count()
+    }
+
+    /// Reads' questions that wait for a node's answer, as the ranking counts them, and as the reads do: the two are the same.
+    pub fn open_questions(&self, node: NodeId) -> (usize, usize) {
+        let of = |coordination: &Coordination| match coordination {
+            Coordination::Get(read) => read.asking.open().filter(|open| *open == node).count(),
+            Coordination::Page(read) => read.asking.open().filter(|open| *open == node).count(),
+            Coordination::Write(_) | Coordination::Forward(_) | Coordination::Batch(_) => 0,
+        };
+        (self.ranking.open(node) as usize, self.coordinations.values().map(of).sum())
     }
 
     /// What the wall clock shows, as far as the shard goes by it.
@@ -447,14 +505,19 @@ impl Shard {
 
     fn handle_request_timer(&mut self, now: Time, id: CoordinationId) {
         match self.coordinations.get_mut(&id) {
-            Some(Coordination::Get(read)) if now < read.deadline => self.hedge_get(now, id),
-            Some(Coordination::Page(read)) if now < read.deadline => self.hedge_page(now, id),
+            Some(Coordination::Get(Read { deadline, .. }) | Coordination::Page(Read { deadline, .. }))
+                if now < *deadline =>
+            {
+                self.hedge(now, id);
+            }
             Some(Coordination::Get(read)) => {
                 let step = read.handle_deadline();
+                self.give_up(now, id);
                 self.get_step(now, id, step);
             }
             Some(Coordination::Page(read)) => {
                 let step = read.handle_deadline();
+                self.give_up(now, id);
                 self.page_step(now, id, step);
             }
             Some(Coordination::Write(write)) => {
@@ -466,6 +529,14 @@ impl Shard {
                 self.finish(id, Err(RequestError::ForwardLost { node, primary }));
             }
             Some(Coordination::Batch(_)) | None => {}
+        }
+    }
+
+    /// A read does not wait any longer: how long those who have not answered took is known to be so much at least.
+    fn give_up(&mut self, now: Time, id: CoordinationId) {
+        let asking = self.coordinations.get_mut(&id).and_then(Coordination::asking_mut);
+        for (node, asked_at) in asking.map(Asking::settle_all).unwrap_or_default() {
+            self.ranking.handle_given_up(now, node, asked_at);
         }
     }
 
@@ -484,16 +555,13 @@ impl Shard {
 
     /// Ends a request whose client has its answer.
     fn end(&mut self, id: CoordinationId) -> Option<Coordination> {
-        let coordination = self.coordinations.remove(&id)?;
-        let deadline = match &coordination {
-            Coordination::Get(read) => Some(read.deadline),
-            Coordination::Page(read) => Some(read.deadline),
-            Coordination::Write(write) => Some(write.deadline),
-            Coordination::Forward(forward) => Some(forward.deadline),
-            Coordination::Batch(_) => None,
-        };
-        if let Some(deadline) = deadline {
+        let mut coordination = self.coordinations.remove(&id)?;
+        if let Some(deadline) = coordination.deadline() {
             self.timers.remove(&(deadline, Timer::Request(id)));
+        }
+        if let Some(asking) = coordination.asking_mut() {
+            asking.timer.map(|at| self.timers.remove(&(at, Timer::Request(id))));
+            asking.settle_all().into_iter().for_each(|(node, _)| self.ranking.handle_settled(node));
         }
         Some(coordination)
     }

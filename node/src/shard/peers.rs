@@ -77,6 +77,7 @@ impl Shard {
     /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
     pub(super) fn handle_connected(&mut self, now: Time, peer: NodeId, incarnation: Incarnation) {
         self.connected.insert(peer);
+        self.ranking.forget(peer);
         self.forget_silence(peer);
         self.compare_soon(now, peer, incarnation);
         if self.config.shard != 0 {
@@ -141,6 +142,9 @@ impl Shard {
     ) {
         let id = CoordinationId(exchange.0);
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+        let asked_at = read.asking.settle(from);
+        self.note_answer(now, from, asked_at, &result);
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
             Ok(ReplicaRead { container, complete }) => read.handle_answer(from, container, complete),
             Err(error) => read.handle_error(from, error),
@@ -157,6 +161,11 @@ impl Shard {
     ) {
         let id = CoordinationId(exchange.0);
         let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
+        if read.asking.settle(from).is_some() {
+            self.ranking.handle_settled(from);
+        }
+        self.note_overload(now, from, result.as_ref().err());
+        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
             Ok(page) => {
                 let complete = page.complete;
@@ -169,6 +178,7 @@ impl Shard {
 
     /// A primary, or one that stands in, has stored a write, or has not.
     pub(super) fn stored(&mut self, now: Time, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
+        self.note_overload(now, from, result.as_ref().err());
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
         write.handle_stored(from, result);
         self.write_step(now, id);
@@ -194,10 +204,12 @@ impl Shard {
         for id in ids {
             match self.coordinations.get_mut(&id) {
                 Some(Coordination::Get(read)) => {
+                    read.asking.settle(peer).inspect(|_| self.ranking.handle_settled(peer));
                     let step = read.handle_unreachable(peer);
                     self.get_step(now, id, step);
                 }
                 Some(Coordination::Page(read)) => {
+                    read.asking.settle(peer).inspect(|_| self.ranking.handle_settled(peer));
                     let step = read.handle_unreachable(peer);
                     self.page_step(now, id, step);
                 }

@@ -1,21 +1,18 @@
-//! What clients ask of a shard: choosing the machine, asking whom it says, answering what it says.
+//! What clients ask of a shard: choosing the machine; and running writes. Reads are run in the module `reads`.
 
-use quorate_ring::limits::SCAN_ITEMS_MAX;
-use quorate_ring::version::{Container, ContextToken, VersionVector};
-use quorate_ring::wire::{Durability, PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response, ScanItem};
-use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, StoredValue, Ttl};
+use quorate_ring::version::{ContextToken, VersionVector};
+use quorate_ring::wire::{PeerMessage, PutItem, ReplicaAnswer, Request, RequestError, Response};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, Ttl};
 
-use super::{Coordination, PageQuestion, Shard, Timer};
+use super::{Coordination, PageQuestion, Shard};
 use crate::Time;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
-use crate::coordinator::read::{Read, Step};
-use crate::coordinator::repair::{is_stale, merge, merge_pages};
 use crate::coordinator::write::{self, Write};
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
-use crate::limits::{COORDINATIONS_MAX, HEDGE_DELAY, LATE_REPLY_TIME, STAND_INS_MAX};
-use crate::replica::{Asker, Event, KeyOperation};
+use crate::limits::{COORDINATIONS_MAX, STAND_INS_MAX};
+use crate::replica::{Event, KeyOperation};
 
 impl Shard {
     /// Begins a request, or refuses it.
@@ -72,7 +69,7 @@ impl Shard {
         }
     }
 
-    fn refuse_overload(&self) -> Result<(), RequestError> {
+    pub(super) fn refuse_overload(&self) -> Result<(), RequestError> {
         if COORDINATIONS_MAX <= self.coordinations.len() {
             let what =
                 format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
@@ -82,256 +79,6 @@ impl Shard {
             return Err(RequestError::StorageFailed { node: self.own(), reason: reason.to_owned() });
         }
         Ok(())
-    }
-
-    fn begin_get(
-        &mut self,
-        now: Time,
-        reply_to: ReplyTo,
-        deadline: Time,
-        key: ObjectKey,
-        r: Option<u8>,
-        standbys: Standbys,
-    ) -> Result<(), RequestError> {
-        self.counters.gets += 1;
-        self.refuse_overload()?;
-        let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
-        let asked = self.readable_from(&key, needed, standbys);
-        let id = self.begin(Coordination::Get(Read::new(key, reply_to, deadline, needed, asked.into_iter())));
-        self.set_timer(deadline, id);
-        self.set_timer(deadline.min(now + HEDGE_DELAY), id);
-        self.get_step(now, id, Step::Wait);
-        Ok(())
-    }
-
-    /// Does what a get needs next: whoever must be asked is asked, and what can be told is told.
-    pub(super) fn get_step(&mut self, now: Time, id: CoordinationId, step: Step) {
-        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
-        match step {
-            Step::Wait => {
-                let connected = &self.connected;
-                let asked = read.ask(self.config.actor.node, |node| connected.contains(&node));
-                let after = read.step();
-                self.ask_get(now, id, asked);
-                if after != Step::Wait {
-                    self.get_step(now, id, after);
-                }
-            }
-            Step::Answer => {
-                let merged = merge(read.answers().iter().map(|(_, container)| container), self.wall.shown());
-                let context = self.config.context_key.seal(&read.question, merged.vector());
-                let values = merged.values().map(|(_, stored)| stored.value.clone()).collect();
-                let reply_to = read.reply_to;
-                let next = read.step();
-                self.reply(reply_to, Ok(Response::Found { values, context }));
-                match next {
-                    Step::End => self.get_step(now, id, next),
-                    _ => self.wait_for_late_replies(now, id),
-                }
-            }
-            Step::Fail => {
-                let error = read.error();
-                self.finish(id, Err(error));
-            }
-            Step::End => self.end_get(id),
-        }
-    }
-
-    /// A read is answered, and some that were asked are silent: they get a little longer.
-    fn wait_for_late_replies(&mut self, now: Time, id: CoordinationId) {
-        let deadline = match self.coordinations.get_mut(&id) {
-            Some(Coordination::Get(read)) => &mut read.deadline,
-            Some(Coordination::Page(read)) => &mut read.deadline,
-            _ => return,
-        };
-        let sooner = (*deadline).min(now + LATE_REPLY_TIME);
-        self.timers.remove(&(*deadline, Timer::Request(id)));
-        *deadline = sooner;
-        self.set_timer(sooner, id);
-    }
-
-    /// Who may answer a read: the primaries. Where fewer than R of them can be reached, others answer in the place of as many as
-    /// are missing, from their hints: so few that every primary that can be reached is asked.
-    fn readable_from(&self, key: &ObjectKey, needed: u8, standbys: Standbys) -> Vec<NodeId> {
-        let list = self.ring.preference_list(self.partition_of(key));
-        let mut nodes: Vec<NodeId> = list.primaries().collect();
-        let away = Self::away(self.own(), &self.connected, &self.silences);
-        let present = nodes.iter().filter(|node| !away(**node)).count();
-        let missing = usize::from(needed).saturating_sub(present);
-        if standbys == Standbys::None || missing == 0 {
-            return nodes;
-        }
-        let mut stand_ins = list.fallbacks().filter(|node| !away(*node)).take(missing);
-        for node in nodes.iter_mut().filter(|node| away(**node)) {
-            *node = stand_ins.next().unwrap_or(*node);
-        }
-        nodes
-    }
-
-    fn ask_get(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
-        let Some(Coordination::Get(read)) = self.coordinations.get(&id) else { return };
-        let (key, deadline) = (read.question.clone(), read.deadline);
-        let partition = self.partition_of(&key);
-        for node in asked {
-            let stand_in = !self.ring.is_primary(node, partition);
-            if node == self.own() {
-                let asker = Asker::Coordinator(id);
-                match stand_in {
-                    true => self.hints.store.handle_key(key.clone(), HintOperation::Read { asker, deadline }),
-                    false => self.replica.handle_key(key.clone(), KeyOperation::Read { asker, deadline }),
-                }
-            } else {
-                let timeout_millis = deadline.millis_from(now);
-                self.send(
-                    node,
-                    PeerMessage::Read { exchange: id.exchange(), timeout_millis, key: key.clone(), stand_in },
-                );
-            }
-        }
-    }
-
-    /// Asks one more replica for a get that is slow, and again as long as that does not help: several may be slow at once.
-    pub(super) fn hedge_get(&mut self, now: Time, id: CoordinationId) {
-        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
-        let connected = &self.connected;
-        let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
-        let step = read.step();
-        if read.may_hedge() {
-            let at = read.deadline.min(now + HEDGE_DELAY);
-            self.set_timer(at, id);
-        }
-        self.ask_get(now, id, asked);
-        self.get_step(now, id, step);
-    }
-
-    /// All have answered: repairs the replicas that were behind.
-    fn end_get(&mut self, id: CoordinationId) {
-        let Some(Coordination::Get(read)) = self.end(id) else { return };
-        let wall = self.wall.shown();
-        let merged = merge(read.answers().iter().map(|(_, container)| container), wall);
-        let partition = self.partition_of(&read.question);
-        for (node, container) in read.answers() {
-            // One that stood in is not to have what it did not keep.
-            if self.ring.is_primary(*node, partition) && is_stale(container, &merged, wall) {
-                self.repair(*node, read.question.clone(), merged.clone());
-            }
-        }
-    }
-
-    fn repair(&mut self, node: quorate_ring::NodeId, key: ObjectKey, container: Container<StoredValue>) {
-        self.counters.repairs += 1;
-        if node == self.own() {
-            let (asker, durability) = (Asker::Nobody, Durability::Buffered);
-            self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
-        } else {
-            self.send(node, PeerMessage::Repair { key, container });
-        }
-    }
-
-    fn begin_page(
-        &mut self,
-        now: Time,
-        reply_to: ReplyTo,
-        deadline: Time,
-        question: PageQuestion,
-        r: Option<u8>,
-    ) -> Result<(), RequestError> {
-        self.refuse_overload()?;
-        let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
-        self.check_page(&question)?;
-        let ring = self.ring.clone();
-        let primaries = ring.primaries(question.partition);
-        let id = self.begin(Coordination::Page(Read::new(question, reply_to, deadline, needed, primaries)));
-        self.set_timer(deadline, id);
-        self.set_timer(deadline.min(now + HEDGE_DELAY), id);
-        self.page_step(now, id, Step::Wait);
-        Ok(())
-    }
-
-    fn check_page(&self, question: &PageQuestion) -> Result<(), RequestError> {
-        let partitions = self.ring.partitions();
-        if partitions.get() <= u32::from(question.partition.number()) {
-            return Err(invalid(format!("there is no partition {}; the ring has {partitions}", question.partition)));
-        }
-        if question.limit == 0 || SCAN_ITEMS_MAX < question.limit as usize {
-            return Err(invalid(format!("a page has 1 to {SCAN_ITEMS_MAX} items, not {}", question.limit)));
-        }
-        let outside = |key: &ObjectKey| partitions.partition_of(Position::of(key)) != question.partition;
-        if question.after.as_ref().is_some_and(outside) {
-            return Err(invalid("the key to start behind is not in the partition"));
-        }
-        Ok(())
-    }
-
-    /// Does what a page needs next.
-    pub(super) fn page_step(&mut self, now: Time, id: CoordinationId, step: Step) {
-        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
-        match step {
-            Step::Wait => {
-                let connected = &self.connected;
-                let asked = read.ask(self.config.actor.node, |node| connected.contains(&node));
-                let after = read.step();
-                self.ask_page(now, id, asked);
-                if after != Step::Wait {
-                    self.page_step(now, id, after);
-                }
-            }
-            Step::Answer => {
-                let merged = merge_pages(read.answers(), self.wall.shown());
-                let reply_to = read.reply_to;
-                let next = read.step();
-                let items = merged.objects.into_iter().map(|(key, container)| ScanItem {
-                    context: self.config.context_key.seal(&key, container.vector()),
-                    values: container.values().map(|(_, stored)| stored.value.clone()).collect(),
-                    key,
-                });
-                let page = Response::Page { items: items.collect(), next: merged.next };
-                self.reply(reply_to, Ok(page));
-                match next {
-                    Step::End => self.page_step(now, id, next),
-                    _ => self.wait_for_late_replies(now, id),
-                }
-            }
-            Step::Fail => {
-                let error = read.error();
-                self.finish(id, Err(error));
-            }
-            Step::End => {
-                let Some(Coordination::Page(read)) = self.end(id) else { return };
-                for (node, key, container) in merge_pages(read.answers(), self.wall.shown()).stale {
-                    self.repair(node, key, container);
-                }
-            }
-        }
-    }
-
-    fn ask_page(&mut self, now: Time, id: CoordinationId, asked: Vec<quorate_ring::NodeId>) {
-        let Some(Coordination::Page(read)) = self.coordinations.get(&id) else { return };
-        let PageQuestion { bucket, partition, after, limit } = read.question.clone();
-        let timeout_millis = read.deadline.millis_from(now);
-        for node in asked {
-            if node == self.own() {
-                let asker = Asker::Coordinator(id);
-                self.replica.handle_scan(asker, Some(&bucket), partition, after.as_ref(), limit);
-            } else {
-                let (exchange, bucket, after) = (id.exchange(), bucket.clone(), after.clone());
-                self.send(node, PeerMessage::Scan { exchange, timeout_millis, bucket, partition, after, limit });
-            }
-        }
-    }
-
-    /// Asks one more replica for a page that is slow, as for a get.
-    pub(super) fn hedge_page(&mut self, now: Time, id: CoordinationId) {
-        let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
-        let connected = &self.connected;
-        let asked = read.hedge(self.config.actor.node, |node| connected.contains(&node));
-        let step = read.step();
-        if read.may_hedge() {
-            let at = read.deadline.min(now + HEDGE_DELAY);
-            self.set_timer(at, id);
-        }
-        self.ask_page(now, id, asked);
-        self.page_step(now, id, step);
     }
 
     /// Begins a put or delete: here if this node is a primary of the key, else at one that is.
@@ -487,7 +234,7 @@ fn ttl_of(item: &PutItem) -> Result<Option<Ttl>, RequestError> {
 
 /// Who may stand in for primaries that are away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standbys {
+pub(super) enum Standbys {
     /// Nobody: a strict request.
     None,
     /// The fallbacks of the preference list.
@@ -495,11 +242,11 @@ enum Standbys {
 }
 
 impl Standbys {
-    const fn of(strict: bool) -> Self {
+    pub(super) const fn of(strict: bool) -> Self {
         if strict { Self::None } else { Self::Fallbacks }
     }
 }
 
-fn invalid(reason: impl ToString) -> RequestError {
+pub(super) fn invalid(reason: impl ToString) -> RequestError {
     RequestError::Invalid { reason: reason.to_string() }
 }

@@ -14,7 +14,6 @@ use quorate_ring::{NodeId, PartitionId};
 
 use super::{Coordination, Output, Shard, Timer};
 use crate::Time;
-use crate::coordinator::CoordinationId;
 use crate::limits::{SILENCE, SILENCE_PROBE_MAX};
 
 /// What is known of a peer's silence.
@@ -141,18 +140,22 @@ impl Shard {
         }
     }
 
-    /// Others stand in for these in the writes that wait for them.
+    /// Others stand in for these in the writes that wait for them, and are asked in their place by reads.
     fn replace_the_silent(&mut self, now: Time, silent: &[NodeId]) {
         if silent.is_empty() {
             return;
         }
-        let waits = |coordination: &Coordination| match coordination {
-            Coordination::Write(write) => silent.iter().any(|peer| write.waits_for(*peer)),
-            _ => false,
-        };
-        let writes = self.coordinations.iter().filter(|(_, coordination)| waits(coordination));
-        let writes: Vec<CoordinationId> = writes.map(|(id, _)| *id).collect();
+        let (mut writes, mut reads) = (Vec::new(), Vec::new());
+        for (id, coordination) in &mut self.coordinations {
+            if let Coordination::Write(write) = coordination {
+                writes.extend(silent.iter().any(|peer| write.waits_for(*peer)).then_some(*id));
+            } else if let Some(asking) = coordination.asking_mut() {
+                silent.iter().for_each(|peer| asking.hurry(now, *peer));
+                reads.extend(asking.late(now).next().map(|_| *id));
+            }
+        }
         writes.into_iter().for_each(|id| self.write_step(now, id));
+        reads.into_iter().for_each(|id| self.hedge(now, id));
     }
 
     /// Asks a peer to take no hints at all, which it answers whatever it is.

@@ -71,7 +71,7 @@ fn a_read_goes_on_asking_while_those_asked_are_silent() {
 fn a_shard_says_which_requests_wait_for_a_peer_and_none_does_for_one_that_is_gone() {
     let (mut cluster, key, primaries, other) = four();
     let waiting = |cluster: &Cluster, at, peer| cluster.machines[&at].shard.waiting_for(peer);
-    let [read, page] = both(&cluster, &key, 2);
+    let [read, page] = both(&cluster, &key, 3);
     cluster.silent.insert(primaries[1]);
     let Request::Put { item, durability, .. } = put(&key, "value", None) else { panic!("a put") };
     let write = Request::Put { item, w: Some(3), durability, strict: true };
@@ -137,9 +137,12 @@ fn another_is_asked_in_place_of_one_whose_connection_breaks() {
 fn requests_that_lose_a_replica_go_on_in_the_order_they_came() {
     let (mut cluster, first, primaries, _) = four();
     let mut others = (0..).map(|number| key(&format!("k{number}")));
-    let second = others.find(|key| cluster.partition(key) == cluster.partition(&first)).expect("of eight partitions");
+    let mut next =
+        || others.find(|key| cluster.partition(key) == cluster.partition(&first)).expect("of eight partitions");
+    let (second, third) = (next(), next());
     cluster.silent.extend([primaries[1], primaries[2]]);
-    for key in [&first, &second] {
+    // The second asks the other one, as the first waits for this one already.
+    for key in [&first, &second, &third] {
         cluster.begin(primaries[0], get(key, 2));
     }
     cluster.settle();
@@ -149,7 +152,7 @@ fn requests_that_lose_a_replica_go_on_in_the_order_they_came() {
         PeerMessage::Read { key, .. } => Some((sent.to, key)),
         _ => None,
     });
-    assert!(asked.eq([(primaries[2], &first), (primaries[2], &second)]));
+    assert!(asked.eq([(primaries[2], &first), (primaries[2], &third)]));
 }
 
 #[test]

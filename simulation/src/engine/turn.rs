@@ -2,6 +2,7 @@
 
 use quorate_node::handoff::hint::layout as hint;
 use quorate_node::replica::layout;
+use quorate_node::shard::Counters;
 use quorate_node::start::Standing;
 use quorate_node::storage::{Change, Column, Operation, Storage};
 use quorate_node::{Input, Output, Time};
@@ -16,7 +17,7 @@ use crate::clock::true_wall;
 use crate::node::share;
 use crate::oracle::truth::WriteId;
 use crate::oracle::{Violation, availability, bounds, expired};
-use crate::sometimes::Sometimes;
+use crate::sometimes::{Sometimes, Tallies};
 use crate::story::StoreKind;
 
 /// A slow disk takes so many times as long.
@@ -37,12 +38,15 @@ impl Simulation {
         }
         let wall = told.shows(local);
         self.truth.wall = self.truth.wall.max(wall);
+        let before = process.shards[shard].counters();
         process.shards[shard].handle(local, input);
+        let after = process.shards[shard].counters();
         let mut outputs = Vec::new();
         while let Some(output) = process.shards[shard].poll_output() {
             outputs.push(output);
         }
         bounds::check(machine.id, &process.shards[shard])?;
+        note_admission(&mut self.tallies, before, after);
         let dies = process.doom.filter(|doom| doom.inputs == 0);
         if let Some(doom) = &mut process.doom {
             doom.inputs = doom.inputs.saturating_sub(1);
@@ -384,5 +388,17 @@ impl Simulation {
     pub(super) fn paused_until(&self, node: usize) -> Option<Time> {
         let process = self.nodes[node].process.as_ref()?;
         (self.now < process.paused_until).then_some(process.paused_until)
+    }
+}
+
+/// What a shard decided about whom it asks and lets in, as its counters tell.
+fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
+    let decided = [
+        (Sometimes::HedgeDenied, before.hedges_denied, after.hedges_denied),
+        (Sometimes::RankedAway, before.ranked_away, after.ranked_away),
+        (Sometimes::Probed, before.probes, after.probes),
+    ];
+    for (what, before, after) in decided {
+        (before..after).for_each(|_| tallies.note(what));
     }
 }

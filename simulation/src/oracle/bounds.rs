@@ -29,7 +29,7 @@ pub fn check(node: NodeId, shard: &Shard) -> Result<(), Violation> {
 /// # Errors
 /// If it goes on waiting for what was asked there, which will not be answered.
 pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(), Violation> {
-    match shard.waiting_for(peer) {
+    match shard.waiting_for(peer).max(shard.open_questions(peer).0) {
         0 => Ok(()),
         requests => Err(Violation::new(
             Oracle::Bounds,

@@ -68,7 +68,7 @@ pub(super) const ALL: &[Named] = &[
         "gray-node",
         "a node that is slow and not dead does not make the reads of all slow",
         "TigerBeetle's Jepsen report",
-        "a slow read asks one more: `hedge` in node/src/coordinator/read.rs asking nobody. A read takes 202 ms",
+        "a slow read asks one more: `take` in node/src/admission/hedge.rs 0. A read takes 202 ms",
         gray_node,
     ),
 ];

@@ -10,6 +10,7 @@ mod awaited;
 mod clients;
 mod disks;
 mod expiry;
+mod gray;
 mod hints;
 mod links;
 pub mod script;
@@ -94,8 +95,17 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 8] =
-    [actors::ALL, disks::ALL, links::ALL, clients::ALL, siblings::ALL, expiry::ALL, hints::ALL, awaited::ALL];
+pub const ALL: [&[Named]; 9] = [
+    actors::ALL,
+    disks::ALL,
+    links::ALL,
+    clients::ALL,
+    siblings::ALL,
+    expiry::ALL,
+    hints::ALL,
+    gray::ALL,
+    awaited::ALL,
+];
 
 /// All scenarios, one after the other.
 pub fn all() -> impl Iterator<Item = Named> {
