@@ -70,6 +70,8 @@ pub const HAND_TIMEOUT_MAX: Duration = Duration::from_secs(32);
 pub const HAND_PAUSE: Duration = Duration::from_secs(1);
 /// Most batches of hints that a shard takes at once. One more is answered `Overloaded`.
 pub const TAKINGS_MAX: usize = 64;
+/// From so many operations on that wait for its store, a node takes no hints: three quarters of what may wait.
+pub const TAKING_OPERATIONS_MAX: usize = REPLICA_OPERATIONS_MAX / 4 * 3;
 /// Longest pause that a node asks for between two batches of hints.
 pub const TAKING_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest a request may take, whatever it asks for.

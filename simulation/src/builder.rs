@@ -13,6 +13,7 @@ use crate::engine::{Outcome, Simulation, Trace};
 use crate::insight::Insight;
 use crate::oracle::Violation;
 use crate::plan::fault::{Fault, TimedFault};
+use crate::plan::hints::HintPlan;
 use crate::plan::load::{Asked, ClientPlan};
 use crate::plan::span::Span;
 use crate::plan::{Carrier, ClusterPlan, DiskPlan, InvalidPlan, NetworkPlan, Plan};
@@ -199,6 +200,7 @@ impl<W: Workload> Cluster<W> {
                 keys: 1,
                 core_without: Vec::new(),
                 core_gray: None,
+                hints: HintPlan::default(),
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

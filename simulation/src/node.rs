@@ -208,6 +208,7 @@ impl Node {
                 ancestors: begun.ancestors.iter().copied().collect(),
                 seed: seed ^ index as u64,
                 wall: reading,
+                hints: plan.cluster.hints.bounds(),
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };

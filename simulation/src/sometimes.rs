@@ -66,6 +66,9 @@ sometimes! {
     HintRefused "a node refused to stand in for another";
     StandInReplaced "another stood in where one that stood in could not";
     FallbackCoordinated "a node that is no primary coordinated a write, as no primary could be reached";
+    HintsFull "a node had no room for a hint";
+    HintNotTaken "a node did not take what another had kept for it";
+    TenureContinued "a fallback made a further event in the place of the primaries before they had the first";
     ExpiredOnRead "a value that had expired was met where it was stored, and removed";
     ExpiredByJump "a value expired before its time, by a wall clock that was ahead";
     ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
@@ -91,6 +94,12 @@ impl Tallies {
     /// How often it happened.
     pub const fn count(&self, what: Sometimes) -> u64 {
         self.0[what as usize]
+    }
+
+    /// One for each that happened at all.
+    #[must_use]
+    pub fn happened(&self) -> Self {
+        Self(self.0.map(|count| u64::from(0 < count)))
     }
 
     /// Adds those of another run.

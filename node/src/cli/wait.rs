@@ -123,6 +123,8 @@ mod tests {
             cpu_micros: 0,
             sync: SyncStatus { age_millis: Some(99), ..SyncStatus::default() },
             hints: Vec::new(),
+            hints_counted: true,
+            hints_mark: 0,
         }
     }
 
@@ -141,7 +143,7 @@ mod tests {
         behind.sync.partitions_behind = 3;
         assert_eq!(lack_of(node(1), &behind, 100).as_deref(), Some("n1 has not caught up with 3 partitions"));
         let mut hints = status();
-        hints.hints = vec![HintStatus { target: node(3), count: 7, bytes: 70, age_millis: 100 }];
+        hints.hints = vec![HintStatus { target: node(3), count: 7, bytes: 70, age_millis: 100, outstanding_from: 0 }];
         assert_eq!(lack_of(node(1), &hints, 100).as_deref(), Some("n1 keeps 7 hints for n3"));
         hints.hints[0].age_millis = 99;
         assert_eq!(lack_of(node(1), &hints, 100), None, "it was made meanwhile");

@@ -181,6 +181,8 @@ pub enum Report {
 pub enum WriteRefusal {
     /// The replica could not do it.
     Replica(ReplicaError),
+    /// It would have been kept for primaries that are away, and there is no room for more.
+    HintsFull,
     /// The key has too many siblings, and the write replaces none.
     TooManySiblings {
         /// How many.

@@ -45,6 +45,7 @@ use self::data_directory::{DataDirectory, random};
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
+use crate::handoff::hint::bounds::HintBounds;
 use crate::replica::Recovered;
 use crate::shard::split::Slices;
 use crate::start::{Expected, Forced, Standing, Verdict};
@@ -289,6 +290,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         standing: verdict.standing,
         seed: random()?,
         wall: Clock::wall(),
+        hints: HintBounds::default(),
     })
 }
 

@@ -36,6 +36,8 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         cpu_micros: cpu_micros().unwrap_or_default(),
         sync: SyncStatus { age_millis: Some(0), ..SyncStatus::default() },
         hints: Vec::new(),
+        hints_counted: true,
+        hints_mark: 0,
     };
     for shard in &shared.shards {
         let (asker, answer) = oneshot::channel();
@@ -57,6 +59,8 @@ fn add(status: &mut NodeStatus, figures: Figures) {
     status.repairs += figures.counters.repairs;
     status.in_flight += figures.in_flight as u64;
     add_sync(&mut status.sync, figures.sync);
+    status.hints_counted &= figures.hints_counted;
+    status.hints_mark = status.hints_mark.max(figures.hints_mark);
     add_hints(&mut status.hints, figures.hints);
 }
 
@@ -78,6 +82,7 @@ fn add_hints(sum: &mut Vec<HintStatus>, shard: Vec<HintStatus>) {
                 known.count += hints.count;
                 known.bytes += hints.bytes;
                 known.age_millis = known.age_millis.max(hints.age_millis);
+                known.outstanding_from = known.outstanding_from.min(hints.outstanding_from);
             }
             None => sum.push(hints),
         }

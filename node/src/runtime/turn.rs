@@ -65,6 +65,10 @@ pub(super) struct Figures {
     pub(super) complete: bool,
     pub(super) sync: SyncStatus,
     pub(super) hints: Vec<HintStatus>,
+    /// Whether that is all.
+    pub(super) hints_counted: bool,
+    /// The least number of a hint made from now on.
+    pub(super) hints_mark: u64,
 }
 
 /// Something that concerns the whole node.
@@ -186,6 +190,8 @@ impl Turns {
             complete: self.shard.replica().is_complete(),
             sync: self.shard.sync_status(self.clock.now()),
             hints: self.shard.hint_statuses(self.clock.now()),
+            hints_counted: self.shard.hints_counted(),
+            hints_mark: self.shard.hint_sequence(),
         }
     }
 

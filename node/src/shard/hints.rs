@@ -47,12 +47,14 @@ impl Shard {
             count: figures.count,
             bytes: figures.bytes,
             age_millis: u64::try_from(now.since(figures.oldest).as_millis()).unwrap_or(u64::MAX),
+            outstanding_from: figures.outstanding_from,
         };
         self.hints().map(status).collect()
     }
 
-    /// The number that the next hint gets. All hints made before now are delivered when each [`HintFigures::outstanding_from`] is at
-    /// least this, or its node has none any more.
+    /// The least number that a hint may get from now on. All hints made before now are delivered when each
+    /// [`HintFigures::outstanding_from`] is at least this, or its node has none any more. The numbers of all shards of a node can be compared,
+    /// and those of its earlier processes: what is found at a start counts as made before all that are numbered.
     pub const fn hint_sequence(&self) -> u64 {
         self.hints.store.counts().sequence()
     }
@@ -148,7 +150,8 @@ impl Shard {
             let taker = if self.ring.is_primary(target, partition) { Some(target) } else { takers.next() };
             match taker {
                 Some(to) => {
-                    delivery.handle_begin(now, partition, to, counts.sequence());
+                    let sequence = self.hints.store.is_counted().then(|| counts.sequence());
+                    delivery.handle_begin(now, partition, to, sequence);
                     let after = delivery.cursor().and_then(|cursor| cursor.after.clone());
                     let bytes_max = delivery.grant_bytes() as usize;
                     return self.hints.store.read_page(target, partition, after.as_ref(), bytes_max);
@@ -208,7 +211,9 @@ impl Shard {
         } else if hints.is_empty() {
             let result = Ok(taking::grant(0, self.replica.waiting()));
             return self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
-        } else if taking::refuses(self.replica.waiting()) || !self.hints.takings.begin(from, exchange, hints.len()) {
+        } else if self.hints.bounds.busy_from <= self.replica.waiting()
+            || !self.hints.takings.begin(from, exchange, hints.len())
+        {
             Some(ReplicaError::Overloaded)
         } else {
             None

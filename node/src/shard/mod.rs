@@ -41,6 +41,7 @@ use crate::coordinator::read::Read;
 use crate::coordinator::write::Write;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::Hints;
+use crate::handoff::hint::bounds::HintBounds;
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
 use crate::start::Standing;
@@ -74,6 +75,8 @@ pub struct ShardConfig {
     pub seed: u64,
     /// What the wall clock shows.
     pub wall: WallTime,
+    /// How many hints it keeps.
+    pub hints: HintBounds,
 }
 
 /// What a shard is told.
@@ -295,7 +298,7 @@ impl Shard {
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
         let slices = split::Slices::new(ring.partitions(), config.shards);
         let tenures = ChaCha8Rng::seed_from_u64(random.random());
-        let mut hints = Hints::new(config.actor.node, ring.clone(), slices, config.shard, tenures);
+        let mut hints = Hints::new(config.actor.node, ring.clone(), (slices, config.shard), config.hints, tenures);
         let logged: Vec<PartitionId> = recovered.clocks.keys().copied().collect();
         let held = held(&ring, &config);
         let anti_entropy = AntiEntropy::new(shared(&ring, config.actor.node, &held));

@@ -102,6 +102,10 @@ impl Shard {
                 let reason = self.replica.poisoned().unwrap_or("the key's stored state cannot be read").to_owned();
                 RequestError::StorageFailed { node: self.own(), reason }
             }
+            WriteRefusal::HintsFull => {
+                let what = "it keeps as much for nodes that are away as it may".to_owned();
+                RequestError::Overloaded { node: self.own(), what }
+            }
             WriteRefusal::Replica(_) => {
                 RequestError::Overloaded { node: self.own(), what: "too many operations wait for the store".to_owned() }
             }

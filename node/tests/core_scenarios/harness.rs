@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_node::handoff::hint::bounds::HintBounds;
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::start::Standing;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
@@ -104,6 +105,7 @@ impl Cluster {
                 ancestors: BTreeSet::new(),
                 seed: u64::from(number),
                 wall: WallTime::default(),
+                hints: HintBounds::default(),
             };
             configure(&mut config);
             let shard = Shard::new(config, ring.clone(), Recovered::default());

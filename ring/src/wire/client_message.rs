@@ -312,6 +312,11 @@ pub struct NodeStatus {
     /// What it keeps for nodes that could not be reached.
     #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
     pub hints: Vec<HintStatus>,
+    /// Whether that is all: after a start, what was kept before must be found first.
+    pub hints_counted: bool,
+    /// The least number that a hint made from now on may get. What was kept before is delivered when each
+    /// [`HintStatus::outstanding_from`] that the node tells later is at least this, and it has counted all.
+    pub hints_mark: u64,
 }
 
 /// How far a node and its peers hold the same.
@@ -345,6 +350,8 @@ pub struct HintStatus {
     pub bytes: u64,
     /// How long ago the oldest was made, in milliseconds; of those from before the node's start, how long ago that was.
     pub age_millis: u64,
+    /// Those with a smaller number are delivered; see [`NodeStatus::hints_mark`]. 0 while some may be left from before the node's start.
+    pub outstanding_from: u64,
 }
 
 /// How a node sees a peer.

@@ -241,7 +241,15 @@ fn status() -> impl Strategy<Value = NodeStatus> {
                 keys_received: deletes,
                 ..SyncStatus::default()
             },
-            hints: vec![HintStatus { target: node, count: gets, bytes: puts, age_millis: errors }],
+            hints: vec![HintStatus {
+                target: node,
+                count: gets,
+                bytes: puts,
+                age_millis: errors,
+                outstanding_from: deletes,
+            }],
+            hints_counted: puts % 2 == 0,
+            hints_mark: repairs,
         }
     })
 }

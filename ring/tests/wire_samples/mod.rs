@@ -355,7 +355,9 @@ fn status(start: StartKind) -> NodeStatus {
             bytes_received: 19,
             transfers: 20,
         },
-        hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23 }],
+        hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23, outstanding_from: 24 }],
+        hints_counted: true,
+        hints_mark: 25,
     }
 }
 

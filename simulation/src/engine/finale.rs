@@ -178,7 +178,9 @@ impl Simulation {
             let running = running.filter(|node| !primaries.contains(node) || serving.contains(node));
             // Any W nodes are enough for a write, if one of them is a primary to begin with: a node of which nobody knows yet that it stands still
             // may be asked to coordinate.
-            if !serving.is_empty() && usize::from(w) <= running.count() && key < self.plan.cluster.keys {
+            // A node may have no room for more, where the plan is narrow.
+            let roomy = !self.plan.cluster.hints.is_narrow();
+            if roomy && !serving.is_empty() && usize::from(w) <= running.count() && key < self.plan.cluster.keys {
                 self.must_as(Action::Put(Put { key, w: Some(w), ..Put::default() }), ask, true)?;
             }
             // What an application wrote to keys of its own is left as it is.

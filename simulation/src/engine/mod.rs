@@ -12,6 +12,7 @@ mod converge;
 mod event;
 mod faults;
 mod finale;
+mod hints;
 mod link;
 mod network;
 mod observe;
@@ -42,6 +43,7 @@ use crate::insight::{self, Insight};
 use crate::node::{Node, cluster};
 use crate::oracle::Violation;
 use crate::oracle::dots::Dots;
+use crate::oracle::hints::Kept;
 use crate::oracle::maximal::Replicas;
 use crate::oracle::truth::Truth;
 use crate::plan::Plan;
@@ -76,6 +78,7 @@ pub(crate) struct Simulation {
     truth: Truth,
     dots: Dots,
     replicas: Replicas,
+    kept: Kept,
     /// Who was asked to stand in, by the coordinator and its question.
     stood_in: BTreeSet<(usize, ExchangeId, NodeId)>,
     tallies: Tallies,
@@ -190,6 +193,7 @@ impl Simulation {
             clients,
             dots: Dots::default(),
             replicas: Replicas::default(),
+            kept: Kept::default(),
             stood_in: BTreeSet::new(),
             tallies: Tallies::default(),
             streams: Vec::new(),

@@ -45,7 +45,8 @@ impl Simulation {
         while let Some(output) = process.shards[shard].poll_output() {
             outputs.push(output);
         }
-        bounds::check(machine.id, &process.shards[shard])?;
+        let mut hint_number = first_hint_number(&process.shards[shard], &outputs);
+        bounds::check(machine.id, &process.shards[shard], &self.plan.cluster.hints.bounds())?;
         note_admission(&mut self.tallies, before, after);
         let dies = process.doom.filter(|doom| doom.inputs == 0);
         if let Some(doom) = &mut process.doom {
@@ -73,7 +74,7 @@ impl Simulation {
                     self.send_reply(node, session, &message)?;
                 }
                 Output::Store { id, operation } => {
-                    self.stored(node, wall, &operation)?;
+                    self.stored(node, wall, &mut hint_number, &operation)?;
                     turn.push((id, operation));
                 }
                 Output::LossFound { by, .. } => {
@@ -94,6 +95,7 @@ impl Simulation {
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
         }
+        self.watch_deliveries(node, shard)?;
         if !turn.is_empty() {
             self.queue_turn(node, shard, turn);
         }
@@ -161,6 +163,7 @@ impl Simulation {
                 if self.replicas.is_hint(self.nodes[to].id, *exchange, self.nodes[node].id) =>
             {
                 self.tallies.note(Sometimes::HintRefused);
+                self.note_refused(node, ReplicaError::Overloaded);
             }
             PeerMessage::Hint(HintMessage::Taken { exchange, result: Ok(taken) }) => {
                 let (own, asker) = (self.nodes[node].id, self.nodes[to].id);
@@ -184,13 +187,23 @@ impl Simulation {
             }
             _ => {}
         }
+        if let PeerMessage::Hint(message) = message {
+            self.watch_hand_over(node, to, message)?;
+        }
         self.send(node, to, message)
     }
 
-    fn stored(&mut self, node: usize, wall: WallTime, operation: &Operation) -> Result<(), Violation> {
+    fn stored(
+        &mut self,
+        node: usize,
+        wall: WallTime,
+        hint_number: &mut u64,
+        operation: &Operation,
+    ) -> Result<(), Violation> {
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
         let Operation::Write { batch, .. } = operation else { return Ok(()) };
         let own = process.actor;
+        self.watch_hints(node, hint_number, &batch.changes)?;
         let mut stored = None;
         for change in &batch.changes {
             if self.hinted(own, wall, change)? {
@@ -401,4 +414,15 @@ fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
     for (what, before, after) in decided {
         (before..after).for_each(|_| tallies.note(what));
     }
+}
+
+/// The number of the first hint that a shard stores in a turn: it has numbered them all by now.
+fn first_hint_number(shard: &quorate_node::Shard, outputs: &[Output]) -> u64 {
+    let operations = outputs.iter().filter_map(|output| match output {
+        Output::Store { operation, .. } => Some(operation),
+        _ => None,
+    });
+    let changes = operations.flat_map(Operation::changes);
+    let stored = changes.filter(|change| matches!(change, Change::Put { column: Column::Hints, .. })).count();
+    shard.hint_sequence() - stored as u64
 }

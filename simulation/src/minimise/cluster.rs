@@ -6,6 +6,7 @@ use quorate_ring::Quorum;
 
 use crate::delay::{Delay, Shape};
 use crate::plan::fault::{Fault, Pair};
+use crate::plan::hints::HintPlan;
 use crate::plan::load::{Action, Asked, Whom};
 use crate::plan::span::Span;
 use crate::plan::{Carrier, Plan};
@@ -166,13 +167,14 @@ fn all_keys(plan: &mut Plan) -> Vec<&mut usize> {
 
 /// Each unusual thing about the cluster, its network and its disks, usual.
 pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
-    const PLAINER: [fn(&mut Plan); 14] = [
+    const PLAINER: [fn(&mut Plan); 15] = [
         |plan| {
             plan.network.carrier = Carrier::Streams;
             plan.delays().into_iter().for_each(make_constant);
         },
         |plan| plan.cluster.core_without.clear(),
         |plan| plan.cluster.shards = 1,
+        |plan| plan.cluster.hints = HintPlan::default(),
         |plan| plan.cluster.partitions = plan.cluster.partitions.min(8),
         |plan| plan.cluster.durability = Asked::Buffered,
         |plan| plan.network.carrier = Carrier::Streams,

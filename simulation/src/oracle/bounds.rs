@@ -1,9 +1,8 @@
 //! O13: what a shard keeps is within its bounds at every step, and when all is done, nothing is left over.
 
 use quorate_node::Shard;
-use quorate_node::limits::{
-    COORDINATIONS_MAX, HINT_OPERATIONS_MAX, HINT_TARGET_BYTES_MAX, HINT_TARGET_MAX, REPLICA_OPERATIONS_MAX, TAKINGS_MAX,
-};
+use quorate_node::handoff::hint::bounds::HintBounds;
+use quorate_node::limits::{COORDINATIONS_MAX, HINT_OPERATIONS_MAX, REPLICA_OPERATIONS_MAX, TAKINGS_MAX};
 use quorate_ring::NodeId;
 use quorate_ring::limits::HAND_HINTS_MAX;
 
@@ -13,12 +12,13 @@ use super::{Oracle, Violation};
 ///
 /// # Errors
 /// If it works on more than it may.
-pub fn check(node: NodeId, shard: &Shard) -> Result<(), Violation> {
+pub fn check(node: NodeId, shard: &Shard, bounds: &HintBounds) -> Result<(), Violation> {
     let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
     let mut hints = shard.hints();
-    let kept = hints.all(|kept| kept.count <= HINT_TARGET_MAX && kept.bytes <= HINT_TARGET_BYTES_MAX);
+    let kept = hints.all(|kept| kept.count <= bounds.of_target && kept.bytes <= bounds.of_target_bytes);
+    let all: u64 = shard.hints().map(|kept| kept.count).sum();
     let within = shard.hints_waiting() <= HINT_OPERATIONS_MAX + HAND_HINTS_MAX + TAKINGS_MAX;
-    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && kept && within {
+    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && kept && all <= bounds.all && within {
         return Ok(());
     }
     Err(Violation::new(Oracle::Bounds, format_args!("{node} works on {requests} requests and {operations} operations")))

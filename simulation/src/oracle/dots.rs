@@ -114,6 +114,11 @@ impl Dots {
         self.note(entries, |event| event.synced |= bit(node));
     }
 
+    /// Whether a node's store has ever synced an event.
+    pub fn is_synced(&self, node: NodeId, entry: &Bytes) -> bool {
+        self.events.get(entry).is_some_and(|event| event.synced & bit(node) != 0)
+    }
+
     fn note(&mut self, entries: impl Iterator<Item = Bytes>, how: impl Fn(&mut Event)) {
         for entry in entries {
             if let Some(event) = self.events.get_mut(&entry) {

@@ -15,6 +15,7 @@ pub mod deleted;
 pub mod dominance;
 pub mod dots;
 pub mod expired;
+pub mod hints;
 pub mod honesty;
 pub mod lost;
 pub mod maximal;
@@ -58,6 +59,8 @@ impl Violation {
 pub enum Oracle {
     /// O1: no acknowledged write is lost.
     Lost,
+    /// O1: hints are kept until they are delivered.
+    Hints,
     /// O2: no dot is issued twice.
     Dots,
     /// O3: no false dominance.
@@ -88,8 +91,9 @@ pub enum Oracle {
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Lost,
+        Self::Hints,
         Self::Dots,
         Self::Dominance,
         Self::Concurrency,
@@ -108,7 +112,7 @@ impl Oracle {
     /// Its number in the list of oracles.
     pub const fn number(self) -> u32 {
         match self {
-            Self::Lost => 1,
+            Self::Lost | Self::Hints => 1,
             Self::Dots => 2,
             Self::Dominance => 3,
             Self::Concurrency => 4,
@@ -128,6 +132,7 @@ impl Oracle {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lost => "an acknowledged write is lost",
+            Self::Hints => "a hint was given up",
             Self::Dots => "a dot was issued twice",
             Self::Dominance => "a value is gone that nobody had overwritten",
             Self::Concurrency => "false concurrency",
@@ -148,6 +153,9 @@ impl Oracle {
     pub const fn promise(self) -> &'static str {
         match self {
             Self::Lost => "After healing, a read of all replicas shows every acknowledged write or a successor of it.",
+            Self::Hints => {
+                "What is kept for a node goes, or is said to be delivered, only when it is on that node's disk; and a fallback keeps what it makes for every primary that does not have it."
+            }
             Self::Dots => "No dot is ever issued for two events, by any incarnation of any node.",
             Self::Dominance => "A value disappears from a replica only for a write whose writer had seen it.",
             Self::Concurrency => "Of two siblings neither's writer had seen the other, and no write is there twice.",

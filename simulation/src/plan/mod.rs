@@ -4,6 +4,7 @@
 
 pub mod fault;
 pub mod file;
+pub mod hints;
 pub mod load;
 pub mod span;
 mod swarm;
@@ -13,6 +14,7 @@ use quorate_ring::{PartitionCount, Quorum, Ttl};
 use serde::{Deserialize, Serialize};
 
 use self::fault::TimedFault;
+use self::hints::HintPlan;
 use self::load::{Asked, ClientPlan};
 use self::span::Span;
 use crate::delay::Delay;
@@ -62,6 +64,9 @@ pub struct ClusterPlan {
     /// A node that then stands still, and that nobody knows to be away: the others must serve all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core_gray: Option<u32>,
+    /// How little nodes keep for others.
+    #[serde(default, skip_serializing_if = "HintPlan::is_usual")]
+    pub hints: HintPlan,
 }
 
 /// How messages travel.
@@ -175,6 +180,7 @@ impl Plan {
         }
         self.check_nodes("cluster.core-without", &cluster.core_without)?;
         self.check_nodes("cluster.core-gray", cluster.core_gray.as_slice())?;
+        cluster.hints.check()?;
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault {}", index + 1), fault)?;
         }

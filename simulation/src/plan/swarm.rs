@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use quorate_ring::Quorum;
 
+use super::hints::HintPlan;
 use super::load::{
     Action, Asked, ClientPlan, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Step, Whom,
 };
@@ -15,6 +16,7 @@ use crate::choices::{Choices, Stream};
 use crate::delay::{Delay, Shape};
 
 mod faults;
+mod sloppy;
 mod standard;
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
             keys: draw.pick("keys", &[1, 2, 4, 12, 60]),
             core_without,
             core_gray,
+            hints: HintPlan::default(),
         };
         let mut plan = Self {
             seed: choices.seed(),
@@ -53,6 +56,7 @@ impl Plan {
         };
         plan.clients = Habits::of(draw, &plan.cluster, kinds).clients(choices);
         plan.faults = faults::draw(&plan, kinds, &mut choices.stream("fault plan"));
+        sloppy::add(&mut plan, kinds, choices);
         plan
     }
 }

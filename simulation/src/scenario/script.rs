@@ -27,6 +27,7 @@ use crate::engine::watch::{Answer, StepId, Watched};
 use crate::engine::{Outcome, owners};
 use crate::oracle::Violation;
 use crate::plan::fault::{Fault, TimedFault};
+use crate::plan::hints::HintPlan;
 use crate::plan::load::{
     Action, Asked, ClientPlan, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Step, Whom,
 };
@@ -91,6 +92,7 @@ impl Scenario {
             keys: 1,
             core_without: Vec::new(),
             core_gray: None,
+            hints: HintPlan::default(),
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use quorate_ring::{NodeId, PartitionId};
+use quorate_ring::{NodeId, PartitionId, WallTime};
 
+use super::bounds::HintBounds;
 use crate::Time;
-use crate::limits::{HINT_BYTES_MAX, HINT_TARGET_BYTES_MAX, HINT_TARGET_MAX, HINTS_MAX};
+
+/// More hints than a shard makes in a millisecond, as a power of two.
+const NUMBERS_A_MILLISECOND_LOG2: u32 = 16;
 
 /// A number of hints, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +31,7 @@ impl Count {
 pub struct TargetCount {
     /// How much.
     pub count: Count,
-    /// All hints for it with a smaller number than this are delivered.
+    /// All hints for it with a smaller number than this are delivered; 0 while some may be left that were found at the start.
     pub outstanding_from: u64,
     /// Since when the oldest may have been kept; of what was found at the start, since the start.
     pub oldest: Time,
@@ -42,17 +45,44 @@ pub struct Counts {
     all: Count,
     /// Numbers the hints made.
     sequence: u64,
+    bounds: HintBounds,
 }
 
 impl Counts {
-    /// Whether a hint for this node may be added, or grow, by so many bytes.
-    pub fn has_room(&self, target: NodeId, bytes: usize) -> bool {
-        let count = self.targets.get(&target).map(|known| known.count).unwrap_or_default();
-        let bytes = bytes as u64;
-        self.all.number < HINTS_MAX
-            && count.number < HINT_TARGET_MAX
-            && self.all.bytes + bytes <= HINT_BYTES_MAX
-            && count.bytes + bytes <= HINT_TARGET_BYTES_MAX
+    /// Nothing kept yet.
+    pub fn new(bounds: HintBounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// The wall clock shows this. Hints are numbered by it, as if many had been made in each millisecond before: so the numbers of all
+    /// shards of a node, and of its earlier processes, can be compared. Should the clock be set back across a restart, whoever waits for a
+    /// number waits longer.
+    pub fn set_wall(&mut self, wall: WallTime) {
+        self.sequence = self.sequence.max(wall.as_millis() << NUMBERS_A_MILLISECOND_LOG2);
+    }
+
+    /// A hint was found at the start. It counts as made before all that are numbered.
+    pub fn found(&mut self, now: Time, target: NodeId, partition: PartitionId, bytes: usize) {
+        let next = std::mem::replace(&mut self.sequence, 0);
+        self.change(now, target, partition, None, Some(bytes));
+        self.sequence = next;
+    }
+
+    /// Whether hints, each for another node, may be made or changed: of so many bytes before, if there was one, and then. What does not
+    /// grow may always be.
+    pub fn has_room(&self, changes: impl IntoIterator<Item = (NodeId, Option<usize>, usize)>) -> bool {
+        let (mut all, mut grows) = (self.all, false);
+        for (target, old, new) in changes {
+            let mut count = self.targets.get(&target).map(|known| known.count).unwrap_or_default();
+            count.change(old, Some(new));
+            all.change(old, Some(new));
+            let grown = old.is_none_or(|old| old < new);
+            if grown && (self.bounds.of_target < count.number || self.bounds.of_target_bytes < count.bytes) {
+                return false;
+            }
+            grows |= grown;
+        }
+        !grows || all.number <= self.bounds.all && all.bytes <= self.bounds.all_bytes
     }
 
     /// A hint was made, has grown, or is gone: of so many bytes before and now.
@@ -152,11 +182,53 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_beyond_a_node_s_bound() {
+    fn what_was_found_is_outstanding_from_the_beginning_and_takes_no_number() {
         let mut counts = Counts::default();
-        assert!(counts.has_room(node(1), 1));
-        let most = usize::try_from(HINT_TARGET_BYTES_MAX).expect("it fits");
-        counts.change(Time::default(), node(1), PartitionId::new(0), None, Some(most));
-        assert!(!counts.has_room(node(1), 1) && counts.has_room(node(2), 1));
+        counts.set_wall(WallTime::from_millis(1));
+        let next = counts.sequence();
+        counts.found(Time::default(), node(1), PartitionId::new(0), 10);
+        counts.found(Time::default(), node(2), PartitionId::new(0), 10);
+        assert!(
+            counts.targets().all(|(_, count)| count.outstanding_from == 0) && counts.sequence() == next && 0 < next
+        );
+    }
+
+    #[test]
+    fn numbers_never_go_back() {
+        let mut counts = Counts::default();
+        counts.set_wall(WallTime::from_millis(5));
+        counts.change(Time::default(), node(1), PartitionId::new(0), None, Some(1));
+        let next = counts.sequence();
+        counts.set_wall(WallTime::from_millis(3));
+        assert_eq!(counts.sequence(), next);
+        counts.set_wall(WallTime::from_millis(6));
+        assert!(next < counts.sequence());
+    }
+
+    #[test]
+    fn nothing_is_added_beyond_a_node_s_bound_or_that_of_all() {
+        let bounds = HintBounds { of_target: 2, of_target_bytes: 100, all: 3, all_bytes: 150, ..HintBounds::default() };
+        let mut counts = Counts::new(bounds);
+        counts.change(Time::default(), node(1), PartitionId::new(0), None, Some(60));
+        assert!(counts.has_room([(node(1), None, 40)]) && !counts.has_room([(node(1), None, 41)]));
+        assert!(counts.has_room([(node(1), Some(60), 100)]) && !counts.has_room([(node(1), Some(60), 101)]));
+        assert!(counts.has_room([(node(2), None, 90)]) && !counts.has_room([(node(2), None, 91)]), "bytes of all");
+        assert!(!counts.has_room([(node(2), None, 50), (node(3), None, 50)]), "together they are too many bytes");
+        counts.change(Time::default(), node(1), PartitionId::new(1), None, Some(1));
+        assert!(
+            !counts.has_room([(node(1), None, 1)]) && counts.has_room([(node(1), Some(1), 2)]),
+            "the third of a node"
+        );
+        counts.change(Time::default(), node(2), PartitionId::new(0), None, Some(1));
+        assert!(!counts.has_room([(node(2), None, 1)]), "the fourth of all");
+    }
+
+    #[test]
+    fn what_does_not_grow_has_room_even_beyond_a_bound() {
+        let mut counts = Counts::new(HintBounds { of_target: 1, all: 1, ..HintBounds::default() });
+        // Found at a start, with larger bounds before it.
+        counts.change(Time::default(), node(1), PartitionId::new(0), None, Some(10));
+        counts.change(Time::default(), node(1), PartitionId::new(1), None, Some(10));
+        assert!(counts.has_room([(node(1), Some(10), 9)]) && !counts.has_room([(node(1), Some(10), 11)]));
     }
 }

@@ -100,10 +100,11 @@ impl Delivery {
         self.grant_bytes
     }
 
-    /// Begins to read a batch that goes to this node: of the cursor's partition, or of a later one. `sequence` is that of the next hint.
-    pub fn handle_begin(&mut self, now: Time, partition: PartitionId, to: NodeId, sequence: u64) {
+    /// Begins to read a batch that goes to this node: of the cursor's partition, or of a later one. `sequence` is that of the next hint;
+    /// nothing while it is not known yet what is kept, for then a pass does not go to all.
+    pub fn handle_begin(&mut self, now: Time, partition: PartitionId, to: NodeId, sequence: Option<u64>) {
         if self.cursor == Some(Cursor::start()) {
-            self.clean_since = Some((sequence, now));
+            self.clean_since = sequence.map(|sequence| (sequence, now));
         }
         if self.cursor.as_ref().is_none_or(|cursor| cursor.partition != partition) {
             self.cursor = Some(Cursor { partition, after: None });

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`store`] | what is kept: merged for each key and node, one operation per key at a time |
 //! | [`counts`] | how much of it there is, for whom |
+//! | [`bounds`] | how much there may be |
 //! | [`tenure`] | the actors of events that are made in the place of the primaries |
 //! | [`delivery`] | handing over, one batch at a time for each node |
 //! | [`taking`] | the other side of it |
@@ -13,6 +14,7 @@
 //! A hint is dropped only when the node that it is for has it on its disk, and only if it has not changed since it was handed over.
 //! What a hint brings is merged as a late replicate would be: nothing here knows a clock of the partition, and nothing is filled.
 
+pub mod bounds;
 pub mod counts;
 pub mod delivery;
 pub mod layout;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use quorate_ring::{NodeId, Ring};
 use rand::rngs::ChaCha8Rng;
 
+use self::bounds::HintBounds;
 use self::delivery::Delivery;
 use self::store::HintStore;
 use self::taking::Takings;
@@ -40,15 +43,24 @@ pub struct Hints {
     pub deliveries: BTreeMap<NodeId, Delivery>,
     /// What others hand over.
     pub takings: Takings,
+    /// How much of it there may be.
+    pub bounds: HintBounds,
 }
 
 impl Hints {
     /// As a former process left them.
-    pub fn new(own: NodeId, ring: Arc<Ring>, slices: Slices, shard: u8, random: ChaCha8Rng) -> Self {
+    pub fn new(
+        own: NodeId,
+        ring: Arc<Ring>,
+        (slices, shard): (Slices, u8),
+        bounds: HintBounds,
+        random: ChaCha8Rng,
+    ) -> Self {
         Self {
-            store: HintStore::new(own, ring, slices, shard, random),
+            store: HintStore::new(own, ring, (slices, shard), bounds, random),
             deliveries: BTreeMap::new(),
             takings: Takings::default(),
+            bounds,
         }
     }
 }

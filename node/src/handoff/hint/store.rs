@@ -11,16 +11,19 @@
 //!
 //! At a start what is kept is counted page by page. Until that is done nothing further is taken: it could be too much.
 
+mod making;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_ring::limits::{HAND_DOTS_MAX, HAND_HINTS_MAX};
-use quorate_ring::version::{Container, Dot, VersionVector};
+use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{Durability, ReplicaError, ReplicaRead};
 use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, Ring, StoredValue, WallTime};
 use rand::rngs::ChaCha8Rng;
 
+use super::bounds::HintBounds;
 use super::counts::Counts;
 use super::layout::{self, StoredHint};
 pub use super::operation::{HintOperation, HintReport};
@@ -28,7 +31,7 @@ use super::tenure::Tenures;
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::limits::{HAND_PAUSE, HINT_OPERATIONS_MAX, KEY_QUEUE_MAX};
-use crate::replica::{Asker, Event, Report, WriteRefusal, refuse_too_many};
+use crate::replica::{Asker, Report, WriteRefusal};
 use crate::shard::split::Slices;
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
 
@@ -56,6 +59,30 @@ pub struct HintStore {
 
 /// The hints of a key, by whom they are for, each with its bytes.
 type Hints = BTreeMap<NodeId, (StoredHint, usize)>;
+
+/// A hint that is about to be stored.
+struct Prepared {
+    target: NodeId,
+    hint: StoredHint,
+    place: Bytes,
+    value: Bytes,
+}
+
+impl Prepared {
+    fn new(target: NodeId, key: &ObjectKey, hint: StoredHint) -> Self {
+        let (place, value) = (layout::place(target, key), layout::encode(&hint));
+        Self { target, hint, place, value }
+    }
+
+    fn bytes(&self) -> usize {
+        self.place.len() + self.value.len()
+    }
+
+    /// How many bytes of its node's are there already, and how many then.
+    fn change(&self, hints: &Hints) -> (NodeId, Option<usize>, usize) {
+        (self.target, hints.get(&self.target).map(|(_, bytes)| *bytes), self.bytes())
+    }
+}
 
 struct Slot {
     state: State,
@@ -91,7 +118,13 @@ enum Submitted {
 
 impl HintStore {
     /// What a store holds that was left by a former process. It begins to count it.
-    pub fn new(own: NodeId, ring: Arc<Ring>, slices: Slices, shard: u8, random: ChaCha8Rng) -> Self {
+    pub fn new(
+        own: NodeId,
+        ring: Arc<Ring>,
+        (slices, shard): (Slices, u8),
+        bounds: HintBounds,
+        random: ChaCha8Rng,
+    ) -> Self {
         let mut store = Self {
             ring,
             slices,
@@ -102,7 +135,7 @@ impl HintStore {
             operation_next: 0,
             operations: VecDeque::new(),
             reports: VecDeque::new(),
-            counts: Counts::default(),
+            counts: Counts::new(bounds),
             counted: false,
             recount: None,
             tenures: Tenures::new(own, random),
@@ -124,8 +157,9 @@ impl HintStore {
     }
 
     /// The wall clock shows this.
-    pub const fn set_wall(&mut self, wall: WallTime) {
+    pub fn set_wall(&mut self, wall: WallTime) {
         self.wall = wall;
+        self.counts.set_wall(wall);
     }
 
     /// Whether what was found at the start is counted.
@@ -296,7 +330,7 @@ impl HintStore {
         for (target, key, _, bytes) in entries {
             let partition = self.ring.partition_of(Position::of(&key));
             if self.slices.shard_of(partition) == self.shard {
-                self.counts.change(now, target, partition, None, Some(bytes));
+                self.counts.found(now, target, partition, bytes);
             }
         }
         match end {
@@ -401,77 +435,21 @@ impl HintStore {
     ) -> Option<Told> {
         let known = hints.get(&target).map(|(hint, _)| hint.clone()).unwrap_or_default();
         let mut hint = known.clone();
-        let added = bytes_about(&container);
         hint.merge(container, [dot]);
         if hint == known && durability == Durability::Buffered {
             self.tell(Told::Asker(asker), Ok(()));
             return None;
         }
-        if HAND_DOTS_MAX < hint.dots.len() || !self.counts.has_room(target, added) {
+        let too_many = HAND_DOTS_MAX < hint.dots.len();
+        let prepared = Prepared::new(target, key, hint);
+        if too_many || !self.counts.has_room([prepared.change(hints)]) {
             self.tell(Told::Asker(asker), Err(ReplicaError::Overloaded));
             return None;
         }
         let mut batch = Batch::default();
-        self.put(now, key, hints, target, hint, &mut batch);
+        self.put(now, key, hints, prepared, &mut batch);
         self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
         Some(Told::Asker(asker))
-    }
-
-    /// Makes a write event upon all that is kept of the key, and keeps it for every primary.
-    fn make(
-        &mut self,
-        now: Time,
-        key: &ObjectKey,
-        hints: &mut Hints,
-        coordination: CoordinationId,
-        (event, context, durability): (Event, &VersionVector, Durability),
-    ) -> Option<Told> {
-        let partition = self.ring.partition_of(Position::of(key));
-        let ring = self.ring.clone();
-        let mut container = merged(hints);
-        container.discard(context);
-        container.expire(self.wall);
-        if let Err(reason) = self.refuse_make(ring.primaries(partition), hints, &container, &event) {
-            self.reports.push_back(HintReport::Of(Report::Refused { coordination, reason }));
-            return None;
-        }
-        let dot = self.tenures.issue(partition, key, container.vector());
-        match event {
-            Event::Put(value, ttl) => {
-                let expires_at = ttl.map(|ttl| self.wall + ttl.duration());
-                container.add(dot, StoredValue { value, expires_at });
-            }
-            Event::Delete => container.record(dot),
-        }
-        let mut batch = Batch::default();
-        for target in ring.primaries(partition) {
-            let mut hint = hints.get(&target).map(|(hint, _)| hint.clone()).unwrap_or_default();
-            hint.merge(container.clone(), [dot]);
-            self.put(now, key, hints, target, hint, &mut batch);
-        }
-        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
-        self.reports.push_back(HintReport::Of(Report::Made { coordination, dot, container }));
-        Some(Told::Asker(Asker::Coordinator(coordination)))
-    }
-
-    /// Whether an event cannot be made, before anything is done.
-    fn refuse_make(
-        &self,
-        mut targets: impl Iterator<Item = NodeId>,
-        hints: &Hints,
-        container: &Container<StoredValue>,
-        event: &Event,
-    ) -> Result<(), WriteRefusal> {
-        let mut bytes = bytes_about(container);
-        if let Event::Put(value, _) = event {
-            refuse_too_many(container, value)?;
-            bytes += value.as_bytes().len();
-        }
-        let is_full = |target: NodeId| {
-            let dots = hints.get(&target).map_or(0, |(hint, _)| hint.dots.len());
-            HAND_DOTS_MAX <= dots || !self.counts.has_room(target, bytes)
-        };
-        if targets.any(is_full) { Err(WriteRefusal::Replica(ReplicaError::Overloaded)) } else { Ok(()) }
     }
 
     /// Drops a hint that was delivered, unless it has changed since it was handed over.
@@ -501,17 +479,8 @@ impl HintStore {
         }
     }
 
-    fn put(
-        &mut self,
-        now: Time,
-        key: &ObjectKey,
-        hints: &mut Hints,
-        target: NodeId,
-        hint: StoredHint,
-        batch: &mut Batch,
-    ) {
-        let (place, value) = (layout::place(target, key), layout::encode(&hint));
-        let bytes = place.len() + value.len();
+    fn put(&mut self, now: Time, key: &ObjectKey, hints: &mut Hints, prepared: Prepared, batch: &mut Batch) {
+        let (bytes, Prepared { target, hint, place, value }) = (prepared.bytes(), prepared);
         let old = hints.insert(target, (hint, bytes)).map(|(_, bytes)| bytes);
         self.counts.change(now, target, self.ring.partition_of(Position::of(key)), old, Some(bytes));
         batch.put(Column::Hints, place, value);
@@ -551,12 +520,4 @@ fn merged(hints: &Hints) -> Container<StoredValue> {
     let mut merged = Container::default();
     hints.values().for_each(|(hint, _)| merged.sync(hint.container.clone()));
     merged
-}
-
-/// About how many bytes a container takes when it is stored.
-fn bytes_about(container: &Container<StoredValue>) -> usize {
-    /// Of a dot, or of an actor in the vector.
-    const ENTRY_BYTES: usize = 32;
-    let values: usize = container.values().map(|(_, value)| value.value.as_bytes().len() + ENTRY_BYTES).sum();
-    values + ENTRY_BYTES * (1 + container.vector().len())
 }

@@ -73,11 +73,6 @@ pub fn grant(stored: u32, waiting: usize) -> Taken {
     }
 }
 
-/// Whether a node has too much to do to take any hints: three quarters of what may wait for its store do.
-pub const fn refuses(waiting: usize) -> bool {
-    REPLICA_OPERATIONS_MAX / 4 * 3 <= waiting
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +107,5 @@ mod tests {
         assert!(half.grant_bytes < idle.grant_bytes && 400 < half.pause_millis);
         let full = grant(7, REPLICA_OPERATIONS_MAX);
         assert_eq!((full.grant_bytes, full.pause_millis), (HAND_BYTES_FIRST, 1_000));
-        assert!(!refuses(REPLICA_OPERATIONS_MAX / 2) && refuses(REPLICA_OPERATIONS_MAX));
     }
 }

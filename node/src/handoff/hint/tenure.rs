@@ -45,8 +45,9 @@ impl Tenures {
         Self { node, random, open: BTreeMap::new(), keys: 0 }
     }
 
-    /// The next event on a key of which all is known that this vector covers.
-    pub fn issue(&mut self, partition: PartitionId, key: &ObjectKey, known: &VersionVector) -> Dot {
+    /// The dot that the next event on a key gets, of which all is known that this vector covers. It is made with [`Self::issued`], or
+    /// not at all: then the next one gets this dot, so that no gap is left that nothing could ever fill.
+    pub fn next(&mut self, partition: PartitionId, key: &ObjectKey, known: &VersionVector) -> Dot {
         let forgotten = self.open.get(&partition).is_some_and(|tenure| {
             tenure.last.get(key).is_some_and(|last| !known.covers(&Dot::new(tenure.actor, *last)))
         });
@@ -62,9 +63,16 @@ impl Tenures {
             counter: 0,
             last: BTreeMap::new(),
         });
-        tenure.counter += 1;
-        self.keys += usize::from(tenure.last.insert(key.clone(), tenure.counter).is_none());
-        Dot::new(tenure.actor, tenure.counter)
+        Dot::new(tenure.actor, tenure.counter + 1)
+    }
+
+    /// The event with the dot of [`Self::next`] is made.
+    pub fn issued(&mut self, partition: PartitionId, key: &ObjectKey, dot: Dot) {
+        if let Some(tenure) = self.open.get_mut(&partition).filter(|tenure| tenure.actor == dot.actor) {
+            assert_eq!(tenure.counter + 1, dot.counter, "an actor's events are made in order");
+            tenure.counter = dot.counter;
+            self.keys += usize::from(tenure.last.insert(key.clone(), dot.counter).is_none());
+        }
     }
 
     /// Ends a partition's tenure: its actor makes no more events.
@@ -90,6 +98,12 @@ mod tests {
         ObjectKey::new(&BucketName::new("b").expect("valid"), &Key::new(name.to_owned()).expect("valid"))
     }
 
+    fn issue(tenures: &mut Tenures, partition: PartitionId, key: &ObjectKey, known: &VersionVector) -> Dot {
+        let dot = tenures.next(partition, key, known);
+        tenures.issued(partition, key, dot);
+        dot
+    }
+
     fn tenures() -> Tenures {
         Tenures::new(NodeId::new(4).expect("not 0"), ChaCha8Rng::seed_from_u64(1))
     }
@@ -97,28 +111,35 @@ mod tests {
     #[test]
     fn one_actor_makes_the_events_of_a_partition_while_each_key_s_last_is_known() {
         let (mut tenures, partition, nothing) = (tenures(), PartitionId::new(1), VersionVector::new());
-        let first = tenures.issue(partition, &key("a"), &nothing);
-        let second = tenures.issue(partition, &key("b"), &nothing);
+        let first = issue(&mut tenures, partition, &key("a"), &nothing);
+        let second = issue(&mut tenures, partition, &key("b"), &nothing);
         assert_eq!((first.counter, second), (1, Dot::new(first.actor, 2)));
         let known: VersionVector = [first].into_iter().collect();
-        assert_eq!(tenures.issue(partition, &key("a"), &known), Dot::new(first.actor, 3));
-        assert_ne!(tenures.issue(PartitionId::new(2), &key("c"), &nothing).actor, first.actor);
+        assert_eq!(issue(&mut tenures, partition, &key("a"), &known), Dot::new(first.actor, 3));
+        assert_ne!(issue(&mut tenures, PartitionId::new(2), &key("c"), &nothing).actor, first.actor);
     }
 
     #[test]
     fn an_event_on_a_key_whose_last_one_is_not_known_is_another_actor_s() {
         let (mut tenures, partition, nothing) = (tenures(), PartitionId::new(1), VersionVector::new());
-        let first = tenures.issue(partition, &key("a"), &nothing);
-        let second = tenures.issue(partition, &key("a"), &nothing);
+        let first = issue(&mut tenures, partition, &key("a"), &nothing);
+        let second = issue(&mut tenures, partition, &key("a"), &nothing);
         assert!(second.actor != first.actor && second.counter == 1);
     }
 
     #[test]
     fn an_actor_whose_tenure_is_over_is_never_used_again() {
         let (mut tenures, partition, nothing) = (tenures(), PartitionId::new(1), VersionVector::new());
-        let first = tenures.issue(partition, &key("a"), &nothing);
+        let first = issue(&mut tenures, partition, &key("a"), &nothing);
         tenures.end(partition);
         assert_eq!(tenures.partitions().count(), 0);
-        assert_ne!(tenures.issue(partition, &key("b"), &nothing).actor, first.actor);
+        assert_ne!(issue(&mut tenures, partition, &key("b"), &nothing).actor, first.actor);
+    }
+
+    #[test]
+    fn an_event_that_is_not_made_leaves_no_gap() {
+        let (mut tenures, partition, nothing) = (tenures(), PartitionId::new(1), VersionVector::new());
+        let given_up = tenures.next(partition, &key("a"), &nothing);
+        assert_eq!(issue(&mut tenures, partition, &key("b"), &nothing), given_up);
     }
 }

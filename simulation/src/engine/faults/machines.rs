@@ -299,6 +299,12 @@ impl Simulation {
             Some((Some(target), key, hint::decode(stored).ok()?.container))
         });
         self.replicas.start(machine.id, decoded.chain(hints));
+        let kept = machine.disks.iter().flat_map(|disk| disk.store.entries(Column::Hints));
+        let kept = kept.filter_map(|(place, stored)| {
+            let (target, key) = hint::target_and_key(place).ok()?;
+            Some((target, key, hint::decode(stored).ok()?.dots))
+        });
+        self.kept.start(machine.id, kept);
         self.tell_starts(node, &found);
         let pause = self.plan.disk.background_sync.duration();
         self.queue.push(self.now + pause, Event::BackgroundSync { node, life });

@@ -1,5 +1,6 @@
 //! Plans of one size, to measure the simulator by.
 
+use super::super::hints::HintPlan;
 use super::super::load::{Action, ClientPlan, Get, Put, Step, Whom};
 use super::super::span::Span;
 use super::super::{Carrier, ClusterPlan, DiskPlan, NetworkPlan, Plan};
@@ -73,6 +74,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         keys: 10,
         core_without: Vec::new(),
         core_gray: None,
+        hints: HintPlan::default(),
     };
     Plan {
         seed,

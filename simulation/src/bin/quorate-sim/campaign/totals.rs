@@ -19,6 +19,8 @@ pub(super) struct Totals {
     pub(super) excused: u64,
     pub(super) fired: Fired,
     pub(super) tallies: Tallies,
+    /// In how many runs each happened.
+    pub(super) runs_with: Tallies,
     /// The first that failed, and how.
     pub(super) failures: Vec<(u64, String)>,
 }
@@ -36,6 +38,7 @@ impl Totals {
             self.excused += u64::from(outcome.is_excused());
             self.fired.add(&outcome.fired);
             self.tallies.add(&outcome.tallies);
+            self.runs_with.add(&outcome.tallies.happened());
         }
         let failure = trial.failure();
         let failed = failure.is_some();
@@ -53,6 +56,7 @@ impl Totals {
         self.excused += other.excused;
         self.fired.add(&other.fired);
         self.tallies.add(&other.tallies);
+        self.runs_with.add(&other.runs_with);
         let room = FAILURES_MAX.saturating_sub(self.failures.len());
         self.failures.extend(other.failures.into_iter().take(room));
     }

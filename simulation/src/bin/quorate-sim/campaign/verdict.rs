@@ -87,7 +87,8 @@ fn tell_faults(totals: &Totals, kinds: &Kinds) {
 fn tell_sometimes(totals: &Totals) {
     screen::line(Styled(HEADING, "sometimes"));
     for what in Sometimes::ALL {
-        row("", &number(totals.tallies.count(what)), what.text());
+        let seeds = format!("{} (in {} seeds)", what.text(), number(totals.runs_with.count(what)));
+        row("", &number(totals.tallies.count(what)), seeds);
     }
 }
 
