@@ -88,7 +88,7 @@ impl Batch {
         let item = |request: Request| {
             let (bytes, target) = (bytes_of(&request), Target::of(&request));
             // One seed for all: items that have to be sent again pause together and so share messages again.
-            Some(Item { operation: Operation::new(request, target, deadline, now, seed), bytes, wake: now })
+            Some(Item { operation: Operation::new(request, target, deadline, now, seed).in_batch(), bytes, wake: now })
         };
         let items: Vec<_> = requests.into_iter().map(item).collect();
         let results = items.iter().map(|_| None).collect();

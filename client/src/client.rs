@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::bucket::Bucket;
 use crate::builder::Builder;
 use crate::drive::name_of;
+use crate::operation::{Observed, Operation};
 use crate::peer::{Dialer, Peer, Reach};
 use crate::routing::{Router, Target};
 use crate::{Error, Time};
@@ -192,6 +193,19 @@ impl Inner {
         let now = self.now();
         for node in nodes {
             self.router.write().unwrap_or_else(PoisonError::into_inner).note_unreachable(node, now);
+        }
+    }
+
+    pub(crate) fn note_asked(&self, node: NodeId, now: Time, operation: &Operation) {
+        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        router.note_asked(node, now, operation.access(), operation.beside());
+    }
+
+    pub(crate) fn note_observed(&self, observed: Vec<Observed>) {
+        let now = self.now();
+        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        for Observed { node, took, heard } in observed {
+            router.note_took(node, now, took, heard);
         }
     }
 

@@ -40,7 +40,7 @@ impl Attempt {
     }
 }
 
-type Attempts = Vec<(AttemptId, NodeId, Attempt)>;
+type Attempts = Vec<(AttemptId, Attempt)>;
 
 impl Inner {
     /// Runs one request to its end.
@@ -58,13 +58,17 @@ impl Inner {
             let now = self.now_or_end();
             let step = operation.next_step(&self.router(), now);
             match step {
-                Step::Done(result) => return result.map_err(|error| self.explain(error)),
+                Step::Done(result) => {
+                    self.note_observed(operation.take_observed());
+                    return result.map_err(|error| self.explain(error));
+                }
                 Step::Send { attempt, to, timeout_millis, connect_within } => {
+                    self.note_asked(to, now, &operation);
                     let asked = self.attempt(to, operation.request(), timeout_millis, connect_within);
-                    attempts.push((attempt, to, asked));
+                    attempts.push((attempt, asked));
                 }
                 Step::WaitUntil(time) => match timeout_at(self.instant_of(time), next_answer(&mut attempts)).await {
-                    Ok((attempt, node, answer)) => self.handle_answer(&mut operation, attempt, node, answer),
+                    Ok((attempt, answer)) => self.handle_answer(&mut operation, attempt, answer),
                     Err(_) => self.note_silent(operation.silent(self.now())),
                 },
             }
@@ -114,10 +118,9 @@ impl Inner {
         }
     }
 
-    fn handle_answer(&self, operation: &mut Operation, attempt: AttemptId, node: NodeId, answer: Answer) {
+    fn handle_answer(&self, operation: &mut Operation, attempt: AttemptId, answer: Answer) {
         match answer {
             Ok(result) => {
-                self.note_answered(node);
                 self.note_hints(&result);
                 operation.handle_reply(self.now(), attempt, result);
             }
@@ -241,9 +244,9 @@ fn ask_many(link: &Link, message: &Message, parts: &mpsc::UnboundedSender<(Messa
 }
 
 /// The first of the attempts to end, taken out. Never, if there is none.
-async fn next_answer(attempts: &mut Attempts) -> (AttemptId, NodeId, Answer) {
+async fn next_answer(attempts: &mut Attempts) -> (AttemptId, Answer) {
     let (index, answer) = poll_fn(|context| {
-        for (index, (_, _, attempt)) in attempts.iter_mut().enumerate() {
+        for (index, (_, attempt)) in attempts.iter_mut().enumerate() {
             if let Poll::Ready(answer) = attempt.poll(context) {
                 return Poll::Ready((index, answer));
             }
@@ -251,8 +254,8 @@ async fn next_answer(attempts: &mut Attempts) -> (AttemptId, NodeId, Answer) {
         Poll::Pending
     })
     .await;
-    let (attempt, node, _) = attempts.swap_remove(index);
-    (attempt, node, answer)
+    let (attempt, _) = attempts.swap_remove(index);
+    (attempt, answer)
 }
 
 fn link_of(known: Result<Reach, tokio::time::error::Elapsed>) -> Result<Link, ConnectProblem> {

@@ -94,6 +94,7 @@ pub mod batch;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod latency;
 pub mod operation;
 mod problem;
 pub mod routing;

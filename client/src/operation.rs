@@ -11,7 +11,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::error::{Error, Said, Tried};
-use crate::routing::{Router, Target};
+use crate::routing::{Access, Heard, Router, Target};
 use crate::{ConnectProblem, Time};
 
 /// Most attempts of one request; then it ends with what was said. Because of the pauses the deadline nearly always comes first.
@@ -65,8 +65,22 @@ pub enum Fate {
 struct Outstanding {
     attempt: AttemptId,
     node: NodeId,
-    /// When another node may be asked as well. A write never asks a second one while the first may still act.
+    since: Time,
+    /// When another node is asked as well if there is budget for that: the node is slower than it usually is.
+    hedge_from: Time,
+    /// When another node is asked as well in any case. A write never asks a second one while the first may still act.
     slice_ends: Time,
+}
+
+/// How long a node took to answer, or was waited for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Which node.
+    pub node: NodeId,
+    /// How long.
+    pub took: Duration,
+    /// Whether it answered.
+    pub heard: Heard,
 }
 
 /// The state machine of one request.
@@ -82,8 +96,9 @@ struct Outstanding {
 ///              has passed)
 /// ```
 ///
-/// - A **read** may be asked of several nodes: after any failure that can pass, and when a node stays silent for its slice (a third
-///   of the caller's time, at most half a second). The silent node's late answer is still taken.
+/// - A **read** may be asked of several nodes: after any failure that can pass; when a node takes longer than it usually does, within
+///   the router's budget; and when it stays silent for its slice (a third of the caller's time, at most half a second). The silent
+///   node's late answer is still taken.
 /// - A **write** is tried again only if the node said that nothing changed, or if it was surely not sent. Else it ends as
 ///   [`Error::OutcomeUnknown`]: doing it twice could bring back what another client has replaced in between.
 /// - **Pauses** grow and are drawn from the seeded generator, so that clients which were refused together do not come back together.
@@ -97,6 +112,8 @@ pub struct Operation {
     deadline: Time,
     slice: Duration,
     seed: u64,
+    /// Whether another node is asked as well before the slice has ended.
+    hedges: bool,
     /// Not yet asked in this round, the best one last.
     candidates: Vec<NodeId>,
     /// Whether there was a pause, or nothing yet, since a node was asked last: then a new round may begin.
@@ -106,6 +123,7 @@ pub struct Operation {
     pause_ends: Time,
     jitter: Option<ChaCha8Rng>,
     outstanding: Vec<Outstanding>,
+    observed: Vec<Observed>,
     tried: Vec<(NodeId, Said)>,
     last_error: Option<(NodeId, RequestError)>,
     result: Option<Result<Response, Error>>,
@@ -123,6 +141,7 @@ impl Operation {
             deadline,
             slice,
             seed,
+            hedges: true,
             candidates: Vec::new(),
             rested: true,
             attempts: 0,
@@ -130,10 +149,17 @@ impl Operation {
             pause_ends: now,
             jitter: None,
             outstanding: Vec::new(),
+            observed: Vec::new(),
             tried: Vec::new(),
             last_error: None,
             result: None,
         }
+    }
+
+    /// The same as one of many: a batch takes as long as it is large, so that its node is late says nothing.
+    #[must_use]
+    pub fn in_batch(self) -> Self {
+        Self { hedges: false, ..self }
     }
 
     /// What to send when a step says so.
@@ -154,7 +180,7 @@ impl Operation {
         if self.deadline <= now {
             return Step::Done(Err(self.failure(router)));
         }
-        if let Some(time) = self.busy_until(now) {
+        if let Some(time) = self.busy_until(router, now) {
             return Step::WaitUntil(time.min(self.deadline));
         }
         if ATTEMPTS_MAX <= self.attempts {
@@ -162,14 +188,35 @@ impl Operation {
             return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure(router))) };
         }
         match self.choose(router, now) {
-            Some(node) => self.send(node, now),
+            Some(node) => self.send(router, node, now),
             None => Step::WaitUntil(self.pause_ends.min(self.deadline)),
         }
+    }
+
+    /// Whether it reads.
+    pub fn access(&self) -> Access {
+        if is_read(&self.request) { Access::Read } else { Access::Write }
+    }
+
+    /// How many other attempts are under way beside the last one.
+    pub fn beside(&self) -> usize {
+        self.outstanding.len().saturating_sub(1)
+    }
+
+    /// What was seen of nodes' latencies since this was asked last, for [`Router::note_took`].
+    pub fn take_observed(&mut self) -> Vec<Observed> {
+        std::mem::take(&mut self.observed)
     }
 
     /// An attempt was answered.
     pub fn handle_reply(&mut self, now: Time, attempt: AttemptId, result: Result<Response, RequestError>) {
         let asked = self.take_outstanding(attempt);
+        if let Some(asked) = &asked {
+            self.observe(now, asked.node, asked.since, Heard::Answer);
+            let late: Vec<Outstanding> =
+                self.outstanding.iter().filter(|other| other.since < asked.since).copied().collect();
+            late.iter().for_each(|late| self.observe(now, late.node, late.since, Heard::Nothing));
+        }
         match (asked, result) {
             (Some(_), Ok(response)) => self.finish(Ok(response)),
             (Some(asked), Err(error)) => self.handle_error(now, asked.node, error),
@@ -192,13 +239,17 @@ impl Operation {
         self.note(node, said);
     }
 
+    fn observe(&mut self, now: Time, node: NodeId, since: Time, heard: Heard) {
+        self.observed.push(Observed { node, took: now.since(since), heard });
+    }
+
     /// Until when nothing is to be done but to wait for the attempts under way or the end of a pause.
-    fn busy_until(&self, now: Time) -> Option<Time> {
+    fn busy_until(&self, router: &Router, now: Time) -> Option<Time> {
         if !self.outstanding.is_empty() && !is_read(&self.request) {
             return Some(self.deadline);
         }
-        let slice_ends = self.outstanding.iter().map(|asked| asked.slice_ends).max();
-        let busy = slice_ends.unwrap_or(self.pause_ends).max(self.pause_ends);
+        let ends = |asked: &Outstanding| if router.may_hedge() { asked.hedge_from } else { asked.slice_ends };
+        let busy = self.outstanding.iter().map(ends).max().unwrap_or(self.pause_ends).max(self.pause_ends);
         (now < busy).then_some(busy)
     }
 
@@ -209,7 +260,7 @@ impl Operation {
                 self.pause(now);
                 return None;
             }
-            self.candidates = router.candidates(self.target, self.seed, now);
+            self.candidates = router.candidates(self.target, self.access(), self.seed, now);
             self.candidates.reverse();
         }
         while let Some(node) = self.candidates.pop() {
@@ -222,10 +273,12 @@ impl Operation {
         None
     }
 
-    fn send(&mut self, node: NodeId, now: Time) -> Step {
+    fn send(&mut self, router: &Router, node: NodeId, now: Time) -> Step {
         let attempt = AttemptId(self.attempts);
         self.attempts += 1;
-        self.outstanding.push(Outstanding { attempt, node, slice_ends: now + self.slice });
+        let hedge_after = if self.hedges { router.hedge_after(node, now).min(self.slice) } else { self.slice };
+        let (hedge_from, slice_ends) = (now + hedge_after, now + self.slice);
+        self.outstanding.push(Outstanding { attempt, node, since: now, hedge_from, slice_ends });
         let left = self.deadline.since(now);
         let margin = (left / 8).min(ANSWER_MARGIN_MAX);
         let timeout_millis =
@@ -282,6 +335,7 @@ impl Operation {
     /// Why the request failed, now that nothing more will be tried.
     fn failure(&mut self, router: &Router) -> Error {
         let silent = std::mem::take(&mut self.outstanding);
+        silent.iter().for_each(|asked| self.observe(self.deadline, asked.node, asked.since, Heard::Nothing));
         if let (Some(asked), false) = (silent.first(), is_read(&self.request)) {
             return Error::OutcomeUnknown { node: asked.node, said: Said::Silent };
         }

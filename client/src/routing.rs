@@ -10,6 +10,7 @@ use quorate_ring::wire::{Request, RingDescription};
 use quorate_ring::{InvalidRing, Member, NodeId, ObjectKey, PartitionId, Position, Ring};
 
 use crate::Time;
+use crate::latency::Latencies;
 
 /// Nodes beside the primaries that one round of attempts may try. Any node can forward, so a few are enough when all primaries are
 /// cut off from this client but not from the rest of the cluster.
@@ -18,6 +19,27 @@ const OTHERS_MAX: usize = 3;
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest that it stays there without a new failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Of so many reads one is asked of whomever it would be asked if all were as fast: so a node that has become fast again is noticed.
+const PROBE_INTERVAL: u64 = 128;
+
+/// What a request does, which is what it may risk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may be asked of several nodes.
+    Read,
+    /// It may not.
+    Write,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The node answered.
+    Answer,
+    /// Another one was faster, or the time was over.
+    Nothing,
+}
 
 /// What a request is about, and so who is best asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +81,13 @@ struct Unreachable {
     until: Time,
 }
 
-/// The ring, and which of its nodes could lately not be reached.
+/// The ring, which of its nodes could lately not be reached, and how fast they answer.
 #[derive(Clone, Debug)]
 pub struct Router {
     description: RingDescription,
     ring: Ring,
     unreachable: BTreeMap<NodeId, Unreachable>,
+    latencies: Latencies,
 }
 
 impl Router {
@@ -74,7 +97,7 @@ impl Router {
     /// [`InvalidRing`] if the description is not of a possible ring.
     pub fn new(description: RingDescription) -> Result<Self, InvalidRing> {
         let ring = ring_of(&description)?;
-        Ok(Self { description, ring, unreachable: BTreeMap::new() })
+        Ok(Self { description, ring, unreachable: BTreeMap::new(), latencies: Latencies::default() })
     }
 
     /// Routes by another ring from now on and returns whether it is another. What is known of nodes that stay is kept.
@@ -88,6 +111,7 @@ impl Router {
         self.ring = ring_of(&description)?;
         self.description = description;
         self.unreachable.retain(|node, _| self.ring.member(*node).is_some());
+        self.latencies.retain(|node| self.ring.member(node).is_some());
         Ok(true)
     }
 
@@ -109,8 +133,8 @@ impl Router {
     }
 
     /// Whom to ask, best first, each once: the primaries, starting with another one for each `spread` so that load is spread, then a
-    /// few others. Nodes that could lately not be reached come last.
-    pub fn candidates(&self, target: Target, spread: u64, now: Time) -> Vec<NodeId> {
+    /// few others. Primaries that answer clearly later than others come after them, and nodes that could lately not be reached last.
+    pub fn candidates(&self, target: Target, access: Access, spread: u64, now: Time) -> Vec<NodeId> {
         let mut candidates = match target {
             Target::Node(node) => return vec![node],
             Target::Any => Vec::with_capacity(OTHERS_MAX),
@@ -120,6 +144,12 @@ impl Router {
             }
             Target::Partition(_) => Vec::new(),
         };
+        if access == Access::Write || !spread.is_multiple_of(PROBE_INTERVAL) {
+            let slow = self.latencies.slow(&candidates, now);
+            if !slow.is_empty() {
+                candidates.sort_by_key(|node| slow.contains(node)); // Stable, as below.
+            }
+        }
         self.append_others(&mut candidates, spread, now);
         if !self.unreachable.is_empty() {
             candidates.sort_by_key(|node| self.is_unreachable(*node, now)); // Stable: the order is otherwise kept.
@@ -171,6 +201,43 @@ impl Router {
         *entry = Unreachable { failures: entry.failures + 1, until: now + wait };
     }
 
+    /// Notes that a node is asked, beside others already if that is a hedge.
+    pub fn note_asked(&mut self, node: NodeId, now: Time, access: Access, beside: usize) {
+        if self.ring.member(node).is_none() {
+            return; // As above.
+        }
+        self.latencies.note_asked(node, now);
+        match (access, beside) {
+            (Access::Read, 0) => self.latencies.note_read(),
+            (Access::Read, _) => self.latencies.note_hedged(),
+            (Access::Write, _) => {}
+        }
+    }
+
+    /// Notes how long a node took to answer, or was waited for.
+    pub fn note_took(&mut self, node: NodeId, now: Time, took: Duration, heard: Heard) {
+        if self.ring.member(node).is_none() {
+            return;
+        }
+        match heard {
+            Heard::Answer => {
+                self.unreachable.remove(&node);
+                self.latencies.note_answered(node, now, took);
+            }
+            Heard::Nothing => self.latencies.note_unanswered(node, now, took),
+        }
+    }
+
+    /// How long a read waits for a node before another is asked as well, if the budget for that lasts until then.
+    pub fn hedge_after(&self, node: NodeId, now: Time) -> Duration {
+        self.latencies.hedge_after(node, now)
+    }
+
+    /// Whether a read may be asked of another node as well only because the first is slow: one read in ten, and a few more at first.
+    pub fn may_hedge(&self) -> bool {
+        self.latencies.may_hedge()
+    }
+
     /// Notes that a node was reached.
     pub fn note_reachable(&mut self, node: NodeId) {
         self.unreachable.remove(&node);
@@ -209,7 +276,8 @@ mod tests {
         let router = Router::new(description(5, 3)).expect("possible");
         let target = Target::Partition(PartitionId::new(1));
         let primaries: Vec<_> = router.ring().primaries(PartitionId::new(1)).collect();
-        let firsts: Vec<_> = (0..3).map(|spread| router.candidates(target, spread, Time::default())[0]).collect();
+        let firsts: Vec<_> =
+            (0..3).map(|spread| router.candidates(target, Access::Write, spread, Time::default())[0]).collect();
         assert_eq!(firsts, primaries);
     }
 
@@ -217,16 +285,20 @@ mod tests {
     fn unreachable_node_comes_last_until_its_time_is_over() {
         let mut router = Router::new(description(5, 3)).expect("possible");
         let target = Target::Partition(PartitionId::new(0));
-        let first = router.candidates(target, 0, Time::default())[0];
+        let first = router.candidates(target, Access::Write, 0, Time::default())[0];
         router.note_unreachable(first, Time::default());
-        let candidates = router.candidates(target, 0, Time::default());
+        let candidates = router.candidates(target, Access::Write, 0, Time::default());
         assert_eq!((candidates.len(), candidates.last()), (5, Some(&first)));
-        assert_eq!(router.candidates(target, 0, Time::default() + BACKOFF_FIRST)[0], first);
+        assert_eq!(router.candidates(target, Access::Write, 0, Time::default() + BACKOFF_FIRST)[0], first);
         let later = Time::default() + BACKOFF_FIRST;
         router.note_unreachable(first, later);
-        assert_ne!(router.candidates(target, 0, later + BACKOFF_FIRST)[0], first, "longer the second time");
+        assert_ne!(
+            router.candidates(target, Access::Write, 0, later + BACKOFF_FIRST)[0],
+            first,
+            "longer the second time"
+        );
         router.note_reachable(first);
-        assert_eq!(router.candidates(target, 0, Time::default())[0], first);
+        assert_eq!(router.candidates(target, Access::Write, 0, Time::default())[0], first);
     }
 
     #[test]
@@ -235,7 +307,7 @@ mod tests {
         for number in 1..30 {
             router.note_unreachable(node(number), Time::default());
         }
-        let candidates = router.candidates(Target::Partition(PartitionId::new(0)), 0, Time::default());
+        let candidates = router.candidates(Target::Partition(PartitionId::new(0)), Access::Write, 0, Time::default());
         assert_eq!(candidates[0], node(30));
     }
 
@@ -247,7 +319,11 @@ mod tests {
         let mut router = Router::new(description(5, 3)).expect("possible");
         assert!(router.replace(impossible).is_err());
         assert!(!router.replace(description(5, 3)).expect("possible"));
-        assert!(!router.candidates(Target::Partition(PartitionId::new(60_000)), 0, Time::default()).is_empty());
+        assert!(
+            !router
+                .candidates(Target::Partition(PartitionId::new(60_000)), Access::Write, 0, Time::default())
+                .is_empty()
+        );
     }
 
     proptest! {
@@ -260,7 +336,7 @@ mod tests {
                 router.note_unreachable(node(number), Time::default());
             }
             let position = Position::new(point);
-            let candidates = router.candidates(Target::Position(position), spread, Time::default());
+            let candidates = router.candidates(Target::Position(position), Access::Write, spread, Time::default());
             let mut distinct = candidates.clone();
             distinct.sort_unstable();
             distinct.dedup();

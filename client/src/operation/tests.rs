@@ -84,14 +84,36 @@ struct Run {
 
 /// Drives an operation to its end in virtual time. `act` says what a node does with the nth attempt, and how many microseconds later.
 fn run(request: Request, timeout: Duration, seed: u64, act: impl Fn(usize, NodeId) -> (Act, u64)) -> Run {
-    let router = Router::new(description(5, 3)).expect("possible");
+    run_by(&router(), request, timeout, seed, act)
+}
+
+fn router() -> Router {
+    Router::new(description(5, 3)).expect("possible")
+}
+
+/// One that has no hedge left.
+fn spent() -> Router {
+    let mut router = router();
+    while router.may_hedge() {
+        router.note_asked(node(1), Time::default(), Access::Read, 1);
+    }
+    router
+}
+
+fn run_by(
+    router: &Router,
+    request: Request,
+    timeout: Duration,
+    seed: u64,
+    act: impl Fn(usize, NodeId) -> (Act, u64),
+) -> Run {
     let target = Target::of(&request);
     let begun = Time::from_micros(1_000_000);
     let mut operation = Operation::new(request, target, begun + timeout, begun, seed);
     let (mut now, mut asked) = (begun, Vec::new());
     let mut coming: Vec<(Time, AttemptId, NodeId, Act)> = Vec::new();
     for _ in 0..100_000 {
-        match operation.next_step(&router, now) {
+        match operation.next_step(router, now) {
             Step::Done(result) => return Run { ended: now, result, asked },
             Step::Send { attempt, to, timeout_millis, .. } => {
                 assert!(0 < timeout_millis);
@@ -180,7 +202,7 @@ proptest! {
 fn silent_node_costs_a_read_a_third_of_its_time_or_half_a_second() {
     for (millis, slice_millis) in [(300, 100), (10_000, 500)] {
         let act = |attempt: usize, _: NodeId| (if attempt == 0 { Act::Silent } else { Act::Answer }, 100);
-        let run = run(read(), Duration::from_millis(millis), 7, act);
+        let run = run_by(&spent(), read(), Duration::from_millis(millis), 7, act);
         assert!(run.result.is_ok());
         assert_eq!(run.ended.since(run.asked[0].0), Duration::from_micros(slice_millis * 1000 + 100));
         assert_eq!(run.asked.len(), 2);
@@ -188,9 +210,22 @@ fn silent_node_costs_a_read_a_third_of_its_time_or_half_a_second() {
 }
 
 #[test]
+fn a_node_that_is_late_for_once_costs_a_read_twice_what_its_slow_answers_take() {
+    let mut router = router();
+    for (number, millis) in (1..=5).flat_map(|number| (0..100).map(move |millis| (number, millis))) {
+        router.note_took(node(number), Time::from_micros(millis * 1000), Duration::from_millis(4), Heard::Answer);
+    }
+    let act = |attempt: usize, _: NodeId| (if attempt == 0 { Act::Silent } else { Act::Answer }, 100);
+    let run = run_by(&router, read(), Duration::from_secs(10), 7, act);
+    let took = run.ended.since(run.asked[0].0);
+    assert!(run.result.is_ok() && run.asked.len() == 2);
+    assert!(Duration::from_millis(5) < took && took < Duration::from_millis(17), "{took:?}");
+}
+
+#[test]
 fn late_answer_of_a_slow_node_is_taken() {
     let act = |attempt: usize, _: NodeId| if attempt == 0 { (Act::Answer, 150_000) } else { (Act::Silent, 0) };
-    let run = run(read(), Duration::from_millis(300), 7, act);
+    let run = run_by(&spent(), read(), Duration::from_millis(300), 7, act);
     assert!(run.result.is_ok());
     assert_eq!((run.asked.len(), run.ended.since(run.asked[0].0)), (2, Duration::from_millis(150)));
 }

@@ -28,6 +28,7 @@ impl Simulation {
                     if !doing.sent.is_empty() {
                         self.tallies.note(Sometimes::Retried);
                     }
+                    actor.router.note_asked(to, now, doing.operation.access(), doing.operation.beside());
                     doing.sent.push((request, attempt, index_of(to)));
                     let message =
                         ClientMessage { id: request, timeout_millis, request: doing.operation.request().clone() };
@@ -39,6 +40,9 @@ impl Simulation {
                     return Ok(());
                 }
                 Step::Done(result) => {
+                    for seen in doing.operation.take_observed() {
+                        actor.router.note_took(seen.node, now, seen.took, seen.heard);
+                    }
                     let Some(doing) = self.clients[client].doing.take() else { return Ok(()) };
                     self.done(client, doing, result)?;
                 }
