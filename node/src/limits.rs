@@ -81,8 +81,8 @@ pub const BATCH_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// Most shards of a node: an exchange's number carries its shard in a byte.
 pub const SHARDS_MAX: usize = 256;
 
-/// How long after a comparison of clocks with a peer the next one begins, give or take a quarter. Replicas that lack something have it after
-/// about this long; being in sync costs a hash each time.
+/// How long after a comparison of clocks with a peer the next one begins unless configured otherwise, give or take a quarter. Replicas that
+/// lack something have it after about this long; being in sync costs a hash each time.
 pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
 /// How soon after a connection comes up clocks are compared, at most: not all at once where many come up together.
 pub const EXCHANGE_DELAY: Duration = Duration::from_millis(100);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::layout as hint;
+use quorate_node::limits::EXCHANGE_INTERVAL;
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::shard::split::Slices;
 use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker, Standing};
@@ -209,6 +210,7 @@ impl Node {
                 seed: seed ^ index as u64,
                 wall: reading,
                 hints: plan.cluster.hints.bounds(),
+                exchange_interval: EXCHANGE_INTERVAL,
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };

@@ -26,6 +26,9 @@ pub(crate) struct GetArguments {
     /// How many replicas must answer, 1 to n [default: the cluster's read_quorum]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
     r: Option<u8>,
+    /// Let nobody stand in for a primary that is away: fail rather than read from fewer than r of them
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     bucket: BucketArguments,
     #[command(flatten)]
@@ -51,6 +54,9 @@ impl GetArguments {
         let mut get = bucket.get(self.key.as_bytes());
         if let Some(r) = self.r {
             get = get.r(r);
+        }
+        if self.strict {
+            get = get.strict();
         }
         let found = get.await.map_err(|error| failure(&error));
         client.close().await;

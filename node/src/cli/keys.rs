@@ -34,6 +34,9 @@ pub(crate) struct WriteArguments {
     /// Where it must be to count as stored [default: the cluster's]
     #[arg(long, value_name = "WHERE")]
     pub(crate) durability: Option<DurabilityArgument>,
+    /// Let nobody stand in for a primary that is away: fail rather than write to fewer than w of them
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// [`wire::Durability`] as typed.

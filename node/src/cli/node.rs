@@ -48,6 +48,8 @@ key = "n1.key"                # default: n<id>.key
 shards = 2                    # threads; default: one for each core, at most 4
 cache_mib = 32                # memory for blocks of the store
 sync_interval_millis = 100    # longest wait of a buffered write for its fsync
+exchange_interval_millis = 2000 # how often clocks are compared with each peer
+metrics = "127.0.0.1:9464"    # TCP, OpenMetrics at /metrics; default: nowhere
 "#;
 
 /// The part of `--help` after the options.
@@ -98,6 +100,12 @@ pub(crate) struct NodeArguments {
     /// Longest wait of a buffered write for its fsync [default: node.sync_interval_millis of the file, else 100]
     #[arg(long, value_name = "MILLISECONDS", env = "QUORATE_NODE_SYNC_INTERVAL_MILLIS")]
     sync_interval_millis: Option<u64>,
+    /// How often clocks are compared with each peer [default: node.exchange_interval_millis of the file, else 2000]
+    #[arg(long, value_name = "MILLISECONDS", env = "QUORATE_NODE_EXCHANGE_INTERVAL_MILLIS")]
+    exchange_interval_millis: Option<u64>,
+    /// TCP address of metrics for monitoring, at /metrics [default: node.metrics of the file, else none]
+    #[arg(long, value_name = "IP:PORT", env = "QUORATE_NODE_METRICS")]
+    metrics: Option<SocketAddr>,
     /// Take a new identity for what is written from now on: give it once after the machine or its disk was set back to an
     /// older snapshot, which the node cannot see by itself
     #[arg(long)]
@@ -139,6 +147,8 @@ impl NodeArguments {
             shards: self.shards,
             cache_mib: self.cache_mib,
             sync_interval_millis: self.sync_interval_millis,
+            exchange_interval_millis: self.exchange_interval_millis,
+            metrics: self.metrics,
         }
     }
 }
@@ -160,6 +170,7 @@ fn failure(error: &RunError) -> Failure {
         RunError::Credentials(_) => {
             Failure::local(error).help("`quorate cert node NUMBER` makes a node's certificate and key")
         }
+        RunError::BindMetrics { .. } => Failure::local(error).help("choose another address with --metrics"),
         RunError::Bind { source, .. } => Failure::local(error).help(match source.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process listens there: stop it, or choose another address with --listen"

@@ -96,6 +96,9 @@ impl PutArguments {
             if let Some(durability) = self.write.durability {
                 put = put.durability(durability.into());
             }
+            if self.write.strict {
+                put = put.strict();
+            }
             put.await.map_err(|error| failure(&error))
         };
         let stored = stored.await;
@@ -119,6 +122,9 @@ impl DeleteArguments {
             }
             if let Some(durability) = self.write.durability {
                 delete = delete.durability(durability.into());
+            }
+            if self.write.strict {
+                delete = delete.strict();
             }
             delete.await.map_err(|error| failure(&error))
         };

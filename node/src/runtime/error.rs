@@ -26,6 +26,14 @@ pub enum RunError {
         /// What the operating system said; for a port in use, that.
         source: std::io::Error,
     },
+    /// It cannot listen for those who ask for metrics.
+    #[error("cannot listen on TCP {address} for metrics: {source}")]
+    BindMetrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the operating system said; for a port in use, that.
+        source: std::io::Error,
+    },
     /// Its data directory cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),

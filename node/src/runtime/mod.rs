@@ -18,6 +18,7 @@ pub mod config;
 pub mod data_directory;
 mod error;
 mod link;
+mod metrics;
 mod outbox;
 mod session;
 mod shared;
@@ -83,10 +84,17 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let ring = Arc::new(ring(config)?);
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config()))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
+    let metrics = match config.metrics {
+        Some(address) => Some(metrics::listen(address).await?),
+        None => None,
+    };
     let directory = open(config, &ring, forced)?;
     let verdict = directory.verdict.clone();
     let (mut node, mut alarms) = Node::start(config, credentials, ring, directory, endpoint.clone())?;
     let ready = Ready { listen: endpoint.local_addr().unwrap_or(config.listen), verdict };
+    if let Some(listener) = metrics {
+        tokio::spawn(metrics::serve(node.shared.clone(), listener));
+    }
     tracing::info!(node = %config.node, listen = %ready.listen, start = ?ready.verdict.kind, incarnation = %ready.verdict.incarnation, "serving");
     on_ready(&ready);
     let ended = loop {
@@ -291,6 +299,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         seed: random()?,
         wall: Clock::wall(),
         hints: HintBounds::default(),
+        exchange_interval: config.exchange_interval,
     })
 }
 

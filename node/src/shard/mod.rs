@@ -77,6 +77,9 @@ pub struct ShardConfig {
     pub wall: WallTime,
     /// How many hints it keeps.
     pub hints: HintBounds,
+    /// How long after a comparison of clocks with a peer the next one begins, give or take a quarter; usually
+    /// [`EXCHANGE_INTERVAL`](crate::limits::EXCHANGE_INTERVAL).
+    pub exchange_interval: Duration,
 }
 
 /// What a shard is told.

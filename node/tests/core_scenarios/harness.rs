@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::bounds::HintBounds;
+use quorate_node::limits::EXCHANGE_INTERVAL;
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::start::Standing;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
@@ -106,6 +107,7 @@ impl Cluster {
                 seed: u64::from(number),
                 wall: WallTime::default(),
                 hints: HintBounds::default(),
+                exchange_interval: EXCHANGE_INTERVAL,
             };
             configure(&mut config);
             let shard = Shard::new(config, ring.clone(), Recovered::default());

@@ -8,6 +8,7 @@ mod cut_network;
 mod demo_and_examples;
 mod disk_full;
 mod load_and_dump;
+mod metrics;
 mod serving;
 mod support;
 mod unreachable;

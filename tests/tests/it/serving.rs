@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_tests::{Cluster, store, wait};
 
-use crate::support::assert_value;
+use crate::support::{assert_value, until_missed};
 
 const NODES: u32 = 3;
 
@@ -139,4 +139,28 @@ async fn a_scan_lists_every_key_once_with_all_its_siblings() {
     seen.sort();
     assert_eq!(seen, keys);
     assert_eq!(siblings, keys.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_write_has_nobody_stand_in() {
+    const KEYS: usize = 20;
+    let mut cluster = Cluster::start(4).await;
+    let client = cluster.client().await;
+    cluster.node(4).kill();
+    for by in 1..=3 {
+        until_missed(&client, by, 4).await;
+    }
+    let put = |key: &str| cluster.quorate(["put", "--w", "3", key, "value"]);
+    let mut refused = 0;
+    for number in 0..KEYS {
+        let key = format!("key {number}");
+        let strict = put(&key).arg("--strict").run();
+        if strict.code != 0 {
+            refused += 1;
+            strict.ends_with(3).says(&["2 of", "n4"]);
+        }
+        put(&key).run().ends_with(0);
+    }
+    // n4 is a primary of three quarters of the keys.
+    assert!((1..KEYS).contains(&refused), "{refused}");
 }

@@ -92,6 +92,7 @@ impl LoadArguments {
             mode: self.mode,
             w: self.write.w,
             durability: self.write.durability.map(Into::into),
+            strict: self.write.strict,
             patience: self.patience,
         };
         let written = Arc::new(Written::default());

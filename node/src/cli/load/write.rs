@@ -45,6 +45,8 @@ pub(crate) struct WriteOptions {
     pub(crate) w: Option<u8>,
     /// Where each write must be to count, or the cluster's default.
     pub(crate) durability: Option<Durability>,
+    /// Whether nobody may stand in for a primary.
+    pub(crate) strict: bool,
     /// How long one record may keep failing before the load gives up.
     pub(crate) patience: Duration,
 }
@@ -181,6 +183,9 @@ impl Writer {
         }
         if let Some(durability) = self.options.durability {
             put = put.durability(durability);
+        }
+        if self.options.strict {
+            put = put.strict();
         }
         put.await
     }

@@ -14,10 +14,13 @@ use quorate_ring::wire::Durability;
 use quorate_ring::{Capacity, ClusterName, NodeId, PartitionCount, Quorum, ZoneName};
 use toml::Spanned;
 
+use crate::limits::EXCHANGE_INTERVAL;
+
 use super::{
     CA_DEFAULT, CACHE_MIB_DEFAULT, CACHE_MIB_MAX, ClusterConfig, ClusterSecret, ConfigError, DATA_DEFAULT,
-    MemberConfig, NodeConfig, NodeOverrides, REPLICAS_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_DEFAULT,
-    SHARDS_MAX, SYNC_INTERVAL_MILLIS_DEFAULT, SYNC_INTERVAL_MILLIS_MAX, Source, default_shards, file,
+    EXCHANGE_INTERVAL_MILLIS_MAX, EXCHANGE_INTERVAL_MILLIS_MIN, MemberConfig, NodeConfig, NodeOverrides,
+    REPLICAS_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_DEFAULT, SHARDS_MAX, SYNC_INTERVAL_MILLIS_DEFAULT,
+    SYNC_INTERVAL_MILLIS_MAX, Source, default_shards, file,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -42,6 +45,12 @@ pub(super) fn node_config(source: &Source, file: file::File, given: NodeOverride
         shards: shards(source, node.shards.as_ref(), given.shards)?,
         cache_bytes: cache_bytes(source, node.cache_mib.as_ref(), given.cache_mib)?,
         sync_interval: sync_interval(source, node.sync_interval_millis.as_ref(), given.sync_interval_millis)?,
+        metrics: metrics_address(source, node.metrics.as_ref(), given.metrics)?,
+        exchange_interval: exchange_interval(
+            source,
+            node.exchange_interval_millis.as_ref(),
+            given.exchange_interval_millis,
+        )?,
         cluster,
     })
 }
@@ -227,6 +236,31 @@ fn sync_interval(source: &Source, named: Option<&Spanned<i64>>, given: Option<u6
     let flag = ("--sync-interval-millis", "QUORATE_NODE_SYNC_INTERVAL_MILLIS");
     let millis = chosen(source, "sync_interval_millis", flag, named, given, 1..=SYNC_INTERVAL_MILLIS_MAX)?;
     Ok(Duration::from_millis(millis.unwrap_or(SYNC_INTERVAL_MILLIS_DEFAULT)))
+}
+
+fn metrics_address(
+    source: &Source,
+    named: Option<&Spanned<String>>,
+    given: Option<SocketAddr>,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let parse = |named: &Spanned<String>| {
+        named.get_ref().parse().map_err(|_| {
+            let expected = "expected an IP address and a port, such as \"127.0.0.1:9464\"";
+            at(source, named, format!("node.metrics: {expected}, found {:?}", named.get_ref()))
+        })
+    };
+    given.map_or_else(|| named.map(parse).transpose(), |given| Ok(Some(given)))
+}
+
+fn exchange_interval(
+    source: &Source,
+    named: Option<&Spanned<i64>>,
+    given: Option<u64>,
+) -> Result<Duration, ConfigError> {
+    let flag = ("--exchange-interval-millis", "QUORATE_NODE_EXCHANGE_INTERVAL_MILLIS");
+    let range = EXCHANGE_INTERVAL_MILLIS_MIN..=EXCHANGE_INTERVAL_MILLIS_MAX;
+    let millis = chosen(source, "exchange_interval_millis", flag, named, given, range)?;
+    Ok(millis.map_or(EXCHANGE_INTERVAL, Duration::from_millis))
 }
 
 /// The flag's number, or else the file's, if there is any; in its range.

@@ -46,4 +46,6 @@ pub(super) struct Node {
     pub(super) shards: Option<Spanned<i64>>,
     pub(super) cache_mib: Option<Spanned<i64>>,
     pub(super) sync_interval_millis: Option<Spanned<i64>>,
+    pub(super) exchange_interval_millis: Option<Spanned<i64>>,
+    pub(super) metrics: Option<Spanned<String>>,
 }

@@ -43,6 +43,10 @@ pub const CACHE_MIB_MAX: u64 = 1024 * 1024;
 pub const SYNC_INTERVAL_MILLIS_DEFAULT: u64 = 100;
 /// Longest time between background syncs (a minute).
 pub const SYNC_INTERVAL_MILLIS_MAX: u64 = 60_000;
+/// Shortest time between two comparisons of clocks.
+pub const EXCHANGE_INTERVAL_MILLIS_MIN: u64 = 100;
+/// Longest time between two comparisons of clocks (an hour).
+pub const EXCHANGE_INTERVAL_MILLIS_MAX: u64 = 3_600_000;
 /// Fewest bytes of a cluster's secret.
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Most bytes of a cluster's secret.
@@ -76,6 +80,12 @@ pub struct NodeConfig {
     /// Longest time that a `buffered` write waits for its fsync: what a power cut may take back on this node. Shorter costs
     /// more fsyncs; `synced` writes do not wait for it. Default 100 ms.
     pub sync_interval: Duration,
+    /// How often the node compares clocks with each of its peers, give or take a quarter: what one has missed it gets after about this
+    /// long, and `quorate wait --converged` returns no sooner. In sync it costs a small message. 100 ms to an hour, default 2 s.
+    pub exchange_interval: Duration,
+    /// TCP address at which the node tells its status to a monitoring system, as OpenMetrics text at `/metrics`. Anybody who can reach it
+    /// can read it. Default: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What must be the same on every node of a cluster.
@@ -160,6 +170,10 @@ pub struct NodeOverrides {
     pub cache_mib: Option<u64>,
     /// Instead of `node.sync_interval_millis`.
     pub sync_interval_millis: Option<u64>,
+    /// Instead of `node.exchange_interval_millis`.
+    pub exchange_interval_millis: Option<u64>,
+    /// Instead of `node.metrics`.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl NodeConfig {

@@ -49,6 +49,7 @@ fn short_file_gets_the_documented_defaults() {
     assert_eq!(config.key, directory.path().join("n1.key"));
     assert_eq!(config.cache_bytes.get(), 32 * 1024 * 1024);
     assert_eq!(config.sync_interval, Duration::from_millis(100));
+    assert_eq!(config.exchange_interval, Duration::from_secs(2));
     assert!((1..=SHARDS_DEFAULT_MAX).contains(&config.shards.get()));
     assert!(!format!("{config:?}").contains("sss"), "the secret is not shown");
 }

@@ -105,7 +105,7 @@ pub(super) async fn store(
     mode: Mode,
     written: &Arc<Written>,
 ) -> Result<Duration, Failure> {
-    let options = WriteOptions { mode, w: Some(2), durability: None, patience: PATIENCE };
+    let options = WriteOptions { mode, w: Some(2), durability: None, strict: false, patience: PATIENCE };
     let writer = Writer::new(packages.clone(), options, written.clone());
     let mut progress = Progress::start("loading");
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);

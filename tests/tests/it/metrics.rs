@@ -1,0 +1,59 @@
+//! What a monitoring system is told.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use quorate_tests::ClusterOptions;
+
+use crate::support::until_missed;
+
+/// Asks as any HTTP client would, and gives the whole answer.
+fn ask(address: SocketAddr, line: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the node listens there");
+    write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[track_caller]
+fn assert_has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|one| one == *line), "expected {line:?} in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_its_metrics_where_it_was_asked_to() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let mut cluster = ClusterOptions::new(4).prepare();
+    cluster.node(1).set_flags(&["--metrics", &free.to_string()]);
+    cluster.start_all();
+    cluster.connected().await;
+    let client = cluster.client().await;
+    cluster.node(4).kill();
+    until_missed(&client, 1, 4).await;
+    let bucket = client.bucket("b").expect("valid");
+    for number in 0..40 {
+        bucket.put(number.to_string(), "value").w(3).await.expect("three nodes are up");
+    }
+    let answer = ask(free, "GET /metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    assert_has(&answer, &["# TYPE quorate_requests counter", "quorate_peer_connected{peer=\"n4\"} 0.0"]);
+    assert_has(&answer, &["quorate_peer_connected{peer=\"n2\"} 1.0", "quorate_complete 1.0"]);
+    let puts = answer.lines().find_map(|line| line.strip_prefix("quorate_requests_total{kind=\"put\"} "));
+    assert!((1..=40).contains(&puts.expect("it coordinated some").parse::<u64>().expect("a number")));
+
+    assert!(ask(free, "GET /").contains("the metrics are at /metrics"));
+    assert!(ask(free, "POST /metrics").starts_with("HTTP/1.1 405"));
+    cluster.node(4).set_flags(&["--metrics", &free.to_string()]);
+    let ended = cluster.node(4).try_start().expect_err("the port is taken");
+    assert_eq!(ended.code, 5, "{}", ended.log);
+    assert!(ended.log.contains(&format!("cannot listen on TCP {free} for metrics")), "{}", ended.log);
+    assert!(ended.log.contains("--metrics"), "{}", ended.log);
+}
