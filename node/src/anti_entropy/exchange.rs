@@ -20,6 +20,9 @@ use crate::Time;
 ///   (over) ◀──────────────────────────────────────── Transferring
 /// ```
 ///
+/// No two peers are asked for the same partition at once, else what was missed would come as often as there are peers: one that has
+/// nothing else left to be asked for is Waiting until the other has brought it, and is then asked for the rest.
+///
 /// It ends without having done anything, to be tried again later, when the connection breaks, when the peer is silent for too long, or
 /// when this replica is too busy to merge.
 pub struct Exchange {
@@ -35,6 +38,8 @@ pub struct Exchange {
     pub transfers: VecDeque<PartitionId>,
     /// Whether any partition differed.
     pub differed: bool,
+    /// Partitions that were to be transferred from this peer and have come from another in the meantime: asked for once more in pieces.
+    rechecked: BTreeSet<PartitionId>,
     /// Where it stands.
     pub state: State,
 }
@@ -45,6 +50,8 @@ pub enum State {
     Comparing(Vec<Asked>),
     /// What is missing of these partitions is asked for.
     Fetching(Vec<PartitionId>),
+    /// All that is left is being brought by others.
+    Waiting,
     /// What was received is being stored.
     Merging(Received),
     /// A whole partition is being received.
@@ -162,7 +169,49 @@ impl Exchange {
             queue: VecDeque::new(),
             transfers: VecDeque::new(),
             differed: false,
+            rechecked: BTreeSet::new(),
             state: State::Comparing(asked),
+        }
+    }
+
+    /// Takes some of the partitions that are to be asked for, without those that others bring.
+    pub fn take_queued(&mut self, limit: usize, brought: &BTreeSet<PartitionId>) -> Vec<PartitionId> {
+        let mut taken = Vec::new();
+        self.queue.retain(|partition| {
+            let takes = taken.len() < limit && !brought.contains(partition);
+            taken.extend(takes.then_some(*partition));
+            !takes
+        });
+        taken
+    }
+
+    /// Takes the next partition that must be received as a whole. One that others bring is left to the next comparison; one of which
+    /// nothing seems to be missing any more is asked for in pieces first.
+    pub fn take_transfer(
+        &mut self,
+        brought: &BTreeSet<PartitionId>,
+        has_come: impl Fn(PartitionId) -> bool,
+    ) -> Option<PartitionId> {
+        while let Some(partition) = self.transfers.pop_front() {
+            if brought.contains(&partition) {
+                continue;
+            }
+            if has_come(partition) && self.rechecked.insert(partition) {
+                self.queue.push_back(partition);
+                continue;
+            }
+            return Some(partition);
+        }
+        None
+    }
+
+    /// The partitions that it is bringing now.
+    pub fn brings(&self) -> Vec<PartitionId> {
+        match &self.state {
+            State::Fetching(partitions) => partitions.clone(),
+            State::Merging(received) => received.pieces.iter().map(|(partition, ..)| *partition).collect(),
+            State::Transferring(transfer) => vec![transfer.partition],
+            State::Comparing(_) | State::Waiting => Vec::new(),
         }
     }
 

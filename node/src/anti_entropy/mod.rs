@@ -19,7 +19,7 @@ mod exchange;
 mod peer;
 mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_ring::version::NodeClock;
 use quorate_ring::{NodeId, PartitionId};
@@ -123,6 +123,18 @@ impl AntiEntropy {
             bytes_received: self.counters.bytes_received,
             transfers: self.counters.transfers,
         }
+    }
+
+    /// The partitions that are being brought by others than this peer.
+    pub fn brought_beside(&self, node: NodeId) -> BTreeSet<PartitionId> {
+        let others = self.peers.iter().filter(|(other, _)| **other != node);
+        others.filter_map(|(_, peer)| peer.exchange.as_ref()).flat_map(Exchange::brings).collect()
+    }
+
+    /// The peers that wait for others to bring what they lack.
+    pub fn waiting(&self) -> Vec<NodeId> {
+        let waits = |peer: &Peer| matches!(peer.exchange, Some(Exchange { state: State::Waiting, .. }));
+        self.peers.iter().filter(|(_, peer)| waits(peer)).map(|(node, _)| *node).collect()
     }
 
     /// The peers that hold a replica of a partition.

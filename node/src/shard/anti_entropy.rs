@@ -61,7 +61,7 @@ impl Shard {
         if let Some(Exchange { state: State::Transferring(transfer), .. }) = peer.exchange.take() {
             self.replica.forget_arriving(transfer.partition);
         }
-        peer.due = now + EXCHANGE_INTERVAL.mul_f64(jitter);
+        peer.due = now + self.config.exchange_interval.mul_f64(jitter);
         self.timers.insert((peer.due, Timer::AntiEntropy));
     }
 
@@ -159,13 +159,24 @@ impl Shard {
     /// Fetches what differs, as much of it as one message asks for; or ends the exchange.
     fn fetch(&mut self, now: Time, node: NodeId) {
         let id = ExchangeId(self.next_number());
-        let Some(exchange) = self.anti_entropy.peers.get_mut(&node).and_then(|peer| peer.exchange.as_mut()) else {
+        let brought = self.anti_entropy.brought_beside(node);
+        let Some(peer) = self.anti_entropy.peers.get_mut(&node) else { return };
+        let clocks = self.replica.clocks();
+        let (told, Some(exchange)) = peer.told_and_exchange() else { return };
+        let mut asked = exchange.take_queued(FETCH_PARTITIONS_MAX, &brought);
+        if asked.is_empty() && exchange.queue.is_empty() {
+            let has_come = |partition: PartitionId| {
+                told.get(&partition).is_some_and(|told| clocks.live(partition).base().dominates(told))
+            };
+            if let Some(partition) = exchange.take_transfer(&brought, has_come) {
+                return self.begin_transfer(now, node, partition);
+            }
+            asked = exchange.take_queued(FETCH_PARTITIONS_MAX, &brought);
+        }
+        if asked.is_empty() && !exchange.queue.is_empty() {
+            exchange.go_on(id, now, State::Waiting);
+            self.timers.insert((now + EXCHANGE_TIMEOUT, Timer::AntiEntropy));
             return;
-        };
-        let count = exchange.queue.len().min(FETCH_PARTITIONS_MAX);
-        let asked: Vec<PartitionId> = exchange.queue.drain(..count).collect();
-        if let (true, Some(partition)) = (asked.is_empty(), exchange.transfers.pop_front()) {
-            return self.begin_transfer(now, node, partition);
         }
         if asked.is_empty() {
             self.anti_entropy.counters.exchanges += 1;
@@ -177,7 +188,6 @@ impl Shard {
             self.prune(node);
             return self.end_exchange(now, node);
         }
-        let clocks = self.replica.clocks();
         let partitions = asked.iter().map(|partition| (*partition, clocks.live(*partition).clone())).collect();
         exchange.go_on(id, now, State::Fetching(asked));
         self.ask(now, node, SyncMessage::Fetch { exchange: id, partitions });
@@ -237,7 +247,7 @@ impl Shard {
                     self.page_merged(now, node);
                 }
             }
-            State::Comparing(_) | State::Fetching(_) => {}
+            State::Comparing(_) | State::Fetching(_) | State::Waiting => {}
         }
     }
 
@@ -268,6 +278,12 @@ impl Shard {
         }
         self.check_complete();
         self.fetch(now, node);
+        self.wake_the_waiting(now);
+    }
+
+    /// Some partitions are being brought no more: goes on with the exchanges that wait for that.
+    pub(super) fn wake_the_waiting(&mut self, now: Time) {
+        self.anti_entropy.waiting().into_iter().for_each(|node| self.fetch(now, node));
     }
 
     /// Lets reads count on the partitions that have caught up with all their other replicas; on those that have none, at once.
@@ -294,7 +310,7 @@ impl Shard {
         }
         self.anti_entropy.watermarks.note_logged(std::iter::once(partition));
         if !std::mem::replace(&mut self.anti_entropy.prunes_alone, true) {
-            self.timers.insert((now + EXCHANGE_INTERVAL, Timer::AntiEntropy));
+            self.timers.insert((now + self.config.exchange_interval, Timer::AntiEntropy));
         }
     }
 
@@ -306,7 +322,7 @@ impl Shard {
         self.anti_entropy.prunes_alone = self.anti_entropy.watermarks.are_behind();
         if self.anti_entropy.prunes_alone {
             self.replica.barrier();
-            self.timers.insert((now + EXCHANGE_INTERVAL, Timer::AntiEntropy));
+            self.timers.insert((now + self.config.exchange_interval, Timer::AntiEntropy));
         }
     }
 
@@ -337,5 +353,5 @@ fn rest_of(piece: &Piece) -> Rest {
     }
 }
 
-/// Longer than any pause between two comparisons.
+/// Longer than the usual pause between two comparisons.
 const _: () = assert!(EXCHANGE_INTERVAL.as_millis() < EXCHANGE_TIMEOUT.as_millis());

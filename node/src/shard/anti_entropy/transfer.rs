@@ -29,6 +29,7 @@ impl Shard {
     fn give_transfer_up(&mut self, now: Time, node: NodeId, partition: PartitionId) {
         self.replica.forget_arriving(partition);
         self.fetch(now, node);
+        self.wake_the_waiting(now);
     }
 
     fn ask_for_page(&mut self, now: Time, node: NodeId, transfer: Transfer) {
@@ -144,6 +145,7 @@ impl Shard {
         }
         self.replica.forget_arriving(transfer.partition);
         self.fetch(now, node);
+        self.wake_the_waiting(now);
     }
 }
 
