@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UdpSocket;
@@ -33,13 +34,19 @@ struct Links {
     nodes: BTreeMap<SocketAddr, u32>,
     /// From whom to whom nothing passes.
     cut: Mutex<BTreeSet<(u32, u32)>>,
+    /// Bytes of datagrams that passed between nodes.
+    passed: AtomicU64,
 }
 
 impl Links {
     /// Whoever is no node may always send.
-    fn passes(&self, from: Option<u32>, to: Option<u32>) -> bool {
-        let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        from.zip(to).is_none_or(|link| !cut.contains(&link))
+    fn passes(&self, from: Option<u32>, to: Option<u32>, bytes: usize) -> bool {
+        let Some(link) = from.zip(to) else { return true };
+        let passes = !self.cut.lock().unwrap_or_else(PoisonError::into_inner).contains(&link);
+        if passes {
+            self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        passes
     }
 }
 
@@ -87,6 +94,11 @@ impl Network {
         self.change(BTreeSet::clear);
     }
 
+    /// Bytes of UDP datagrams that passed between nodes so far, in all directions, without what is below UDP.
+    pub fn bytes(&self) -> u64 {
+        self.links.passed.load(Ordering::Relaxed)
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut BTreeSet<(u32, u32)>) -> T) {
         change(&mut self.links.cut.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -105,7 +117,7 @@ async fn relay_to(front: Arc<UdpSocket>, to: u32, address: SocketAddr, links: Ar
         // An error is about an earlier datagram that nobody took, which is what a network does.
         let Ok((length, sender)) = front.recv_from(&mut datagram).await else { continue };
         let from = links.nodes.get(&sender).copied();
-        if !links.passes(from, Some(to)) {
+        if !links.passes(from, Some(to), length) {
             continue;
         }
         let back = senders.entry(sender).or_insert_with(|| {
@@ -130,7 +142,7 @@ async fn relay_back(
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let Ok((length, _)) = back.recv_from(&mut datagram).await else { continue };
-        if links.passes(Some(node), to) {
+        if links.passes(Some(node), to, length) {
             let _ = front.send_to(&datagram[..length], sender).await;
         }
     }

@@ -1,0 +1,287 @@
+//! The load of the benches: one kind of request in a closed or an open loop, and what it came to.
+//!
+//! Closed loop for the rates: so many requests are always under way, each waits for its answer. Open loop for the latencies at a
+//! steady rate: requests come at fixed times whether or not others were answered, and wait from the time they should have begun, so a
+//! pause of the cluster is counted for everybody whom it would have met.
+
+// Each bench uses its own part of it.
+#![allow(dead_code, reason = "a module of two programs")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use quorate_client::{Bucket, Error};
+use quorate_tests::Cluster;
+use quorate_tests::process::cpu_time;
+use tokio::task::JoinSet;
+
+/// Bytes of a value.
+pub(crate) const VALUE_BYTES: usize = 1024;
+/// The caches, connections and the compiler's guesses of the processor settle.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Longest latency that is told apart from longer ones.
+const MICROS_MAX: u64 = 60_000_000;
+
+/// What a run of one kind of request came to.
+pub(crate) struct Measured {
+    /// Requests that succeeded, a second.
+    pub(crate) rate: f64,
+    /// Of those that succeeded.
+    pub(crate) latencies: Histogram<u64>,
+    /// How many failed.
+    pub(crate) failed: u64,
+    micros_of_nodes: f64,
+    micros_of_generator: f64,
+}
+
+impl Measured {
+    /// A percentile of the latencies, in milliseconds.
+    pub(crate) fn millis(&self, quantile: f64) -> f64 {
+        self.latencies.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// CPU of all nodes and the load for one request, in microseconds.
+    pub(crate) fn micros(&self) -> f64 {
+        self.micros_of_nodes + self.micros_of_generator
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A new key, W = 2.
+    Put,
+    /// One of the keys that were put, R = 2.
+    Get,
+}
+
+/// One kind of request, on keys that are written once each.
+#[derive(Clone)]
+pub(crate) struct Load {
+    kind: Kind,
+    bucket: Bucket,
+    written: Arc<AtomicU64>,
+    value: Bytes,
+    chance: Arc<AtomicU64>,
+    timeout: Option<Duration>,
+}
+
+impl Load {
+    /// Requests to a bucket in which so many keys are written.
+    pub(crate) fn new(kind: Kind, bucket: &Bucket, written: &Arc<AtomicU64>) -> Self {
+        let (bucket, written) = (bucket.clone(), written.clone());
+        Self { kind, bucket, written, value: value(VALUE_BYTES), chance: Arc::default(), timeout: None }
+    }
+
+    /// How long a request waits, where the client's default is too long.
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    async fn request(&self) -> Result<(), Error> {
+        match self.kind {
+            Kind::Put => {
+                let mut put = self.bucket.put(key(self.written.fetch_add(1, Ordering::Relaxed)), self.value.clone());
+                if let Some(timeout) = self.timeout {
+                    put = put.timeout(timeout);
+                }
+                put.w(2).await.map(|_| ())
+            }
+            Kind::Get => {
+                let chance = mixed(self.chance.fetch_add(1, Ordering::Relaxed));
+                let mut get = self.bucket.get(key(chance % self.written.load(Ordering::Relaxed)));
+                if let Some(timeout) = self.timeout {
+                    get = get.timeout(timeout);
+                }
+                let found = get.r(2).await?;
+                assert_eq!(found.single(), Some(&self.value), "every key was written once");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A value of so many bytes that does not compress well.
+pub(crate) fn value(bytes: usize) -> Bytes {
+    (0..bytes as u64).map(|index| mixed(index) as u8).collect::<Vec<_>>().into()
+}
+
+/// The key of a number.
+pub(crate) fn key(number: u64) -> String {
+    format!("key:{number:012}")
+}
+
+/// SplitMix64's finalizer: numbers in a row become numbers without any order.
+pub(crate) fn mixed(number: u64) -> u64 {
+    let mixed = (number.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Requests that have ended.
+struct Ended {
+    latencies: Histogram<u64>,
+    failed: u64,
+}
+
+impl Ended {
+    fn new() -> Self {
+        Self { latencies: Histogram::new_with_max(MICROS_MAX, 3).expect("valid bounds"), failed: 0 }
+    }
+
+    fn record(&mut self, begun: Instant, result: &Result<(), Error>) {
+        match result {
+            Ok(()) => {
+                let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(MICROS_MAX);
+                self.latencies.saturating_record(micros);
+            }
+            Err(_) => self.failed += 1,
+        }
+    }
+}
+
+/// CPU time of the nodes that run, and of this process.
+fn cpu_times(cluster: &mut Cluster) -> (Duration, Duration) {
+    let running = cluster.nodes().iter_mut().filter_map(|node| node.is_running().then(|| node.process_id()));
+    (running.map(cpu_time).sum(), cpu_time(std::process::id()))
+}
+
+/// So many requests at a time, for so long.
+pub(crate) async fn closed_loop(cluster: &mut Cluster, seconds: u64, concurrency: u64, load: Load) -> Measured {
+    let (measuring, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..concurrency {
+        let (load, measuring, done) = (load.clone(), measuring.clone(), done.clone());
+        tasks.spawn(async move {
+            let mut ended = Ended::new();
+            while !done.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let result = load.request().await;
+                if measuring.load(Ordering::Relaxed) {
+                    ended.record(begun, &result);
+                }
+            }
+            ended
+        });
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (begun, before) = (Instant::now(), cpu_times(cluster));
+    measuring.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    measuring.store(false, Ordering::Relaxed);
+    let (time, after) = (begun.elapsed(), cpu_times(cluster));
+    done.store(true, Ordering::Relaxed);
+    let mut all = Ended::new();
+    while let Some(of_task) = tasks.join_next().await {
+        let of_task = of_task.expect("a task ends");
+        all.latencies.add(of_task.latencies).expect("the same bounds");
+        all.failed += of_task.failed;
+    }
+    measured(all, time, before, after)
+}
+
+/// So many requests a second, for so long.
+pub(crate) async fn open_loop(cluster: &mut Cluster, seconds: u64, load: Load, rate: f64) -> Measured {
+    open_loop_until(cluster, load, rate, tokio::time::sleep(Duration::from_secs(seconds))).await
+}
+
+/// So many requests a second, until something is over.
+pub(crate) async fn open_loop_until(
+    cluster: &mut Cluster,
+    load: Load,
+    rate: f64,
+    over: impl Future<Output = ()>,
+) -> Measured {
+    let mut over = std::pin::pin!(over);
+    let (mut tasks, mut ended) = (JoinSet::new(), Ended::new());
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let (begun, before) = (Instant::now(), cpu_times(cluster));
+    let mut asked = 0_u64;
+    loop {
+        tokio::select! {
+            () = &mut over => break,
+            _ = ticks.tick() => {}
+        }
+        while (asked as f64) < begun.elapsed().as_secs_f64() * rate {
+            let due = begun + Duration::from_secs_f64(asked as f64 / rate);
+            let load = load.clone();
+            tasks.spawn(async move { (due, load.request().await) });
+            asked += 1;
+        }
+        while let Some(answered) = tasks.try_join_next() {
+            let (due, result) = answered.expect("a task ends");
+            ended.record(due, &result);
+        }
+    }
+    let (time, after) = (begun.elapsed(), cpu_times(cluster));
+    while let Some(answered) = tasks.join_next().await {
+        let (due, result) = answered.expect("a task ends");
+        ended.record(due, &result);
+    }
+    measured(ended, time, before, after)
+}
+
+fn measured(
+    Ended { latencies, failed }: Ended,
+    time: Duration,
+    (nodes_before, own_before): (Duration, Duration),
+    (nodes_after, own_after): (Duration, Duration),
+) -> Measured {
+    let requests = latencies.len() as f64;
+    let micros = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() * 1e6 / requests;
+    Measured {
+        rate: requests / time.as_secs_f64(),
+        micros_of_nodes: micros(nodes_before, nodes_after),
+        micros_of_generator: micros(own_before, own_after),
+        latencies,
+        failed,
+    }
+}
+
+/// Prints a row of the table.
+pub(crate) fn row(what: &str, measured: &str) {
+    println!("| {what} | {measured} |");
+}
+
+/// Prints what a run came to.
+pub(crate) fn row_of(what: &str, measured: &Measured) {
+    let (p50, p99, p999) = (measured.millis(0.5), measured.millis(0.99), measured.millis(0.999));
+    let (nodes, generator) = (measured.micros_of_nodes, measured.micros_of_generator);
+    let failed = if measured.failed == 0 { String::new() } else { format!("; {} failed", measured.failed) };
+    row(
+        what,
+        &format!(
+            "{:.0} /s; p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms; CPU {:.0} µs each (nodes {nodes:.0} µs, load {generator:.0} µs){failed}",
+            measured.rate,
+            nodes + generator
+        ),
+    );
+}
+
+/// Writes as many keys as there are numbers, in batches, W = 2.
+pub(crate) async fn fill(bucket: &Bucket, keys: u64, value: &Bytes) {
+    const BATCH: u64 = 512;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let (bucket, value, next) = (bucket.clone(), value.clone(), next.clone());
+        tasks.spawn(async move {
+            loop {
+                let first = next.fetch_add(BATCH, Ordering::Relaxed);
+                let numbers = first..(first + BATCH).min(keys);
+                if numbers.is_empty() {
+                    return;
+                }
+                for result in bucket.put_many(numbers.map(|number| (key(number), value.clone()))).await {
+                    result.unwrap_or_else(|error| panic!("put_many: {error}"));
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("batches succeed");
+    }
+}
