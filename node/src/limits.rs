@@ -5,12 +5,17 @@ use std::time::Duration;
 /// Most client requests and forwarded writes that a shard coordinates at once, batch items counted singly. One more is answered
 /// `Overloaded`.
 pub const COORDINATIONS_MAX: usize = 16 * 1024;
+/// Most bytes of values that the requests of a shard hold while they are worked on: what replicas answered, and what is sent to them. With
+/// more, a further request is answered `Overloaded`.
+pub const COORDINATION_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Most operations that wait for one key. One more is answered `Overloaded`: a hot key must not eat the shard's memory.
 pub const KEY_QUEUE_MAX: usize = 1024;
 /// Most operations of the replica side in a shard, waiting or running. One more is answered `Overloaded`.
 ///
 /// Three times the coordinations: at N = 3 a node that coordinates a third of the requests stores all of them.
 pub const REPLICA_OPERATIONS_MAX: usize = 3 * COORDINATIONS_MAX;
+/// Most bytes of values that wait for a shard's store. What would take it beyond is answered `Overloaded`.
+pub const REPLICA_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Most keys of a shard that are remembered to be stored with less once their partition's clock has grown. Those beyond are found by
 /// the sweep.
 pub const UNSTRIPPED_MAX: usize = 64 * 1024;
@@ -37,6 +42,27 @@ pub const PROBE_SLOWER: u64 = 2;
 pub const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
 /// With more operations than this waiting for its own store a node ranks its own replica as any other, and not first.
 pub const OWN_QUEUE_SHORT: usize = 1024;
+/// Bytes per second of background work of a shard at its start, and after it had none for a while.
+pub const PACE_START: u64 = 16 * 1024 * 1024;
+/// The least, however slow the foreground is: what was missed is brought in bounded time.
+pub const PACE_FLOOR: u64 = 1024 * 1024;
+/// The most.
+pub const PACE_MAX: u64 = 512 * 1024 * 1024;
+/// How much more is allowed after each window in which the allowed was used, and the foreground was as quick as usual.
+pub const PACE_STEP: u64 = 2 * 1024 * 1024;
+/// How long the foreground is looked at before the rate is changed: some hundred answers of a busy shard, and soon enough that a bad
+/// half second is not followed by another.
+pub const PACE_WINDOW: Duration = Duration::from_millis(500);
+/// With fewer answers in a window there is no p99 to go by.
+pub const PACE_SAMPLES_MIN: u32 = 20;
+/// A p99 of the foreground that is no reason to slow anything down, whatever is usual.
+pub const PACE_TARGET_MIN: Duration = Duration::from_millis(2);
+/// What a batch of background work costs at least, in bytes: a small one costs a look into the log, reads and a message, too.
+pub const PACE_BATCH_BYTES: u64 = 64 * 1024;
+/// For how long what is not spent is saved.
+pub const PACE_BURST: Duration = Duration::from_millis(50);
+/// Longest that a batch waits for those before it to be paid for, at the floor.
+pub const PACE_WAIT_MAX: Duration = Duration::from_secs(4);
 /// How long a read that has been answered goes on waiting for the replicas that have not, to repair them. Then it makes room, so that
 /// one replica that is silent does not fill its peers with reads that nobody waits for.
 pub const LATE_REPLY_TIME: Duration = Duration::from_millis(250);
@@ -100,6 +126,23 @@ const _: () = assert!(
 const _: () = assert!(
     HEDGE_DELAY_MAX.as_micros() < LATE_REPLY_TIME.as_micros(),
     "a replica that is as slow as is told apart is heard before it is given up"
+);
+const _: () = assert!(
+    4 * quorate_ring::limits::FRAME_BYTES_MAX <= REPLICA_BYTES_MAX
+        && 4 * quorate_ring::limits::FRAME_BYTES_MAX <= COORDINATION_BYTES_MAX,
+    "what one message brings has room"
+);
+const _: () = assert!(
+    PACE_FLOOR <= PACE_START && PACE_START <= PACE_MAX && PACE_BATCH_BYTES < PACE_FLOOR,
+    "the rate of background work begins within its bounds"
+);
+const _: () = assert!(
+    2 * PACE_WAIT_MAX.as_millis() < EXCHANGE_TIMEOUT.as_millis(),
+    "a question and its answer may both wait for the budget before the exchange is given up"
+);
+const _: () = assert!(
+    quorate_ring::limits::FETCH_BYTES_MAX as u128 <= PACE_FLOOR as u128 * PACE_WAIT_MAX.as_millis() / 1_000,
+    "a batch is paid for at the floor in the longest wait"
 );
 const _: () = assert!(0 < HEDGE_SHARE_PERCENT && HEDGE_SHARE_PERCENT <= 100 && 0 < HEDGE_BURST, "a share of reads");
 const _: () = assert!(OWN_QUEUE_SHORT < REPLICA_OPERATIONS_MAX, "a short queue is not a full one");

@@ -32,6 +32,7 @@ sometimes! {
     HedgeDenied "a slow read asked nobody else, as the budget of hedges was spent";
     RankedAway "a read left out a replica that is much slower than others";
     Probed "a read asked a slow replica besides, to see whether it is quick again";
+    BackgroundWaited "a batch of background work waited for the budget";
     Repaired "a stale replica was repaired";
     ClocksSame "anti-entropy found two replicas' clocks the same";
     CaughtUpOnKey "anti-entropy brought a key that a replica had missed";

@@ -19,15 +19,62 @@ const PERCENTILE: u32 = 95;
 /// A new sample moves the mean by one part in so many.
 const MEAN_SHARE: u64 = 8;
 
-/// An estimate of latencies in two hundred bytes: a mean in which each new sample has a weight of an eighth, and a histogram in buckets
-/// that grow by octaves, whose old counts fade.
+/// How often latencies of each length were seen, in buckets that grow by octaves.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: [u32; OCTAVES * STEPS],
+    samples: u32,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: [0; OCTAVES * STEPS], samples: 0 }
+    }
+}
+
+impl Histogram {
+    /// Takes a sample. There may be four billion.
+    pub fn record(&mut self, took: Duration) {
+        self.counts[bucket(micros(took))] += 1;
+        self.samples += 1;
+    }
+
+    /// How many samples there are.
+    pub const fn samples(&self) -> u32 {
+        self.samples
+    }
+
+    /// What no more than the rest of a hundred took longer than, or up to a quarter more.
+    pub fn percentile(&self, percent: u32) -> Duration {
+        let above = u64::from(self.samples) * u64::from(100_u32.saturating_sub(percent)) / 100;
+        let mut seen = 0;
+        let place = self.counts.iter().rposition(|count| {
+            seen += u64::from(*count);
+            above < seen
+        });
+        Duration::from_micros(end(place.unwrap_or_default()))
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets every other one of each length.
+    fn halve(&mut self) {
+        self.counts.iter_mut().for_each(|count| *count /= 2);
+        self.samples = self.counts.iter().sum();
+    }
+}
+
+/// An estimate of latencies in four hundred bytes: a mean in which each new sample has a weight of an eighth, and a histogram whose old
+/// counts fade.
 ///
 /// The 95th percentile is what a hedge waits for: about one question in twenty takes longer, so that hedges stay within their
 /// budget while all is well, and cut the tail off where it begins ("The Tail at Scale").
 #[derive(Clone, Debug)]
 pub struct Latency {
-    counts: [u16; OCTAVES * STEPS],
-    samples: u32,
+    histogram: Histogram,
     until_looked_up: u32,
     /// In microseconds, times [`MEAN_SHARE`].
     mean_scaled: u64,
@@ -36,28 +83,26 @@ pub struct Latency {
 
 impl Default for Latency {
     fn default() -> Self {
-        Self { counts: [0; OCTAVES * STEPS], samples: 0, until_looked_up: SAMPLES_MIN, mean_scaled: 0, high: None }
+        Self { histogram: Histogram::default(), until_looked_up: SAMPLES_MIN, mean_scaled: 0, high: None }
     }
 }
 
 impl Latency {
     /// Takes a sample.
     pub fn record(&mut self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX));
+        let micros = micros(took);
         self.mean_scaled = match self.mean_scaled {
             0 => micros * MEAN_SHARE,
             scaled => scaled - scaled / MEAN_SHARE + micros,
         };
-        self.counts[bucket(micros)] += 1;
-        self.samples += 1;
+        self.histogram.record(took);
         self.until_looked_up = self.until_looked_up.saturating_sub(1);
         if self.until_looked_up == 0 {
             self.until_looked_up = LOOK_UP_EACH;
-            self.high = Some(self.percentile());
+            self.high = Some(self.histogram.percentile(PERCENTILE));
         }
-        if SAMPLES_MAX <= self.samples {
-            self.counts.iter_mut().for_each(|count| *count /= 2);
-            self.samples = self.counts.iter().map(|count| u32::from(*count)).sum();
+        if SAMPLES_MAX <= self.histogram.samples() {
+            self.histogram.halve();
         }
     }
 
@@ -77,16 +122,11 @@ impl Latency {
     pub const fn high(&self) -> Option<Duration> {
         self.high
     }
+}
 
-    fn percentile(&self) -> Duration {
-        let above = self.samples * (100 - PERCENTILE) / 100;
-        let mut seen = 0;
-        let place = self.counts.iter().rposition(|count| {
-            seen += u32::from(*count);
-            above < seen
-        });
-        Duration::from_micros(end(place.unwrap_or_default()))
-    }
+/// In microseconds, at least one, and at most more than an hour.
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
 }
 
 /// The bucket of a latency.

@@ -5,6 +5,8 @@
 //! |---|---|---|
 //! | [`latency`] | how long a peer usually takes to answer a read | |
 //! | [`ranking`] | which replicas a read asks | C3 (Suresh, Canini, Schmid, Feldmann: "C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica Selection", NSDI 2015) |
+//! | [`share`] | whether a client gets more of the table of requests | |
+//! | [`pacer`], [`waiting`] | how much background work is done, and what of it waits | the Dynamo paper, section 6.5 |
 //! | [`hedge`] | whether a read that is slow may ask one more | Dean and Barroso: "The Tail at Scale", CACM 2013 |
 //!
 //! All of it is pure: whole numbers, no clock and no chance. What is decided here never changes what a request means, only whom it asks
@@ -12,4 +14,7 @@
 
 pub mod hedge;
 pub mod latency;
+pub mod pacer;
 pub mod ranking;
+pub mod share;
+pub mod waiting;

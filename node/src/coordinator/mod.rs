@@ -21,6 +21,7 @@ use quorate_ring::NodeId;
 use quorate_ring::wire::{ExchangeId, ReplicaAnswer, ReplicaError, RequestId};
 
 use crate::SessionId;
+use crate::admission::share::Party;
 
 /// A request being worked on in a shard. Its number is also that of every question it asks peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +57,20 @@ pub enum ReplyTo {
         batch: CoordinationId,
         /// The item's index in the client's batch.
         index: u32,
+        /// Whose batch it is.
+        party: Party,
     },
+}
+
+impl ReplyTo {
+    /// Whose request it is.
+    pub const fn party(self) -> Party {
+        match self {
+            Self::Client { session, .. } => Party::Session(session),
+            Self::Peer { node, .. } => Party::Peer(node),
+            Self::Batch { party, .. } => party,
+        }
+    }
 }
 
 /// What a replica's error counts as.

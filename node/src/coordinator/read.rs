@@ -31,6 +31,8 @@ pub struct Read<Q, A> {
     pub deadline: Time,
     /// Whom it waits for.
     pub asking: Asking,
+    /// Bytes of the values that were answered.
+    pub bytes: usize,
     tally: Tally,
     answers: Vec<(NodeId, A)>,
     answered: bool,
@@ -60,7 +62,7 @@ impl<Q, A> Read<Q, A> {
     ) -> Self {
         let tally = Tally::new(needed, primaries);
         let asking = Asking::new(begun, deadline);
-        Self { question, reply_to, deadline, asking, tally, answers: Vec::new(), answered: false }
+        Self { question, reply_to, deadline, asking, bytes: 0, tally, answers: Vec::new(), answered: false }
     }
 
     /// Whether it waits for this replica's answer.

@@ -33,8 +33,12 @@ pub struct Write {
     pub key: ObjectKey,
     /// Who gets the answer.
     pub reply_to: ReplyTo,
+    /// When it began.
+    pub begun: Time,
     /// When it ends.
     pub deadline: Time,
+    /// Bytes of the values that are sent.
+    pub bytes: usize,
     /// Where it must be to count.
     pub durability: Durability,
     tally: Tally,
@@ -76,14 +80,14 @@ impl Write {
     pub fn new(
         key: ObjectKey,
         reply_to: ReplyTo,
-        deadline: Time,
+        (begun, deadline): (Time, Time),
         durability: Durability,
         needed: u8,
         primaries: impl Iterator<Item = NodeId>,
         fallbacks: Vec<NodeId>,
     ) -> Self {
         let tally = Tally::new(needed, primaries);
-        Self { key, reply_to, deadline, durability, tally, fallbacks: fallbacks.into(), made: None }
+        Self { key, reply_to, begun, deadline, bytes: 0, durability, tally, fallbacks: fallbacks.into(), made: None }
     }
 
     /// Whether it waits for this node's answer.

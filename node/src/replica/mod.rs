@@ -24,6 +24,7 @@ mod expiry;
 pub mod layout;
 mod operation;
 mod slot;
+mod usefulness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -42,7 +43,7 @@ pub use self::operation::{Asker, Event, KeyOperation, Page, Report, WriteRefusal
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
-use crate::limits::{KEY_QUEUE_MAX, REPLICA_OPERATIONS_MAX};
+use crate::limits::{KEY_QUEUE_MAX, REPLICA_BYTES_MAX, REPLICA_OPERATIONS_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
 
 /// All that one shard of a node stores, and what is going on with it.
@@ -64,6 +65,8 @@ pub struct Replica {
     slots: BTreeMap<ObjectKey, Slot>,
     /// Operations waiting or running, to bound them.
     waiting: usize,
+    /// Bytes of the values in them.
+    waiting_bytes: usize,
     submitted: BTreeMap<OperationId, Submitted>,
     operation_next: u64,
     operations: VecDeque<(OperationId, Operation)>,
@@ -128,6 +131,7 @@ impl Replica {
             arriving: BTreeMap::new(),
             slots: BTreeMap::new(),
             waiting: 0,
+            waiting_bytes: 0,
             submitted: BTreeMap::new(),
             operation_next: 0,
             operations: VecDeque::new(),
@@ -171,6 +175,16 @@ impl Replica {
         self.waiting
     }
 
+    /// Bytes of the values in operations waiting or running.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether so much waits that what nobody waits for any more is refused: three quarters of what may.
+    fn is_nearly_full(&self) -> bool {
+        REPLICA_OPERATIONS_MAX / 4 * 3 <= self.waiting || REPLICA_BYTES_MAX / 4 * 3 <= self.waiting_bytes
+    }
+
     /// The next operation for the store.
     pub fn poll_operation(&mut self) -> Option<(OperationId, Operation)> {
         self.operations.pop_front()
@@ -187,10 +201,15 @@ impl Replica {
             return self.refuse(&key, operation, ReplicaError::StorageFailed);
         }
         let queued = self.slots.get(&key).map_or(0, |slot| slot.queue.len());
-        if KEY_QUEUE_MAX <= queued || REPLICA_OPERATIONS_MAX <= self.waiting {
+        let bytes = operation.bytes();
+        if KEY_QUEUE_MAX <= queued
+            || REPLICA_OPERATIONS_MAX <= self.waiting
+            || (0 < bytes && REPLICA_BYTES_MAX < self.waiting_bytes + bytes)
+        {
             return self.refuse(&key, operation, ReplicaError::Overloaded);
         }
         self.waiting += 1;
+        self.waiting_bytes += bytes;
         match self.slots.get_mut(&key) {
             Some(slot) => slot.queue.push_back(operation),
             None => {
@@ -206,10 +225,15 @@ impl Replica {
     /// Drops a write event that waits and is not made yet: its coordinator has given it up.
     pub fn take_back(&mut self, key: &ObjectKey, given_up: CoordinationId) {
         if let Some(slot) = self.slots.get_mut(key) {
-            let waited = slot.queue.len();
             let is_given_up = |operation: &KeyOperation| matches!(operation, KeyOperation::Write { coordination, .. } if *coordination == given_up);
-            slot.queue.retain(|operation| !is_given_up(operation));
-            self.waiting -= waited - slot.queue.len();
+            slot.queue.retain(|operation| {
+                let given_up = is_given_up(operation);
+                if given_up {
+                    self.waiting -= 1;
+                    self.waiting_bytes -= operation.bytes();
+                }
+                !given_up
+            });
         }
     }
 
@@ -278,6 +302,7 @@ impl Replica {
 
     fn key_completed(&mut self, now: Time, key: ObjectKey, result: Result<Completion, StorageError>) {
         let Some(mut slot) = self.slots.remove(&key) else { return };
+        self.waiting_bytes -= std::mem::take(&mut slot.writing_bytes);
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
             (State::Reading, Ok(Completion::Read(stored))) => match self.decode(&key, stored.as_deref()) {
                 Ok(container) => self.run(now, key, slot, container),
@@ -306,8 +331,11 @@ impl Replica {
     fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut container: Container<StoredValue>) {
         let partition = self.partitions.partition_of(Position::of(&key));
         while let Some(operation) = slot.queue.pop_front() {
+            let bytes = operation.bytes();
+            self.waiting_bytes -= bytes;
             let (operation, then) = self.tidy_first(operation, &container);
             then.into_iter().for_each(|operation| slot.queue.push_front(operation));
+            let Some(operation) = self.still_useful(now, operation) else { continue };
             match operation {
                 KeyOperation::Read { asker, deadline } => {
                     self.waiting -= 1;
@@ -325,8 +353,7 @@ impl Replica {
                             self.reports.push_back(Report::Made { coordination, dot, container: filled });
                             let asker = Asker::Coordinator(coordination);
                             slot.state = State::Writing { asker, container: stripped };
-                            self.slots.insert(key, slot);
-                            return;
+                            return self.write_on(key, slot, bytes);
                         }
                         Err(reason) => {
                             self.waiting -= 1;
@@ -353,15 +380,13 @@ impl Replica {
                     self.store(&key, partition, &merged, &dots, durability);
                     container = self.strip(partition, merged);
                     slot.state = State::Writing { asker, container };
-                    self.slots.insert(key, slot);
-                    return;
+                    return self.write_on(key, slot, bytes);
                 }
                 KeyOperation::Tidy { asker } => match self.tidied(partition, &container) {
                     Some(container) => {
                         self.store(&key, partition, &container, &[], Durability::Buffered);
                         slot.state = State::Writing { asker, container };
-                        self.slots.insert(key, slot);
-                        return;
+                        return self.write_on(key, slot, bytes);
                     }
                     None => {
                         self.note_stripped(&key, partition, &container);
@@ -369,8 +394,16 @@ impl Replica {
                         self.reports.push_back(Report::Stored { asker, result: Ok(()) });
                     }
                 },
+                KeyOperation::Replicate { .. } => unreachable!("what is replicated was made a merge above"),
             }
         }
+    }
+
+    /// A slot's change is being written: what it writes counts until that is done.
+    fn write_on(&mut self, key: ObjectKey, mut slot: Slot, bytes: usize) {
+        slot.writing_bytes = bytes;
+        self.waiting_bytes += bytes;
+        self.slots.insert(key, slot);
     }
 
     fn read(&self, partition: PartitionId, mut container: Container<StoredValue>) -> ReplicaRead {
@@ -512,6 +545,7 @@ impl Replica {
     fn fail(&mut self, key: &ObjectKey, slot: Slot) {
         for operation in slot.queue {
             self.waiting -= 1;
+            self.waiting_bytes -= operation.bytes();
             self.refuse(key, operation, ReplicaError::StorageFailed);
         }
     }
@@ -519,9 +553,9 @@ impl Replica {
     fn refuse(&mut self, key: &ObjectKey, operation: KeyOperation, error: ReplicaError) {
         self.reports.push_back(match operation {
             KeyOperation::Read { asker, .. } => Report::Read { asker, key: key.clone(), result: Err(error) },
-            KeyOperation::Merge { asker, .. } | KeyOperation::Tidy { asker } => {
-                Report::Stored { asker, result: Err(error) }
-            }
+            KeyOperation::Merge { asker, .. }
+            | KeyOperation::Replicate { asker, .. }
+            | KeyOperation::Tidy { asker } => Report::Stored { asker, result: Err(error) },
             KeyOperation::Write { coordination, .. } => {
                 Report::Refused { coordination, reason: WriteRefusal::Replica(error) }
             }

@@ -90,12 +90,40 @@ pub enum KeyOperation {
         /// When it counts as stored here.
         durability: Durability,
     },
+    /// Merge what a peer replicates: as [`Self::Merge`], but refused where it has waited in a queue that is nearly full beyond the time
+    /// for which its coordinator waits. It has given up then, and what is not stored here now comes by anti-entropy, when there is
+    /// less to do.
+    Replicate {
+        /// Who wants to know.
+        asker: Asker,
+        /// The container, filled by the sender.
+        container: Container<StoredValue>,
+        /// The write event. The container's vector covers it.
+        dot: Dot,
+        /// When it counts as stored here.
+        durability: Durability,
+        /// When the coordinator no longer waits.
+        deadline: Time,
+    },
     /// Store it without the values that have expired, and without what the base of the clock says by now; if nothing is left, remove
     /// it. Where nothing changes, nothing is written.
     Tidy {
         /// Who wants to know.
         asker: Asker,
     },
+}
+
+impl KeyOperation {
+    /// The bytes of the values in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Write { event: Event::Put(value, _), .. } => value.as_bytes().len(),
+            Self::Merge { container, .. } | Self::Replicate { container, .. } => {
+                container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum()
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::Tidy { .. } => 0,
+        }
+    }
 }
 
 /// A page of a partition, as the store has it.

@@ -11,6 +11,8 @@ use super::{Asker, KeyOperation};
 pub(super) struct Slot {
     pub(super) state: State,
     pub(super) queue: VecDeque<KeyOperation>,
+    /// Bytes of values that are being written.
+    pub(super) writing_bytes: usize,
 }
 
 /// What is going on with a key.
@@ -31,6 +33,6 @@ pub(super) enum State {
 impl Slot {
     /// A key that nobody worked on, with its first operation.
     pub(super) fn reading(first: KeyOperation) -> Self {
-        Self { state: State::Reading, queue: VecDeque::from([first]) }
+        Self { state: State::Reading, queue: VecDeque::from([first]), writing_bytes: 0 }
     }
 }

@@ -120,6 +120,11 @@ impl Shard {
         for target in targets {
             // For one that is no member any more there are the present primaries.
             if self.connected.contains(&target) || self.ring.member(target).is_none() {
+                let is_ready = self.hints.deliveries.get(&target).is_none_or(|delivery| delivery.is_ready(now));
+                if let Some(at) = self.background_waits(now).filter(|_| is_ready) {
+                    deadline = deadline.into_iter().chain([at]).min();
+                    continue;
+                }
                 self.drive_delivery(now, target);
                 let until = self.hints.deliveries.get(&target).and_then(|delivery| delivery.deadline());
                 deadline = deadline.into_iter().chain(until).min();

@@ -7,6 +7,9 @@
 //! It does not know connections, frames, threads or files; it does not hold partitions of other shards.
 
 mod anti_entropy;
+mod background;
+mod coordination;
+mod counters;
 mod hints;
 mod peers;
 mod reads;
@@ -22,23 +25,25 @@ use std::time::Duration;
 
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::{
-    Durability, PeerMessage, ReplicaPage, Request, RequestError, RequestId, Response, SyncStatus,
+    Durability, PeerMessage, Request, RequestError, RequestId, Response, SyncMessage, SyncStatus,
 };
-use quorate_ring::{BucketName, NodeId, ObjectKey, PartitionId, Quorum, Ring, StoredValue, WallTime};
+use quorate_ring::{NodeId, PartitionId, Quorum, Ring, WallTime};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use self::coordination::{Coordination, PageQuestion};
+pub use self::counters::Counters;
 use self::split::Slices;
 use self::wall_clock::WallClock;
 use crate::Time;
 use crate::admission::hedge::HedgeBudget;
+use crate::admission::pacer::Pacer;
 use crate::admission::ranking::Peers;
+use crate::admission::share::Shares;
+use crate::admission::waiting::Waiting;
 use crate::anti_entropy::AntiEntropy;
 use crate::coordinator::asking::Asking;
-use crate::coordinator::batch::Batch;
-use crate::coordinator::forward::Forward;
 use crate::coordinator::read::Read;
-use crate::coordinator::write::Write;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::Hints;
 use crate::handoff::hint::bounds::HintBounds;
@@ -46,7 +51,6 @@ use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
 use crate::start::Standing;
 use crate::storage::{Completion, Operation, OperationId, Owner, StorageError};
-use quorate_ring::version::Container;
 
 /// A client's connection, numbered by whoever drives the shard; replies name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,79 +179,6 @@ pub enum Output {
     },
 }
 
-/// What a shard has counted since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Gets coordinated.
-    pub gets: u64,
-    /// Puts coordinated or forwarded.
-    pub puts: u64,
-    /// Deletes coordinated or forwarded.
-    pub deletes: u64,
-    /// Requests answered with an error.
-    pub errors: u64,
-    /// Stale replicas sent the newer state.
-    pub repairs: u64,
-    /// Times that a read asked one more replica because one was late.
-    pub hedges: u64,
-    /// Times that it did not, because the budget of hedges was spent.
-    pub hedges_denied: u64,
-    /// Gets that left a replica out because it was much slower than those asked.
-    pub ranked_away: u64,
-    /// Gets that asked such a replica besides, to see whether it is quick again.
-    pub probes: u64,
-}
-
-/// A page that is asked for.
-#[derive(Clone, Debug)]
-struct PageQuestion {
-    bucket: BucketName,
-    partition: PartitionId,
-    after: Option<ObjectKey>,
-    limit: u32,
-}
-
-/// A request being worked on.
-#[derive(Debug)]
-enum Coordination {
-    Get(Read<ObjectKey, Container<StoredValue>>),
-    Page(Read<PageQuestion, ReplicaPage>),
-    Write(Write),
-    Forward(Forward),
-    Batch(Batch),
-}
-
-impl Coordination {
-    /// Whom it waits for, if it is a read.
-    const fn asking_mut(&mut self) -> Option<&mut Asking> {
-        match self {
-            Self::Get(read) => Some(&mut read.asking),
-            Self::Page(read) => Some(&mut read.asking),
-            Self::Write(_) | Self::Forward(_) | Self::Batch(_) => None,
-        }
-    }
-
-    /// How many more a read can ask.
-    fn left_to_ask(&self) -> usize {
-        match self {
-            Self::Get(read) => read.left_to_ask(),
-            Self::Page(read) => read.left_to_ask(),
-            Self::Write(_) | Self::Forward(_) | Self::Batch(_) => 0,
-        }
-    }
-
-    /// When it ends. A batch ends with its items.
-    const fn deadline(&self) -> Option<Time> {
-        match self {
-            Self::Get(read) => Some(read.deadline),
-            Self::Page(read) => Some(read.deadline),
-            Self::Write(write) => Some(write.deadline),
-            Self::Forward(forward) => Some(forward.deadline),
-            Self::Batch(_) => None,
-        }
-    }
-}
-
 /// What a shard does when a time has come. One that fires for something that is over is stale and does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -259,6 +190,8 @@ enum Timer {
     Silence,
     /// To compare clocks with a peer.
     AntiEntropy,
+    /// The budget may allow background work that waits.
+    Background,
 }
 
 /// One shard of a node. See the module's head for how to drive it.
@@ -287,6 +220,15 @@ pub struct Shard {
     /// How quickly each node answers reads.
     ranking: Peers,
     hedges: HedgeBudget,
+    /// Who has how much of the table of requests.
+    shares: Shares,
+    /// Bytes of the values that the requests hold.
+    held_bytes: usize,
+    pacer: Pacer,
+    /// What waits for the pacer's budget.
+    background: Waiting<SyncMessage>,
+    /// When the timer is set for it.
+    background_timer: Option<Time>,
     random: ChaCha8Rng,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -330,6 +272,11 @@ impl Shard {
             anti_entropy,
             ranking: Peers::default(),
             hedges: HedgeBudget::default(),
+            shares: Shares::default(),
+            held_bytes: 0,
+            pacer: Pacer::default(),
+            background: Waiting::default(),
+            background_timer: None,
             random,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -355,6 +302,21 @@ impl Shard {
     /// What was counted since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Background messages that wait for the budget.
+    pub fn background_waiting(&self) -> usize {
+        self.background.len()
+    }
+
+    /// Requests of all parties, as their shares are counted: as many as are being worked on.
+    pub const fn shared(&self) -> usize {
+        self.shares.whole()
+    }
+
+    /// Bytes of values that requests hold.
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Requests being worked on.
@@ -484,6 +446,7 @@ impl Shard {
 
     fn begin(&mut self, coordination: Coordination) -> CoordinationId {
         let id = CoordinationId(self.next_number());
+        self.shares.begin(coordination.reply_to().party());
         self.coordinations.insert(id, coordination);
         id
     }
@@ -501,6 +464,7 @@ impl Shard {
                 Timer::Hints => self.hints_timer = self.hints_timer.filter(|set| *set != time),
                 Timer::Silence => self.handle_silence_timer(now),
                 Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
+                Timer::Background => self.handle_background_timer(now),
             }
         }
     }
@@ -528,7 +492,7 @@ impl Shard {
             }
             Some(Coordination::Write(write)) => {
                 let step = write.handle_deadline();
-                self.end_write(id, step);
+                self.end_write(now, id, step);
             }
             Some(Coordination::Forward(forward)) => {
                 let (node, primary) = (self.config.actor.node, forward.primary);
@@ -549,19 +513,14 @@ impl Shard {
     /// Ends a request with its answer.
     fn finish(&mut self, id: CoordinationId, result: Result<Response, RequestError>) {
         let Some(coordination) = self.end(id) else { return };
-        let reply_to = match coordination {
-            Coordination::Get(read) => read.reply_to,
-            Coordination::Page(read) => read.reply_to,
-            Coordination::Write(write) => write.reply_to,
-            Coordination::Forward(forward) => forward.reply_to,
-            Coordination::Batch(batch) => batch.reply_to,
-        };
-        self.reply(reply_to, result);
+        self.reply(coordination.reply_to(), result);
     }
 
     /// Ends a request whose client has its answer.
     fn end(&mut self, id: CoordinationId) -> Option<Coordination> {
         let mut coordination = self.coordinations.remove(&id)?;
+        self.shares.end(coordination.reply_to().party());
+        self.held_bytes -= coordination.bytes_mut().map_or(0, |bytes| *bytes);
         if let Some(deadline) = coordination.deadline() {
             self.timers.remove(&(deadline, Timer::Request(id)));
         }
@@ -581,7 +540,7 @@ impl Shard {
             ReplyTo::Peer { node, exchange } => {
                 self.send(node, PeerMessage::ForwardReply { exchange, result });
             }
-            ReplyTo::Batch { batch, index } => self.reply_to_batch(batch, index, result),
+            ReplyTo::Batch { batch, index, .. } => self.reply_to_batch(batch, index, result),
         }
     }
 
@@ -597,7 +556,16 @@ impl Shard {
         }
     }
 
+    /// A request comes to hold the values of a container.
+    fn hold(&mut self, id: CoordinationId, bytes: usize) {
+        if let Some(held) = self.coordinations.get_mut(&id).and_then(Coordination::bytes_mut) {
+            *held += bytes;
+            self.held_bytes += bytes;
+        }
+    }
+
     fn send(&mut self, to: NodeId, message: PeerMessage) {
+        self.note_background(&message);
         self.outputs.push_back(Output::SendPeer { to, message });
     }
 }

@@ -7,6 +7,7 @@ use quorate_ring::wire::{
 };
 use quorate_ring::{NodeId, ObjectKey};
 
+use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::{CoordinationId, ReplyTo};
@@ -29,13 +30,14 @@ impl Shard {
                 }
                 self.send(from, PeerMessage::ReadReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
-            PeerMessage::Replicate { exchange, key, dot, container, durability, hint_for, .. } => {
+            PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for } => {
                 let asker = Asker::Peer { node: from, exchange };
                 if let Some(target) = hint_for {
                     return self.keep_hint(asker, target, key, (dot, container), durability);
                 }
                 if self.holds(&key) {
-                    let operation = KeyOperation::Merge { asker, container, dots: vec![dot], durability };
+                    let deadline = Self::deadline(now, timeout_millis);
+                    let operation = KeyOperation::Replicate { asker, container, dot, durability, deadline };
                     return self.replica.handle_key(key, operation);
                 }
                 self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
@@ -45,7 +47,7 @@ impl Shard {
                 self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
             }
             PeerMessage::Repair { .. } => {}
-            PeerMessage::Sync(message) => self.handle_sync(now, from, message),
+            PeerMessage::Sync(message) => self.admit_sync(now, from, message),
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
                 let exists = u32::from(partition.number()) < self.ring.partitions().get();
@@ -144,6 +146,7 @@ impl Shard {
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let asked_at = read.asking.settle(from);
         self.note_answer(now, from, asked_at, &result);
+        self.hold(id, result.as_ref().map_or(0, |read| bytes_in(&read.container)));
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
             Ok(ReplicaRead { container, complete }) => read.handle_answer(from, container, complete),
@@ -165,6 +168,8 @@ impl Shard {
             self.ranking.handle_settled(from);
         }
         self.note_overload(now, from, result.as_ref().err());
+        let bytes = |page: &ReplicaPage| page.objects.iter().map(|object| bytes_in(&object.container)).sum();
+        self.hold(id, result.as_ref().map_or(0, bytes));
         let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
             Ok(page) => {
@@ -200,6 +205,7 @@ impl Shard {
         self.forget_silence(peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);
+        self.forget_background(now, peer);
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
         for id in ids {
             match self.coordinations.get_mut(&id) {

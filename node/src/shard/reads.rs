@@ -28,7 +28,7 @@ impl Shard {
         standbys: Standbys,
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
-        self.refuse_overload()?;
+        self.refuse_overload(reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         let asked = self.readable_from(&key, needed, standbys);
         let read = Read::new(key, reply_to, (now, deadline), needed, asked.into_iter());
@@ -61,8 +61,9 @@ impl Shard {
                 let merged = merge(read.answers().iter().map(|(_, container)| container), self.wall.shown());
                 let context = self.config.context_key.seal(&read.question, merged.vector());
                 let values = merged.values().map(|(_, stored)| stored.value.clone()).collect();
-                let reply_to = read.reply_to;
+                let (reply_to, begun) = (read.reply_to, read.asking.begun());
                 let next = read.step();
+                self.pacer.handle_answered(now, now.since(begun));
                 self.reply(reply_to, Ok(Response::Found { values, context }));
                 match next {
                     Step::End => self.get_step(now, id, next),
@@ -287,7 +288,7 @@ impl Shard {
         question: PageQuestion,
         r: Option<u8>,
     ) -> Result<(), RequestError> {
-        self.refuse_overload()?;
+        self.refuse_overload(reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         self.check_page(&question)?;
         let ring = self.ring.clone();

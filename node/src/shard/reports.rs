@@ -4,6 +4,7 @@ use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{PeerMessage, ReplicaError, ReplicaPage, RequestError, Response};
 use quorate_ring::{Position, StoredValue};
 
+use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::CoordinationId;
@@ -74,7 +75,9 @@ impl Shard {
         let response = Response::Stored { siblings, context };
         let own = self.config.actor.node;
         let partition = self.ring.partition_of(Position::of(&write.key));
+        let bytes = bytes_in(&container);
         let asked = write.handle_made(own, dot, container, response, away);
+        self.hold(id, bytes);
         self.send_event(now, id, asked);
         self.note_logged(now, partition);
     }

@@ -11,7 +11,7 @@ use crate::coordinator::forward::Forward;
 use crate::coordinator::write::{self, Write};
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
-use crate::limits::{COORDINATIONS_MAX, STAND_INS_MAX};
+use crate::limits::{COORDINATION_BYTES_MAX, COORDINATIONS_MAX, STAND_INS_MAX};
 use crate::replica::{Event, KeyOperation};
 
 impl Shard {
@@ -61,20 +61,33 @@ impl Shard {
         if items.is_empty() {
             return self.reply(reply_to, Ok(Response::Many(Vec::new())));
         }
+        let party = reply_to.party();
         let batch = self.begin(Coordination::Batch(Batch::new(reply_to, items.len())));
         for (position, item) in (0_u32..).zip(items) {
             let index = indices.as_ref().and_then(|indices| indices.get(position as usize)).copied();
-            let reply_to = ReplyTo::Batch { batch, index: index.unwrap_or(position) };
+            let reply_to = ReplyTo::Batch { batch, index: index.unwrap_or(position), party };
             self.handle_request(now, reply_to, timeout_millis, item, None);
         }
     }
 
-    pub(super) fn refuse_overload(&self) -> Result<(), RequestError> {
-        if COORDINATIONS_MAX <= self.coordinations.len() {
-            let what =
-                format!("{} requests are being worked on, {COORDINATIONS_MAX} is the most", self.coordinations.len());
-            return Err(RequestError::Overloaded { node: self.own(), what });
-        }
+    /// Refuses a request if there are too many, or too many of the same client while others want in, or if they hold too much.
+    pub(super) fn refuse_overload(&mut self, reply_to: ReplyTo) -> Result<(), RequestError> {
+        let (requests, party) = (self.coordinations.len(), reply_to.party());
+        let (own, most) = (self.shares.of(party), self.shares.most(party));
+        let what = if COORDINATIONS_MAX <= requests {
+            format!("{requests} requests are being worked on, {COORDINATIONS_MAX} is the most")
+        } else if most <= own {
+            self.counters.shares_refused += 1;
+            format!("{own} requests of this client are being worked on, {most} is its share while others want in")
+        } else if COORDINATION_BYTES_MAX <= self.held_bytes {
+            format!("requests hold {} bytes, {COORDINATION_BYTES_MAX} is the most", self.held_bytes)
+        } else {
+            return self.refuse_failed();
+        };
+        Err(RequestError::Overloaded { node: self.own(), what })
+    }
+
+    fn refuse_failed(&self) -> Result<(), RequestError> {
         if let Some(reason) = self.replica.poisoned() {
             return Err(RequestError::StorageFailed { node: self.own(), reason: reason.to_owned() });
         }
@@ -93,7 +106,7 @@ impl Shard {
             Request::Delete { .. } => self.counters.deletes += 1,
             _ => self.counters.puts += 1,
         }
-        self.refuse_overload()?;
+        self.refuse_overload(reply_to)?;
         let partition = match &request {
             Request::Put { item, .. } => {
                 ttl_of(item)?;
@@ -104,11 +117,13 @@ impl Shard {
         };
         let strict = matches!(&request, Request::Put { strict: true, .. } | Request::Delete { strict: true, .. });
         if self.ring.is_primary(self.own(), partition) {
-            return self.coordinate(reply_to, deadline, partition, request, Standbys::of(strict));
+            return self.coordinate(reply_to, (now, deadline), partition, request, Standbys::of(strict));
         }
         let primary = {
             let away = Self::away(self.own(), &self.connected, &self.silences);
-            self.ring.primaries(partition).find(|node| !away(*node))
+            let present = self.ring.primaries(partition).filter(|node| !away(*node));
+            // The first in order of preference, but for one that said a moment ago that it has too much to do.
+            present.min_by_key(|node| self.ranking.is_overloaded(now, *node))
         };
         match (primary, reply_to) {
             (_, ReplyTo::Peer { .. }) => Err(self.no_primary(partition, &ReplicaAnswer::NotResponsible)),
@@ -117,7 +132,7 @@ impl Shard {
                 Ok(())
             }
             (None, _) if strict => self.forward_to_the_silent(now, reply_to, deadline, partition, request),
-            (None, _) => self.coordinate(reply_to, deadline, partition, request, Standbys::Fallbacks),
+            (None, _) => self.coordinate(reply_to, (now, deadline), partition, request, Standbys::Fallbacks),
         }
     }
 
@@ -125,7 +140,7 @@ impl Shard {
     fn coordinate(
         &mut self,
         reply_to: ReplyTo,
-        deadline: Time,
+        (now, deadline): (Time, Time),
         partition: PartitionId,
         request: Request,
         standbys: Standbys,
@@ -149,7 +164,8 @@ impl Shard {
         if !is_primary && !fallbacks.contains(&self.own()) {
             fallbacks.push(self.own());
         }
-        let mut write = Write::new(key.clone(), reply_to, deadline, durability, needed, list.primaries(), fallbacks);
+        let mut write =
+            Write::new(key.clone(), reply_to, (now, deadline), durability, needed, list.primaries(), fallbacks);
         let connected = &self.connected;
         write.check_reachable(self.config.actor.node, |node| connected.contains(&node))?;
         let coordination = self.begin(Coordination::Write(write));
@@ -179,12 +195,15 @@ impl Shard {
             (write.call_stand_ins(&away), write.step(|node| !away(node)))
         };
         self.send_event(now, id, asked);
-        self.end_write(id, step);
+        self.end_write(now, id, step);
     }
 
     /// Ends a write, if it is over.
-    pub(super) fn end_write(&mut self, id: CoordinationId, step: write::Step) {
+    pub(super) fn end_write(&mut self, now: Time, id: CoordinationId, step: write::Step) {
         if let write::Step::End(result) = step {
+            if let Some(Coordination::Write(write)) = self.coordinations.get(&id) {
+                self.pacer.handle_answered(now, now.since(write.begun));
+            }
             if let Some(Coordination::Write(write)) = self.coordinations.get(&id)
                 && !write.is_made()
             {

@@ -1,5 +1,6 @@
 //! What the core does, told in scenes of a few inputs. The simulator looks for what nobody thought of; these say what is meant.
 
+mod admission;
 mod anti_entropy;
 mod batches;
 mod expiry;

@@ -410,6 +410,7 @@ fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
         (Sometimes::HedgeDenied, before.hedges_denied, after.hedges_denied),
         (Sometimes::RankedAway, before.ranked_away, after.ranked_away),
         (Sometimes::Probed, before.probes, after.probes),
+        (Sometimes::BackgroundWaited, before.background_waits, after.background_waits),
     ];
     for (what, before, after) in decided {
         (before..after).for_each(|_| tallies.note(what));

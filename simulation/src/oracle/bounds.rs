@@ -2,7 +2,10 @@
 
 use quorate_node::Shard;
 use quorate_node::handoff::hint::bounds::HintBounds;
-use quorate_node::limits::{COORDINATIONS_MAX, HINT_OPERATIONS_MAX, REPLICA_OPERATIONS_MAX, TAKINGS_MAX};
+use quorate_node::limits::{
+    COORDINATION_BYTES_MAX, COORDINATIONS_MAX, HINT_OPERATIONS_MAX, REPLICA_BYTES_MAX, REPLICA_OPERATIONS_MAX,
+    TAKINGS_MAX,
+};
 use quorate_ring::NodeId;
 use quorate_ring::limits::HAND_HINTS_MAX;
 
@@ -14,11 +17,15 @@ use super::{Oracle, Violation};
 /// If it works on more than it may.
 pub fn check(node: NodeId, shard: &Shard, bounds: &HintBounds) -> Result<(), Violation> {
     let (requests, operations) = (shard.in_flight(), shard.replica().waiting());
-    let mut hints = shard.hints();
-    let kept = hints.all(|kept| kept.count <= bounds.of_target && kept.bytes <= bounds.of_target_bytes);
+    let kept = shard.hints().all(|kept| kept.count <= bounds.of_target && kept.bytes <= bounds.of_target_bytes);
     let all: u64 = shard.hints().map(|kept| kept.count).sum();
     let within = shard.hints_waiting() <= HINT_OPERATIONS_MAX + HAND_HINTS_MAX + TAKINGS_MAX;
-    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && kept && all <= bounds.all && within {
+    // What a request is answered comes after it was let in, so its bytes go over the bound by that much.
+    let bytes =
+        shard.replica().waiting_bytes() <= REPLICA_BYTES_MAX && shard.held_bytes() <= 2 * COORDINATION_BYTES_MAX;
+    let counted = shard.shared() == requests;
+    let hints = kept && all <= bounds.all && within;
+    if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && hints && bytes && counted {
         return Ok(());
     }
     Err(Violation::new(Oracle::Bounds, format_args!("{node} works on {requests} requests and {operations} operations")))
@@ -43,12 +50,14 @@ pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(
 /// # Errors
 /// If it still works on something, or waits for a time other than that of the next comparison of clocks.
 pub fn check_idle(node: NodeId, shard: &Shard) -> Result<(), Violation> {
-    let operations = shard.replica().waiting() + shard.hints_waiting();
+    let operations = shard.replica().waiting() + shard.hints_waiting() + shard.background_waiting();
+    let bytes = shard.replica().waiting_bytes() + shard.held_bytes();
     let (requests, deadline) = (shard.in_flight(), shard.next_request_deadline());
-    if (requests, operations, deadline) == (0, 0, None) {
+    if (requests, operations, bytes, deadline) == (0, 0, 0, None) {
         return Ok(());
     }
-    let what =
-        format!("{node} still works on {requests} requests and {operations} operations, and waits until {deadline:?}");
+    let what = format!(
+        "{node} still works on {requests} requests and {operations} operations of {bytes} bytes, and waits until {deadline:?}"
+    );
     Err(Violation::new(Oracle::Bounds, what))
 }
