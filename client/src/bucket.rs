@@ -39,7 +39,8 @@ impl Bucket {
 
     /// Reads a key: its siblings, and the context to replace them with.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Get {
-        Get { client: self.client.clone(), key: self.object_key(key.as_ref()), r: None, strict: false, timeout: None }
+        let (client, key) = (self.client.clone(), self.object_key(key.as_ref()));
+        Get { client, key, r: None, strict: false, repaired: false, timeout: None }
     }
 
     /// Writes a key. Without a [`context`](Put::context) it replaces nothing: the value lives beside those that are there.
@@ -116,6 +117,7 @@ pub struct Get {
     key: Result<ObjectKey, InvalidKey>,
     r: Option<u8>,
     strict: bool,
+    repaired: bool,
     timeout: Option<Duration>,
 }
 
@@ -133,6 +135,14 @@ impl Get {
         self
     }
 
+    /// Reads all the key's primaries, whatever R is, and has those that are behind store what they lack before it answers. It fails
+    /// where one of them cannot be reached. For what must not be read older elsewhere afterwards; without it the same is done after
+    /// the answer.
+    pub fn repaired(mut self) -> Self {
+        self.repaired = true;
+        self
+    }
+
     /// How long it may take, all attempts together. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -144,7 +154,11 @@ impl Get {
         client.check_quorum(self.r, None)?;
         let target = Target::from(&key);
         let timeout = self.timeout.unwrap_or(client.timeout);
-        found(client.run(Request::Get { key, r: self.r, strict: self.strict }, target, timeout).await?)
+        let request = match self.repaired {
+            true => Request::GetRepaired { key },
+            false => Request::Get { key, r: self.r, strict: self.strict },
+        };
+        found(client.run(request, target, timeout).await?)
     }
 }
 

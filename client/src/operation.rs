@@ -364,7 +364,12 @@ impl Operation {
 /// Whether a request changes nothing, so that asking twice does no harm.
 pub fn is_read(request: &Request) -> bool {
     match request {
-        Request::Get { .. } | Request::GetMany { .. } | Request::Scan { .. } | Request::Ring | Request::Status => true,
+        Request::Get { .. }
+        | Request::GetRepaired { .. }
+        | Request::GetMany { .. }
+        | Request::Scan { .. }
+        | Request::Ring
+        | Request::Status => true,
         Request::Put { .. } | Request::Delete { .. } | Request::PutMany { .. } => false,
     }
 }

@@ -58,7 +58,7 @@ impl Target {
     /// What a request is about. A batch is about its first item; a status is anybody's.
     pub fn of(request: &Request) -> Self {
         let first = match request {
-            Request::Get { key, .. } | Request::Delete { key, .. } => Some(key),
+            Request::Get { key, .. } | Request::GetRepaired { key } | Request::Delete { key, .. } => Some(key),
             Request::Put { item, .. } => Some(&item.key),
             Request::GetMany { keys, .. } => keys.first(),
             Request::PutMany { items, .. } => items.first().map(|item| &item.key),

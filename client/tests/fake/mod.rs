@@ -228,7 +228,7 @@ impl Served {
                 };
                 push(Ok(Response::Many((0..).zip(items).map(answer).collect())));
             }
-            Request::Get { key, .. } => push(Ok(self.get(key))),
+            Request::Get { key, .. } | Request::GetRepaired { key } => push(Ok(self.get(key))),
             Request::Put { item, .. } => push(Ok(self.put(item.key, Some(item.value), item.context))),
             Request::Delete { key, context, .. } => push(Ok(self.put(key, None, Some(context)))),
             Request::Ring => push(Ok(Response::Ring(self.ring.lock().expect("no panic").clone().expect("set")))),

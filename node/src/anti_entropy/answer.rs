@@ -109,6 +109,11 @@ impl Answer {
             piece.unlogged = true;
             return;
         };
+        // Several are read at once, and only now it is known how large each is: all together might not fit a message.
+        if FETCH_BYTES_MAX <= self.bytes {
+            piece.more = true;
+            return;
+        }
         let touched = dots.len();
         let dots: Vec<Dot> = dots.into_iter().filter(|dot| container.vector().covers(dot)).collect();
         piece.unlogged |= dots.len() < touched;

@@ -36,6 +36,26 @@ pub struct Read<Q, A> {
     tally: Tally,
     answers: Vec<(NodeId, A)>,
     answered: bool,
+    mending: Mending,
+}
+
+/// Whether the repair of those that were behind is part of a read.
+///
+/// ```text
+/// Later: answered first
+/// First ──all answered──▶ Open ──all have stored it──▶ Done (answer)
+///                           └──one does not, or cannot, or deadline──▶ gone (error)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mending {
+    /// They are repaired after the answer.
+    Later,
+    /// They will be before it.
+    First,
+    /// They are being repaired: each that has not stored it, and what is known of it.
+    Open(Vec<(NodeId, ReplicaAnswer)>),
+    /// They are repaired.
+    Done,
 }
 
 /// What a read needs after something happened.
@@ -62,12 +82,71 @@ impl<Q, A> Read<Q, A> {
     ) -> Self {
         let tally = Tally::new(needed, primaries);
         let asking = Asking::new(begun, deadline);
-        Self { question, reply_to, deadline, asking, bytes: 0, tally, answers: Vec::new(), answered: false }
+        Self {
+            question,
+            reply_to,
+            deadline,
+            asking,
+            bytes: 0,
+            tally,
+            answers: Vec::new(),
+            answered: false,
+            mending: Mending::Later,
+        }
     }
 
-    /// Whether it waits for this replica's answer.
+    /// The same, answered when those that are behind have stored what they lack.
+    #[must_use]
+    pub fn mending_first(mut self) -> Self {
+        self.mending = Mending::First;
+        self
+    }
+
+    /// Whether those that are behind are to be repaired now.
+    pub fn is_to_mend(&self) -> bool {
+        self.mending == Mending::First
+    }
+
+    /// Whether those that were behind have been repaired.
+    pub fn is_mended(&self) -> bool {
+        self.mending == Mending::Done
+    }
+
+    /// These are being repaired.
+    pub fn mend(&mut self, stale: Vec<NodeId>) -> Step {
+        if stale.is_empty() {
+            self.mending = Mending::Done;
+            return Step::Answer;
+        }
+        self.mending = Mending::Open(stale.into_iter().map(|node| (node, ReplicaAnswer::Silent)).collect());
+        Step::Wait
+    }
+
+    /// Takes a node's word that it has stored the repair, or not.
+    pub fn handle_mended(&mut self, from: NodeId, result: Result<(), ReplicaError>) -> Step {
+        let Mending::Open(open) = &mut self.mending else { return Step::Wait };
+        match result {
+            Ok(()) => open.retain(|(node, _)| *node != from),
+            Err(error) => return self.fail_to_mend(from, answer_of(error)),
+        }
+        if open.is_empty() {
+            self.mending = Mending::Done;
+            return Step::Answer;
+        }
+        Step::Wait
+    }
+
+    fn fail_to_mend(&mut self, node: NodeId, answer: ReplicaAnswer) -> Step {
+        let Mending::Open(open) = &mut self.mending else { return Step::Wait };
+        let Some((_, known)) = open.iter_mut().find(|(open, _)| *open == node) else { return Step::Wait };
+        *known = answer;
+        Step::Fail
+    }
+
+    /// Whether it waits for this replica's answer, or its repair.
     pub fn waits_for(&self, node: NodeId) -> bool {
-        self.tally.silent().any(|silent| silent == node)
+        let mends = matches!(&self.mending, Mending::Open(open) if open.iter().any(|(open, _)| *open == node));
+        mends || self.tally.silent().any(|silent| silent == node)
     }
 
     /// Chooses whom to ask now so that enough answers can come, the best ranked first, and notes that they are asked. Primaries without
@@ -153,12 +232,16 @@ impl<Q, A> Read<Q, A> {
     pub fn handle_unreachable(&mut self, node: NodeId) -> Step {
         self.asking.settle(node);
         self.tally.record(node, ReplicaAnswer::Unreachable);
-        self.step()
+        match &self.mending {
+            Mending::Open(_) => self.fail_to_mend(node, ReplicaAnswer::Unreachable),
+            _ => self.step(),
+        }
     }
 
     /// Learns that its time is up.
     pub fn handle_deadline(&mut self) -> Step {
-        if self.answered { Step::End } else { Step::Fail }
+        let is_open = matches!(self.mending, Mending::Open(_));
+        if self.answered && !is_open { Step::End } else { Step::Fail }
     }
 
     /// Whether something is to be done now.
@@ -168,6 +251,8 @@ impl<Q, A> Read<Q, A> {
                 self.answered = true;
                 Step::Answer
             }
+            // Also when an answer comes twice meanwhile.
+            Verdict::Won if matches!(self.mending, Mending::Open(_)) => Step::Wait,
             Verdict::Won if self.tally.silent().next().is_none() => Step::End,
             // Never after the answer: an answer that counted goes on counting.
             Verdict::Lost => Step::Fail,
@@ -182,11 +267,16 @@ impl<Q, A> Read<Q, A> {
 
     /// Why it failed.
     pub fn error(&self) -> RequestError {
-        RequestError::ReadQuorum {
-            needed: self.tally.needed(),
-            reached: self.tally.reached(),
-            answers: self.tally.answers().to_vec(),
+        let (needed, reached) = (self.tally.needed(), self.tally.reached());
+        let mut answers = self.tally.answers().to_vec();
+        let Mending::Open(open) = &self.mending else { return RequestError::ReadQuorum { needed, reached, answers } };
+        for (node, answer) in answers.iter_mut() {
+            if let Some((_, known)) = open.iter().find(|(open, _)| open == node) {
+                *answer = known.clone();
+            }
         }
+        let left = u8::try_from(open.len()).expect("a quorum has at most 16 replicas");
+        RequestError::ReadQuorum { needed, reached: reached.saturating_sub(left), answers }
     }
 }
 

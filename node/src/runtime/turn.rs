@@ -243,7 +243,7 @@ impl Turns {
             message,
             PeerMessage::Scan { .. }
                 | PeerMessage::ScanReply { .. }
-                | PeerMessage::Repair { .. }
+                | PeerMessage::Repair { exchange: None, .. }
                 | PeerMessage::Hint(_)
                 | PeerMessage::Sync(_)
         );

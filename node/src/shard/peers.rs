@@ -42,11 +42,15 @@ impl Shard {
                 }
                 self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
-            PeerMessage::Repair { key, container } if self.holds(&key) => {
-                let (asker, durability) = (Asker::Nobody, Durability::Buffered);
+            PeerMessage::Repair { key, container, exchange } if self.holds(&key) => {
+                let asker = exchange.map_or(Asker::Nobody, |exchange| Asker::Peer { node: from, exchange });
+                let durability = Durability::Buffered;
                 self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
             }
-            PeerMessage::Repair { .. } => {}
+            PeerMessage::Repair { exchange: None, .. } => {}
+            PeerMessage::Repair { exchange: Some(exchange), .. } => {
+                self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
+            }
             PeerMessage::Sync(message) => self.admit_sync(now, from, message),
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
@@ -184,9 +188,17 @@ impl Shard {
     /// A primary, or one that stands in, has stored a write, or has not.
     pub(super) fn stored(&mut self, now: Time, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
         self.note_overload(now, from, result.as_ref().err());
-        let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
-        write.handle_stored(from, result);
-        self.write_step(now, id);
+        match self.coordinations.get_mut(&id) {
+            Some(Coordination::Write(write)) => {
+                write.handle_stored(from, result);
+                self.write_step(now, id);
+            }
+            Some(Coordination::Get(read)) => {
+                let step = read.handle_mended(from, result);
+                self.get_step(now, id, step);
+            }
+            _ => {}
+        }
     }
 
     fn forward_answered(&mut self, exchange: ExchangeId, from: NodeId, result: Result<Response, RequestError>) {

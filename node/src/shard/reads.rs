@@ -40,6 +40,40 @@ impl Shard {
         Ok(())
     }
 
+    /// Begins a get of all primaries that is answered when those that are behind have stored what they lack.
+    pub(super) fn begin_get_repaired(
+        &mut self,
+        now: Time,
+        reply_to: ReplyTo,
+        deadline: Time,
+        key: ObjectKey,
+    ) -> Result<(), RequestError> {
+        self.counters.gets += 1;
+        self.refuse_overload(reply_to)?;
+        let ring = self.ring.clone();
+        let primaries = ring.primaries(self.partition_of(&key));
+        let read = Read::new(key, reply_to, (now, deadline), self.config.quorum.n(), primaries).mending_first();
+        let id = self.begin(Coordination::Get(read));
+        self.set_timer(deadline, id);
+        self.get_step(now, id, Step::Wait);
+        Ok(())
+    }
+
+    /// Sends what they lack to those that are behind. Gives what the read needs next.
+    fn mend(&mut self, id: CoordinationId) -> Step {
+        let wall = self.wall.shown();
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return Step::Wait };
+        let merged = merge(read.answers().iter().map(|(_, container)| container), wall);
+        let stale = read.answers().iter().filter(|(_, container)| is_stale(container, &merged, wall));
+        let stale: Vec<NodeId> = stale.map(|(node, _)| *node).collect();
+        let key = read.question.clone();
+        let step = read.mend(stale.clone());
+        for node in stale {
+            self.repair(node, key.clone(), merged.clone(), Some(id));
+        }
+        step
+    }
+
     /// Does what a get needs next: whoever must be asked is asked, and what can be told is told.
     pub(super) fn get_step(&mut self, now: Time, id: CoordinationId, step: Step) {
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
@@ -56,6 +90,10 @@ impl Shard {
                 if after != Step::Wait {
                     self.get_step(now, id, after);
                 }
+            }
+            Step::Answer if read.is_to_mend() => {
+                let step = self.mend(id);
+                self.get_step(now, id, step);
             }
             Step::Answer => {
                 let merged = merge(read.answers().iter().map(|(_, container)| container), self.wall.shown());
@@ -264,19 +302,28 @@ impl Shard {
         let partition = self.partition_of(&read.question);
         for (node, container) in read.answers() {
             // One that stood in is not to have what it did not keep.
-            if self.ring.is_primary(*node, partition) && is_stale(container, &merged, wall) {
-                self.repair(*node, read.question.clone(), merged.clone());
+            if self.ring.is_primary(*node, partition) && is_stale(container, &merged, wall) && !read.is_mended() {
+                self.repair(*node, read.question.clone(), merged.clone(), None);
             }
         }
     }
 
-    fn repair(&mut self, node: NodeId, key: ObjectKey, container: Container<StoredValue>) {
+    /// Sends a replica what it lacks. A read that waits for it is told when it is stored.
+    fn repair(
+        &mut self,
+        node: NodeId,
+        key: ObjectKey,
+        container: Container<StoredValue>,
+        waiting: Option<CoordinationId>,
+    ) {
         self.counters.repairs += 1;
         if node == self.own() {
-            let (asker, durability) = (Asker::Nobody, Durability::Buffered);
+            let asker = waiting.map_or(Asker::Nobody, Asker::Coordinator);
+            let durability = Durability::Buffered;
             self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
         } else {
-            self.send(node, PeerMessage::Repair { key, container });
+            let exchange = waiting.map(CoordinationId::exchange);
+            self.send(node, PeerMessage::Repair { key, container, exchange });
         }
     }
 
@@ -355,7 +402,7 @@ impl Shard {
             Step::End => {
                 let Some(Coordination::Page(read)) = self.end(id) else { return };
                 for (node, key, container) in merge_pages(read.answers(), self.wall.shown()).stale {
-                    self.repair(node, key, container);
+                    self.repair(node, key, container, None);
                 }
             }
         }

@@ -27,6 +27,7 @@ impl Shard {
         let deadline = Self::deadline(now, timeout_millis);
         let begun = match request {
             Request::Get { key, r, strict } => self.begin_get(now, reply_to, deadline, key, r, Standbys::of(strict)),
+            Request::GetRepaired { key } => self.begin_get_repaired(now, reply_to, deadline, key),
             Request::Put { .. } | Request::Delete { .. } => self.begin_write(now, reply_to, deadline, request),
             Request::GetMany { keys, r, strict } => {
                 let items = keys.into_iter().map(|key| Request::Get { key, r, strict }).collect();

@@ -172,6 +172,7 @@ const fn is_question(message: &PeerMessage) -> bool {
         message,
         PeerMessage::Read { .. }
             | PeerMessage::Replicate { .. }
+            | PeerMessage::Repair { exchange: Some(_), .. }
             | PeerMessage::Scan { .. }
             | PeerMessage::Forward { .. }
             | PeerMessage::Hint(HintMessage::Hand { .. })

@@ -80,7 +80,9 @@ impl Slices {
 
     fn shard_of_single(self, request: &Request) -> u8 {
         match request {
-            Request::Get { key, .. } | Request::Delete { key, .. } => self.shard_of_key(key),
+            Request::Get { key, .. } | Request::GetRepaired { key } | Request::Delete { key, .. } => {
+                self.shard_of_key(key)
+            }
             Request::Put { item, .. } => self.shard_of_key(&item.key),
             Request::Scan { partition, .. } => self.shard_of(self.existing(*partition)),
             Request::GetMany { .. } | Request::PutMany { .. } | Request::Ring | Request::Status => 0,
@@ -224,7 +226,7 @@ mod tests {
             let partition = PartitionId::new(u16::from(shard) * 3);
             let questions = [
                 PeerMessage::Read { exchange, timeout_millis, key: key.clone(), stand_in: false },
-                PeerMessage::Repair { key: key.clone(), container: container.clone() },
+                PeerMessage::Repair { key: key.clone(), container: container.clone(), exchange: None },
                 PeerMessage::Replicate {
                     exchange,
                     timeout_millis,

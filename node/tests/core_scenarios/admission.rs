@@ -141,14 +141,21 @@ fn a_slow_replica_is_left_out_and_asked_besides_once_in_a_while() {
 
 #[test]
 fn a_peer_that_missed_much_is_brought_it_at_the_pace_of_the_budget_and_all_of_it() {
+    // Also where what is read at once would be a message larger than any may be.
+    for (count, bytes) in [(100, 256 * 1024), (16, 1024 * 1024)] {
+        is_brought_what_it_missed(count, bytes);
+    }
+}
+
+fn is_brought_what_it_missed(count: usize, bytes: usize) {
     let (mut cluster, first, primaries, _) = four();
     let (at, back) = (primaries[0], primaries[1]);
     cluster.disconnect(at, back);
     let others: Vec<_> = (1..=4).map(node).filter(|node| ![at, back].contains(node)).collect();
     others.iter().for_each(|other| cluster.disconnect(*other, back));
-    let value = Bytes::from(vec![7; 256 * 1024]);
+    let value = Bytes::from(vec![7; bytes]);
     let keys = (0..).map(|number| key(&format!("k{number}")));
-    let keys: Vec<_> = keys.filter(|key| cluster.partition(key) == cluster.partition(&first)).take(100).collect();
+    let keys: Vec<_> = keys.filter(|key| cluster.partition(key) == cluster.partition(&first)).take(count).collect();
     for key in &keys {
         cluster.ask(at, large(key, &value)).expect("stored");
     }
@@ -164,7 +171,7 @@ fn a_peer_that_missed_much_is_brought_it_at_the_pace_of_the_budget_and_all_of_it
         }
     }
     assert_eq!(stored(&cluster), keys.len());
-    assert!(10 < waited, "25 MiB at 16 MiB a second, less what is saved: {waited}");
+    assert!(10 < waited, "{count} of {bytes} bytes at 16 MiB a second, less what is saved: {waited}");
     cluster.pass(MOMENT);
     assert_eq!(cluster.machines[&back].shard.background_waiting(), 0);
 }

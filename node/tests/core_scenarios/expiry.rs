@@ -116,7 +116,7 @@ fn a_value_that_arrives_expired_is_known_and_not_kept() {
     };
     set_wall(&mut cluster, &[to], 1);
     // Event 1 was of another key and is not known here, so the clock has a gap and cannot speak for event 2.
-    cluster.tell(from, to, PeerMessage::Repair { key: key.clone(), container: expired(2) });
+    cluster.tell(from, to, PeerMessage::Repair { key: key.clone(), container: expired(2), exchange: None });
     cluster.settle();
     assert_eq!(cluster.stored(to, &key), 0);
     let partition = cluster.partition(&key);
@@ -128,7 +128,7 @@ fn a_value_that_arrives_expired_is_known_and_not_kept() {
         container.add(Dot::new(actor, 2), Value::new("as if it lived").expect("small").into());
         container
     };
-    cluster.tell(from, to, PeerMessage::Repair { key: key.clone(), container: living });
+    cluster.tell(from, to, PeerMessage::Repair { key: key.clone(), container: living, exchange: None });
     cluster.settle();
     assert_eq!(cluster.stored(to, &key), 0, "nothing brings it back");
 }

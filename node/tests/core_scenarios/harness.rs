@@ -169,6 +169,17 @@ impl Cluster {
         }
     }
 
+    /// Lets all stores do what they were asked, and nothing be sent.
+    pub(crate) fn settle_stores(&mut self) {
+        let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
+        for node in nodes {
+            let store = &mut self.machines.get_mut(&node).expect("a node").store;
+            store.flush();
+            let done: Vec<_> = std::iter::from_fn(|| store.poll_completion()).collect();
+            done.into_iter().for_each(|(id, result)| self.input(node, Input::Completed { id, result }));
+        }
+    }
+
     /// Lets everything happen that can: stores that are not stuck, messages of nodes that are not silent.
     pub(crate) fn settle(&mut self) {
         loop {

@@ -49,7 +49,7 @@ fn a_node_that_does_not_hold_a_key_says_so_and_stores_nothing() {
             hint_for: None,
         },
         scan(partition),
-        PeerMessage::Repair { key: key.clone(), container },
+        PeerMessage::Repair { key: key.clone(), container, exchange: None },
     ];
     for question in questions {
         cluster.tell(primaries[0], other, question);
@@ -78,7 +78,11 @@ fn a_page_of_a_partition_that_is_not_there_is_refused() {
 #[test]
 fn a_repair_needs_no_answer() {
     let (mut cluster, key, primaries, _) = four();
-    cluster.tell(primaries[1], primaries[0], PeerMessage::Repair { key: key.clone(), container: written().1 });
+    cluster.tell(
+        primaries[1],
+        primaries[0],
+        PeerMessage::Repair { key: key.clone(), container: written().1, exchange: None },
+    );
     cluster.settle();
     assert_eq!((cluster.stored(primaries[0], &key), cluster.sent.len()), (1, 0));
 }

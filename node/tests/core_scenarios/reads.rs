@@ -175,6 +175,63 @@ fn the_stale_are_repaired_and_counted_this_node_among_them() {
     }
 }
 
+/// A write that one replica has missed, and the three.
+fn one_is_behind() -> (Cluster, ObjectKey, Vec<quorate_ring::NodeId>) {
+    let (mut cluster, key, primaries, _) = four();
+    cluster.disconnect(primaries[0], primaries[1]);
+    cluster.put(primaries[0], &key, "one", None).expect("two of three");
+    cluster.connect(primaries[0], primaries[1]);
+    cluster.settle();
+    assert_eq!(cluster.stored(primaries[1], &key), 0);
+    (cluster, key, primaries)
+}
+
+#[test]
+fn a_repairing_get_is_answered_when_all_have_stored_what_they_lacked() {
+    for at in 0..3 {
+        let (mut cluster, key, primaries) = one_is_behind();
+        cluster.stuck.insert(primaries[1]);
+        let id = cluster.begin(primaries[at], Request::GetRepaired { key: key.clone() });
+        cluster.settle();
+        assert_eq!(cluster.answer(id), None, "its store has not answered");
+        cluster.stuck.clear();
+        cluster.settle();
+        let Some(Ok(Response::Found { values, .. })) = cluster.answer(id) else { panic!("no answer") };
+        assert_eq!((values.len(), cluster.stored(primaries[1], &key)), (1, 1));
+        assert_eq!(cluster.in_flight(primaries[at]), 0);
+        let repairs = cluster.machines[&primaries[at]].shard.counters().repairs;
+        cluster.ask(primaries[at], Request::GetRepaired { key: key.clone() }).expect("all are the same");
+        assert_eq!((repairs, cluster.machines[&primaries[at]].shard.counters().repairs), (1, 1));
+    }
+}
+
+#[test]
+fn a_repairing_get_fails_by_name_of_who_is_not_repaired() {
+    for goes in [true, false] {
+        let (mut cluster, key, primaries) = one_is_behind();
+        let id = cluster.begin(primaries[0], Request::GetRepaired { key: key.clone() });
+        // All answer, and then the one that is behind does not any more.
+        while !cluster.sent.iter().any(|sent| matches!(sent.message, PeerMessage::Repair { .. })) {
+            let sent = cluster.sent.pop_front();
+            cluster.settle_stores();
+            if let Some(sent) = sent {
+                cluster.tell(sent.from, sent.to, sent.message);
+            }
+            cluster.settle_stores();
+        }
+        cluster.sent.clear();
+        match goes {
+            true => cluster.disconnect(primaries[0], primaries[1]),
+            false => cluster.pass(TIMEOUT),
+        }
+        let error = cluster.answer(id).expect("answered").expect_err("one is behind still");
+        let RequestError::ReadQuorum { needed: 3, reached: 2, answers } = &error else { panic!("{error:?}") };
+        let said = if goes { ReplicaAnswer::Unreachable } else { ReplicaAnswer::Silent };
+        assert_eq!(answers[1], (primaries[1], said));
+        assert_eq!(cluster.in_flight(primaries[0]), 0);
+    }
+}
+
 #[test]
 fn deleted_keys_are_in_no_page_and_those_it_has_are_whole() {
     let (mut cluster, key, primaries, _) = four();

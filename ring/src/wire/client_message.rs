@@ -60,6 +60,14 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_false")]
         strict: bool,
     },
+    /// Read a key from all its primaries, and have those that are behind store what they lack before the answer: after it they
+    /// all hold what it shows, or newer. Answered by [`Response::Found`]; by [`RequestError::ReadQuorum`] if one of them cannot be read or
+    /// does not store it.
+    #[serde(rename = "gr")]
+    GetRepaired {
+        /// What to read.
+        key: ObjectKey,
+    },
     /// Write a key to W replicas. Answered by [`Response::Stored`].
     #[serde(rename = "p")]
     Put {

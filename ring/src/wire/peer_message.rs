@@ -57,7 +57,7 @@ pub enum PeerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint_for: Option<NodeId>,
     },
-    /// To `Replicate`.
+    /// To `Replicate`, and to a `Repair` that asks for it.
     #[serde(rename = "W")]
     ReplicateReply {
         /// Of the question.
@@ -65,13 +65,16 @@ pub enum PeerMessage {
         /// That it is stored, or why it is not.
         result: Result<(), ReplicaError>,
     },
-    /// Your replica was seen to be behind this filled container: merge it. No reply.
+    /// Your replica was seen to be behind this filled container: merge it. A reply, [`Self::ReplicateReply`], if one is asked for.
     #[serde(rename = "m")]
     Repair {
         /// Which key.
         key: ObjectKey,
         /// Filled.
         container: Container<StoredValue>,
+        /// Comes back with the reply, if one is asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exchange: Option<ExchangeId>,
     },
     /// The incarnations of yours that I have met. The first message on a link; no reply. A node that does not know all of them as
     /// its own has lost its store: without this an emptied store would pass for that of a new cluster.

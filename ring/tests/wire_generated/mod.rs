@@ -137,6 +137,7 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         write(),
         (object_key(), any::<Option<u8>>(), any::<bool>()).prop_map(|(key, r, strict)| Request::Get { key, r, strict }),
+        object_key().prop_map(|key| Request::GetRepaired { key }),
         (vec(object_key(), 0..4), any::<Option<u8>>(), any::<bool>()).prop_map(|(keys, r, strict)| Request::GetMany {
             keys,
             r,
@@ -305,7 +306,8 @@ fn question() -> impl Strategy<Value = PeerMessage> {
         hand.prop_map(|(exchange, partition, hints)| {
             PeerMessage::Hint(HintMessage::Hand { exchange: ExchangeId(exchange), partition, hints })
         }),
-        (object_key(), container()).prop_map(|(key, container)| PeerMessage::Repair { key, container }),
+        (object_key(), container(), option::of(any::<u64>().prop_map(ExchangeId)))
+            .prop_map(|(key, container, exchange)| PeerMessage::Repair { key, container, exchange }),
         vec(any::<u64>().prop_map(Incarnation::new), 0..4).prop_map(|incarnations| PeerMessage::Known { incarnations }),
         scan.prop_map(|((exchange, timeout_millis), bucket, partition, after, limit)| PeerMessage::Scan {
             exchange,

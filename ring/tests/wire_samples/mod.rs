@@ -23,7 +23,7 @@ macro_rules! variants {
 variants!(role_name, ROLES, Role { Client, Peer });
 variants!(welcome_name, WELCOMES, Welcome { Accepted, Refused });
 variants!(refusal_name, REFUSALS, Refusal { Protocol, Cluster, Ring, Identity, Stopping });
-variants!(request_name, REQUESTS, Request { Get, Put, Delete, GetMany, PutMany, Scan, Ring, Status });
+variants!(request_name, REQUESTS, Request { Get, GetRepaired, Put, Delete, GetMany, PutMany, Scan, Ring, Status });
 variants!(response_name, RESPONSES, Response { Found, Stored, Many, Page, Ring, Status });
 variants!(
     error_name,
@@ -252,6 +252,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("", Request::Get { key: key("a"), r: Some(2), strict: false }),
         ("bare", Request::Get { key: key("a"), r: None, strict: false }),
         ("strict", Request::Get { key: key("a"), r: Some(2), strict: true }),
+        ("", Request::GetRepaired { key: key("a") }),
         ("strict", Request::Put { item: put_item(), w: Some(3), durability, strict: true }),
         ("strict", Request::Delete { key: key("a"), context: token(), w: Some(1), durability, strict: true }),
         ("strict", Request::GetMany { keys: vec![key("a"), key("b")], r: Some(1), strict: true }),
@@ -423,9 +424,10 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("bare", hand(vec![])),
         ("", replicate(Durability::Buffered)),
         ("", replicate(Durability::Synced)),
-        ("", PeerMessage::Repair { key: key("a"), container: container.clone() }),
-        ("expiring", PeerMessage::Repair { key: key("a"), container: expiring() }),
-        ("bare", PeerMessage::Repair { key: key("a"), container: Container::empty() }),
+        ("", PeerMessage::Repair { key: key("a"), container: container.clone(), exchange: None }),
+        ("expiring", PeerMessage::Repair { key: key("a"), container: expiring(), exchange: None }),
+        ("told", PeerMessage::Repair { key: key("a"), container: container.clone(), exchange: Some(ExchangeId(7)) }),
+        ("bare", PeerMessage::Repair { key: key("a"), container: Container::empty(), exchange: None }),
         ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),

@@ -220,7 +220,7 @@ impl Simulation {
                 }
                 self.replicas.deliver(own, Some((node_id(from), *exchange)), (*hint_for, key), container);
             }
-            PeerMessage::Repair { key, container } => {
+            PeerMessage::Repair { key, container, .. } => {
                 self.note_arrived(to, container);
                 self.replicas.deliver(own, None, (None, key), container);
             }

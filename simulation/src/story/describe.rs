@@ -79,6 +79,7 @@ impl Keys {
     pub(super) fn request(&self, request: &Request) -> Described {
         match request {
             Request::Get { key, r, strict } => Described::new("get", self.about(key, Vec::new()), reads(*r, *strict)),
+            Request::GetRepaired { key } => Described::new("get repaired", self.about(key, Vec::new()), "from all"),
             Request::Put { item, w, durability, strict } => {
                 let context = if item.context.is_some() { "with a context" } else { "blind" };
                 let detail = format!("{context}; {}", writes(*w, *durability, *strict));
@@ -215,7 +216,7 @@ impl Keys {
                 Ok(()) => Described::new("replicated", About::default(), ""),
                 Err(error) => Described::new("not replicated", About::default(), error.to_string()),
             },
-            PeerMessage::Repair { key, container } => {
+            PeerMessage::Repair { key, container, .. } => {
                 Described::new("repair", self.about(key, values(container)), holding(container))
             }
             PeerMessage::Sync(message) => self.sync(message),
