@@ -11,7 +11,7 @@ pub(super) const ALL: &[Named] = &[
         "late-handoff-of-a-fallback",
         "a fallback hands over late what a primary made that has lost its disk and made new events since: both are kept",
         "riak_kv#1643 (kv679_dataloss_fb2)",
-        "a start that may have lost anything is a new actor: \"empty-store-trusted\" with one incarnation for all lives. \
+        "a start that may have lost anything is a new actor: `judge` in node/src/start.rs giving one incarnation to all lives. \
          O2: a dot is issued twice",
         late_handoff_of_a_fallback,
     ),
@@ -19,16 +19,16 @@ pub(super) const ALL: &[Named] = &[
         "doomstone",
         "delete, reap, re-create, and then a late hint of the delete from a fallback: the new value stays",
         "riak_kv#847 (kv679_tombstone)",
-        "a delete covers what its writer had seen and nothing else: `keep` in node/src/handoff/hint/store.rs filling with a later base. \
-         O1: an acknowledged write is lost",
+        "a container says what its writer had seen and nothing else: `merge` in node/src/replica/mod.rs filling what arrives with the base \
+         of the one it arrives at. O3: the new value is gone, and no write had seen it",
         doomstone,
     ),
     Named::built(
         "hint-older-than-its-delete",
         "a hint that is older than the collection of its delete brings nothing back",
         "scylladb#23712",
-        "what is stripped away is still known by the clock, and a container keeps its vector while the clock has gaps: \
-         \"strip-before-the-gap-closes\". The last read shows the deleted value",
+        "what a hint brings goes into the clock, or a delete has left nothing: \"hint-taken-without-its-events\". \
+         O1: a hint was given up",
         hint_older_than_its_delete,
     ),
     Named::built(
