@@ -120,7 +120,12 @@ async fn stand_ins_on_both_sides_of_a_split_hand_over_what_they_kept() {
         (0 < kept).then_some(kept)
     };
     wait::until_async("somebody keeps hints", wait::BOUND, hints).await;
+    let waiting = cluster.quorate(["wait", "--hints", "--at-most", "1s"]).run();
+    waiting.ends_with(3).says(&["hints for n"]);
     cluster.network().heal();
+    let waiting = cluster.quorate(["wait", "--hints"]).run();
+    waiting.ends_with(0);
+    assert!(waiting.stdout.starts_with("every hint from before is delivered"), "{}", waiting.stdout);
     wait_converged(&cluster);
     for number in 0..KEYS {
         assert_value(&bucket, &format!("key {number}"), "value").await;
