@@ -21,7 +21,8 @@ use crate::Time;
 /// ```
 ///
 /// No two peers are asked for the same partition at once, else what was missed would come as often as there are peers: one that has
-/// nothing else left to be asked for is Waiting until the other has brought it, and is then asked for the rest.
+/// nothing else left to be asked for is Waiting until the other has brought it. What another has brought wholly is not asked for at all,
+/// but compared again soon: most often a hash then says that nothing is missing.
 ///
 /// It ends without having done anything, to be tried again later, when the connection breaks, when the peer is silent for too long, or
 /// when this replica is too busy to merge.
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub differed: bool,
     /// Partitions that were to be transferred from this peer and have come from another in the meantime: asked for once more in pieces.
     rechecked: BTreeSet<PartitionId>,
+    /// Whether something that differed has come from another peer.
+    pub compares_again: bool,
     /// Where it stands.
     pub state: State,
 }
@@ -170,6 +173,7 @@ impl Exchange {
             transfers: VecDeque::new(),
             differed: false,
             rechecked: BTreeSet::new(),
+            compares_again: false,
             state: State::Comparing(asked),
         }
     }
@@ -183,6 +187,13 @@ impl Exchange {
             !takes
         });
         taken
+    }
+
+    /// Another peer has brought all that it had of a partition.
+    pub fn note_brought(&mut self, partition: PartitionId) {
+        let queued = self.queue.len();
+        self.queue.retain(|queued| *queued != partition);
+        self.compares_again |= self.queue.len() < queued;
     }
 
     /// Takes the next partition that must be received as a whole. One that others bring is left to the next comparison; one of which

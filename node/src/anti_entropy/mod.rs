@@ -131,6 +131,14 @@ impl AntiEntropy {
         others.filter_map(|(_, peer)| peer.exchange.as_ref()).flat_map(Exchange::brings).collect()
     }
 
+    /// A peer has brought all that it had of these partitions: the others need not be asked for them before they are compared again.
+    pub fn note_brought(&mut self, by: NodeId, partitions: &[PartitionId]) {
+        let others = self.peers.iter_mut().filter(|(other, _)| **other != by);
+        for exchange in others.filter_map(|(_, peer)| peer.exchange.as_mut()) {
+            partitions.iter().for_each(|partition| exchange.note_brought(*partition));
+        }
+    }
+
     /// The peers that wait for others to bring what they lack.
     pub fn waiting(&self) -> Vec<NodeId> {
         let waits = |peer: &Peer| matches!(peer.exchange, Some(Exchange { state: State::Waiting, .. }));

@@ -65,6 +65,14 @@ impl Shard {
         self.timers.insert((peer.due, Timer::AntiEntropy));
     }
 
+    /// Compares with a peer sooner than usual.
+    fn compare_at(&mut self, due: Time, node: NodeId) {
+        if let Some(peer) = self.anti_entropy.peers.get_mut(&node) {
+            peer.due = due;
+            self.timers.insert((due, Timer::AntiEntropy));
+        }
+    }
+
     /// Asks a peer to compare the clocks of the shared partitions behind one, or from the first.
     fn compare(&mut self, now: Time, node: NodeId, behind: Option<PartitionId>) {
         let id = ExchangeId(self.next_number());
@@ -181,12 +189,16 @@ impl Shard {
         if asked.is_empty() {
             self.anti_entropy.counters.exchanges += 1;
             self.anti_entropy.counters.in_sync += u64::from(!exchange.differed);
-            let began = exchange.began;
+            let (began, compares_again) = (exchange.began, exchange.compares_again);
             if let (false, Some(peer)) = (exchange.differed, self.anti_entropy.peers.get_mut(&node)) {
                 peer.same_at = Some(began);
             }
             self.prune(node);
-            return self.end_exchange(now, node);
+            self.end_exchange(now, node);
+            if compares_again {
+                self.compare_at(now + EXCHANGE_DELAY, node);
+            }
+            return;
         }
         let partitions = asked.iter().map(|partition| (*partition, clocks.live(*partition).clone())).collect();
         exchange.go_on(id, now, State::Fetching(asked));
@@ -263,12 +275,13 @@ impl Shard {
                 exchange.queue.push_front(*partition);
             }
         }
-        let mut transfers = Vec::new();
+        let (mut transfers, mut brought) = (Vec::new(), Vec::new());
         for (partition, theirs, rest) in &pieces {
             let own = self.replica.clocks().live(*partition);
             peer.note_told(*partition, theirs.base());
             if Peer::is_covered(own, theirs) {
                 peer.note_caught_up(*partition);
+                brought.push(*partition);
             } else if *rest == Rest::Unlogged && peer.note_unlogged(*partition) {
                 transfers.push(*partition);
             }
@@ -276,6 +289,7 @@ impl Shard {
         if let Some(exchange) = &mut peer.exchange {
             exchange.transfers.extend(transfers);
         }
+        self.anti_entropy.note_brought(node, &brought);
         self.check_complete();
         self.fetch(now, node);
         self.wake_the_waiting(now);
