@@ -98,6 +98,11 @@ pub const HAND_PAUSE: Duration = Duration::from_secs(1);
 pub const TAKINGS_MAX: usize = 64;
 /// From so many operations on that wait for its store, a node takes no hints: three quarters of what may wait.
 pub const TAKING_OPERATIONS_MAX: usize = REPLICA_OPERATIONS_MAX / 4 * 3;
+/// Least bytes of a batch of hints that a node asks for, however slow it is. One hint is a batch, however large it is.
+pub const HAND_BYTES_MIN: u32 = 4 * 1024;
+/// How long a node means to work on a batch of hints: a request that comes meanwhile may have to wait for all of it, for a disk works in
+/// order. Some ten syncs of a usual disk.
+pub const TAKING_TIME: Duration = Duration::from_millis(50);
 /// Longest pause that a node asks for between two batches of hints.
 pub const TAKING_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest a request may take, whatever it asks for.

@@ -67,6 +67,8 @@ sometimes! {
     HintRefused "a node refused to stand in for another";
     StandInReplaced "another stood in where one that stood in could not";
     FallbackCoordinated "a node that is no primary coordinated a write, as no primary could be reached";
+    ReadStandIn "a read asked another in the place of a primary that could not be reached";
+    ReadStandInLate "a read that was under way did";
     HintsFull "a node had no room for a hint";
     HintNotTaken "a node did not take what another had kept for it";
     TenureContinued "a fallback made a further event in the place of the primaries before they had the first";

@@ -1,5 +1,8 @@
 //! Coordinating a read: of one key, or of a page of a partition. Generic in what replicas answer.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use quorate_ring::NodeId;
 use quorate_ring::wire::{ReplicaAnswer, RequestError};
 
@@ -16,8 +19,12 @@ use quorate_ring::wire::ReplicaError;
 ///             ask R ──▶ Waiting ──R answered──▶ Answered ──all asked answered, or deadline──▶ gone (repair what was stale)
 ///                        │ ▲ │
 ///   one fails, or slow:  └─┘ └──too few can──▶ gone (error)
-///   ask one more
+///   ask one more, or one
+///   that stands in
 /// ```
+///
+/// Where fewer than R primaries can be reached, now or at any time before the answer, others answer in the place of as many as are
+/// missing, from their hints: so few that every primary that can be reached is asked. A strict read has nobody stand in.
 ///
 /// It lives on after its answer while replicas that were asked are silent, so that a late reply that shows a stale replica still
 /// leads to its repair.
@@ -34,6 +41,8 @@ pub struct Read<Q, A> {
     /// Bytes of the values that were answered.
     pub bytes: usize,
     tally: Tally,
+    /// Who may stand in and does not yet, in preference order.
+    fallbacks: VecDeque<NodeId>,
     answers: Vec<(NodeId, A)>,
     answered: bool,
     mending: Mending,
@@ -89,10 +98,18 @@ impl<Q, A> Read<Q, A> {
             asking,
             bytes: 0,
             tally,
+            fallbacks: VecDeque::new(),
             answers: Vec::new(),
             answered: false,
             mending: Mending::Later,
         }
+    }
+
+    /// The same, and these may stand in for primaries that are away, in this order.
+    #[must_use]
+    pub fn with_fallbacks(mut self, fallbacks: impl Iterator<Item = NodeId>) -> Self {
+        self.fallbacks = fallbacks.collect();
+        self
     }
 
     /// The same, answered when those that are behind have stored what they lack.
@@ -146,7 +163,7 @@ impl<Q, A> Read<Q, A> {
     /// Whether it waits for this replica's answer, or its repair.
     pub fn waits_for(&self, node: NodeId) -> bool {
         let mends = matches!(&self.mending, Mending::Open(open) if open.iter().any(|(open, _)| *open == node));
-        mends || self.tally.silent().any(|silent| silent == node)
+        mends || self.tally.waits_for(node)
     }
 
     /// Chooses whom to ask now so that enough answers can come, the best ranked first, and notes that they are asked. Primaries without
@@ -159,6 +176,34 @@ impl<Q, A> Read<Q, A> {
     pub fn hedge(&mut self, now: Time, more: usize, rank: impl Fn(NodeId) -> Option<Rank>) -> Vec<NodeId> {
         let more = if self.answered { 0 } else { more };
         self.ask_some(now, more, rank)
+    }
+
+    /// Chooses who is to answer in the place of primaries that are away, if without them too few can, and notes that they are asked. Those
+    /// who are away themselves by now stand in for nobody any more.
+    pub fn call_stand_ins(
+        &mut self,
+        now: Time,
+        away: impl Fn(NodeId) -> bool,
+        patience: impl Fn(NodeId) -> Duration,
+    ) -> Vec<NodeId> {
+        self.fallbacks.retain(|node| !away(*node));
+        if self.answered || self.fallbacks.is_empty() {
+            return Vec::new();
+        }
+        let missing = usize::from(self.tally.needed()).saturating_sub(self.tally.hopeful(&away));
+        let forsaken = self.tally.forsaken(&away).into_iter().take(missing);
+        let asked: Vec<(NodeId, NodeId)> =
+            forsaken.zip(&self.fallbacks).map(|(primary, node)| (*node, primary)).collect();
+        for (node, primary) in &asked {
+            self.fallbacks.pop_front();
+            self.tally.stand_in(*node, *primary);
+            self.asking.handle_asked(now, *node, patience(*node));
+        }
+        asked.into_iter().map(|(node, _)| node).collect()
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.tally.verdict_with(self.fallbacks.len())
     }
 
     /// Notes that a node is asked besides, for what its answer teaches.
@@ -198,7 +243,7 @@ impl<Q, A> Read<Q, A> {
                 None => drop(self.tally.record(node, ReplicaAnswer::Unreachable)),
             }
         }
-        if self.tally.verdict() == Verdict::Lost {
+        if self.verdict() == Verdict::Lost {
             return Vec::new();
         }
         // Stable: where nothing speaks for one, the preference list does.
@@ -246,7 +291,7 @@ impl<Q, A> Read<Q, A> {
 
     /// Whether something is to be done now.
     pub fn step(&mut self) -> Step {
-        match self.tally.verdict() {
+        match self.verdict() {
             Verdict::Won if !self.answered => {
                 self.answered = true;
                 Step::Answer
@@ -268,7 +313,7 @@ impl<Q, A> Read<Q, A> {
     /// Why it failed.
     pub fn error(&self) -> RequestError {
         let (needed, reached) = (self.tally.needed(), self.tally.reached());
-        let mut answers = self.tally.answers().to_vec();
+        let mut answers = self.tally.all_answers();
         let Mending::Open(open) = &self.mending else { return RequestError::ReadQuorum { needed, reached, answers } };
         for (node, answer) in answers.iter_mut() {
             if let Some((_, known)) = open.iter().find(|(open, _)| open == node) {
@@ -328,6 +373,31 @@ mod tests {
         let mut slow = read(1);
         assert_eq!((slow.ask(NOW, rank), slow.hedge(NOW, 2, rank)), (vec![node(3)], vec![node(1), node(2)]));
         assert_eq!(read(2).ask(NOW, |_| Some(usual(Class::Away, 7))), [node(1), node(2)]);
+    }
+
+    #[test]
+    fn others_stand_in_for_as_many_as_are_missing_and_count_once_with_them() {
+        let mut read = read(3).with_fallbacks([node(4), node(5)].into_iter());
+        let patience = |_| Duration::from_millis(20);
+        assert_eq!(read.ask(NOW, at(node(1), all)), [node(1), node(2), node(3)]);
+        assert_eq!(read.call_stand_ins(NOW, |_| false, patience), [], "all may answer");
+        read.handle_answer(node(1), "one", true);
+        assert_eq!(read.call_stand_ins(NOW, |away| away == node(2), patience), [node(4)]);
+        assert_eq!(read.call_stand_ins(NOW, |away| away == node(2), patience), [], "one does already");
+        assert!(read.waits_for(node(4)));
+        assert_eq!(read.handle_answer(node(4), "four", true), Step::Wait);
+        assert_eq!(read.handle_answer(node(2), "two", true), Step::Wait, "one place");
+        assert_eq!(read.handle_answer(node(3), "three", true), Step::Answer);
+    }
+
+    #[test]
+    fn a_read_fails_when_nobody_is_left_to_stand_in() {
+        let mut read = read(3).with_fallbacks([node(4)].into_iter());
+        let patience = |_| Duration::from_millis(20);
+        read.ask(NOW, at(node(1), all));
+        assert_eq!(read.handle_unreachable(node(2)), Step::Wait, "another may stand in");
+        assert_eq!(read.call_stand_ins(NOW, |away| away == node(2), patience), [node(4)]);
+        assert_eq!(read.handle_unreachable(node(4)), Step::Fail);
     }
 
     #[test]

@@ -138,6 +138,19 @@ impl Tally {
         }
     }
 
+    /// How many places are filled, or may yet be by somebody who is not away.
+    pub fn hopeful(&self, away: impl Fn(NodeId) -> bool) -> usize {
+        let may = |node: NodeId, answer: &ReplicaAnswer| match answer {
+            ReplicaAnswer::Done => true,
+            ReplicaAnswer::NotAsked | ReplicaAnswer::Silent => !self.gone.contains(&node) && !away(node),
+            _ => false,
+        };
+        let stands_in = |primary: NodeId| {
+            self.stand_ins.iter().any(|known| known.primary == primary && may(known.node, &known.answer))
+        };
+        self.answers.iter().filter(|(node, answer)| may(*node, answer) || stands_in(*node)).count()
+    }
+
     /// The primaries nobody has asked yet, in preference order.
     pub fn not_asked(&self) -> impl Iterator<Item = NodeId> {
         self.with(ReplicaAnswer::NotAsked)

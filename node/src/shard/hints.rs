@@ -184,7 +184,7 @@ impl Shard {
     /// Takes what a peer says about hints.
     pub(super) fn handle_hint_message(&mut self, now: Time, from: NodeId, message: HintMessage) {
         match message {
-            HintMessage::Hand { exchange, partition, hints } => self.take(from, exchange, partition, hints),
+            HintMessage::Hand { exchange, partition, hints } => self.take(now, (from, exchange), partition, hints),
             HintMessage::Taken { exchange, result } => {
                 let delivery =
                     self.hints.deliveries.iter_mut().find(|(_, delivery)| delivery.waits_for(from, exchange));
@@ -205,7 +205,7 @@ impl Shard {
     }
 
     /// A peer hands over what it kept for this node: it is merged, synced, and then told to be here.
-    fn take(&mut self, from: NodeId, exchange: ExchangeId, partition: PartitionId, hints: Vec<Handed>) {
+    fn take(&mut self, now: Time, (from, exchange): (NodeId, ExchangeId), partition: PartitionId, hints: Vec<Handed>) {
         if self.hints.takings.is_open(from, exchange) {
             return;
         }
@@ -214,10 +214,10 @@ impl Shard {
         let refusal = if !is_ours || hints.iter().any(|hint| self.partition_of(&hint.key) != partition) {
             Some(ReplicaError::NotResponsible)
         } else if hints.is_empty() {
-            let result = Ok(taking::grant(0, self.replica.waiting()));
+            let result = Ok(taking::grant_of_nothing(self.replica.waiting()));
             return self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
         } else if self.hints.bounds.busy_from <= self.replica.waiting()
-            || !self.hints.takings.begin(from, exchange, hints.len())
+            || !self.hints.takings.begin(now, (from, exchange), hints.len(), hints.iter().map(bytes_of).sum())
         {
             Some(ReplicaError::Overloaded)
         } else {
@@ -238,12 +238,19 @@ impl Shard {
     /// One of the hints that a peer handed over is stored, or is not.
     pub(super) fn hint_taken(
         &mut self,
+        now: Time,
         (from, exchange, index): (NodeId, ExchangeId, u32),
         result: Result<(), ReplicaError>,
     ) {
-        if let Some(stored) = self.hints.takings.handle_stored(from, exchange, index, result.is_ok()) {
-            let result = Ok(taking::grant(stored, self.replica.waiting()));
+        if let Some(done) = self.hints.takings.handle_stored(now, (from, exchange, index), result.is_ok()) {
+            let result = Ok(taking::grant(done, self.replica.waiting()));
             self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
         }
     }
+}
+
+/// About how many bytes a hint has.
+fn bytes_of(hint: &Handed) -> usize {
+    let values = hint.container.values().map(|(_, value)| value.value.as_bytes().len());
+    hint.key.encoded().len() + values.sum::<usize>()
 }

@@ -14,7 +14,7 @@ use crate::coordinator::read::{Read, Step};
 use crate::coordinator::repair::{is_stale, merge, merge_pages};
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
-use crate::limits::{HEDGE_DELAY, LATE_REPLY_TIME, OWN_QUEUE_SHORT};
+use crate::limits::{HEDGE_DELAY, LATE_REPLY_TIME, OWN_QUEUE_SHORT, STAND_INS_MAX};
 use crate::replica::{Asker, KeyOperation};
 
 impl Shard {
@@ -30,8 +30,12 @@ impl Shard {
         self.counters.gets += 1;
         self.refuse_overload(reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
-        let asked = self.readable_from(&key, needed, standbys);
-        let read = Read::new(key, reply_to, (now, deadline), needed, asked.into_iter());
+        let ring = self.ring.clone();
+        let list = ring.preference_list(self.partition_of(&key));
+        let mut read = Read::new(key, reply_to, (now, deadline), needed, list.primaries());
+        if standbys == Standbys::Fallbacks {
+            read = read.with_fallbacks(list.fallbacks().take(STAND_INS_MAX));
+        }
         let id = self.begin(Coordination::Get(read));
         self.hedges.earn();
         self.set_timer(deadline, id);
@@ -78,15 +82,17 @@ impl Shard {
     pub(super) fn get_step(&mut self, now: Time, id: CoordinationId, step: Step) {
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         match step {
-            Step::Wait if read.asks_enough() => {}
+            Step::Wait if read.asks_enough() => self.call_read_stand_ins(now, id),
             Step::Wait => {
                 let partition = self.ring.partition_of(Position::of(&read.question));
                 let left: Vec<NodeId> = read.left_out().collect();
                 let ranks = self.ranks(now, partition, left);
                 let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
                 let asked = read.ask(now, rank_in(&ranks));
-                let after = read.step();
                 self.ask_get(now, id, asked);
+                self.call_read_stand_ins(now, id);
+                let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+                let after = read.step();
                 if after != Step::Wait {
                     self.get_step(now, id, after);
                 }
@@ -130,22 +136,15 @@ impl Shard {
         self.set_timer(sooner, id);
     }
 
-    /// Who may answer a read: the primaries. Where fewer than R of them can be reached, others answer in the place of as many as
-    /// are missing, from their hints: so few that every primary that can be reached is asked.
-    fn readable_from(&self, key: &ObjectKey, needed: u8, standbys: Standbys) -> Vec<NodeId> {
-        let list = self.ring.preference_list(self.partition_of(key));
-        let mut nodes: Vec<NodeId> = list.primaries().collect();
+    /// Others are asked in the place of primaries that are away by now, if a get needs them.
+    pub(super) fn call_read_stand_ins(&mut self, now: Time, id: CoordinationId) {
         let away = Self::away(self.own(), &self.connected, &self.silences);
-        let present = nodes.iter().filter(|node| !away(**node)).count();
-        let missing = usize::from(needed).saturating_sub(present);
-        if standbys == Standbys::None || missing == 0 {
-            return nodes;
+        let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
+        let ranking = &self.ranking;
+        let asked = read.call_stand_ins(now, away, |node| ranking.hedge_delay(node));
+        if !asked.is_empty() {
+            self.ask_get(now, id, asked);
         }
-        let mut stand_ins = list.fallbacks().filter(|node| !away(*node)).take(missing);
-        for node in nodes.iter_mut().filter(|node| away(**node)) {
-            *node = stand_ins.next().unwrap_or(*node);
-        }
-        nodes
     }
 
     /// The order in which a read of this partition asks these; no rank for those that cannot be reached.

@@ -45,7 +45,7 @@ impl Shard {
             },
             Report::Stored { asker, result } => match asker {
                 Asker::Coordinator(id) => self.stored(now, id, self.own(), result),
-                Asker::Hinter { node, exchange, index } => self.hint_taken((node, exchange, index), result),
+                Asker::Hinter { node, exchange, index } => self.hint_taken(now, (node, exchange, index), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReplicateReply { exchange, result }),
                 Asker::CatchUp { peer, exchange } => self.caught_up_with(now, peer, exchange, result),
                 Asker::Answer { .. } | Asker::Nobody => {}

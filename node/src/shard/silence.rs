@@ -151,11 +151,15 @@ impl Shard {
                 writes.extend(silent.iter().any(|peer| write.waits_for(*peer)).then_some(*id));
             } else if let Some(asking) = coordination.asking_mut() {
                 silent.iter().for_each(|peer| asking.hurry(now, *peer));
-                reads.extend(asking.late(now).next().map(|_| *id));
+                let asked = silent.iter().any(|peer| asking.open().any(|open| open == *peer));
+                reads.extend(asked.then_some(*id));
             }
         }
         writes.into_iter().for_each(|id| self.write_step(now, id));
-        reads.into_iter().for_each(|id| self.hedge(now, id));
+        for id in reads {
+            self.hedge(now, id);
+            self.call_read_stand_ins(now, id);
+        }
     }
 
     /// Asks a peer to take no hints at all, which it answers whatever it is.

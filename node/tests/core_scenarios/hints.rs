@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use quorate_node::handoff::hint::layout::{self, StoredHint};
 use quorate_node::limits::{HAND_PAUSE, HAND_TIMEOUT, SILENCE};
-use quorate_node::storage::Column;
+use quorate_node::storage::{Batch, Column, Operation, OperationId, Owner, Storage};
 use quorate_node::{Input, SessionId};
+use quorate_ring::version::{Actor, Container, Dot, Incarnation};
 use quorate_ring::wire::{
-    HintMessage, PeerMessage, ReplicaAnswer, ReplicaError, Request, RequestError, RequestId, Response,
+    Durability, HintMessage, PeerMessage, ReplicaAnswer, ReplicaError, Request, RequestError, RequestId, Response,
 };
-use quorate_ring::{NodeId, ObjectKey};
+use quorate_ring::{NodeId, ObjectKey, StoredValue, Value};
 
 use super::four;
 use super::harness::{Cluster, key, node, put, text};
@@ -81,6 +83,46 @@ fn begin_long(cluster: &mut Cluster, at: NodeId, key: &ObjectKey) -> RequestId {
     cluster.input(at, input);
     cluster.settle();
     id
+}
+
+/// A key of which a fallback keeps what the third primary lacks, and a get of R = 3 that waits for that one: it is connected, and silent.
+fn get_that_waits() -> (Cluster, NodeId, NodeId, RequestId) {
+    let (mut cluster, key, primaries, other) = four();
+    cluster.disconnect(primaries[0], primaries[2]);
+    cluster.disconnect(other, primaries[2]);
+    cluster.ask(primaries[0], sloppy(&key, "one", 3)).expect("three nodes have it");
+    cluster.connect(primaries[0], primaries[2]);
+    cluster.settle();
+    cluster.silent.insert(primaries[2]);
+    let (id, request) = (RequestId(1_000_000), Request::Get { key, r: Some(3), strict: false });
+    let input = Input::ClientRequest { session: SessionId(1), id, timeout_millis: 60_000, request, indices: None };
+    cluster.input(primaries[0], input);
+    cluster.settle();
+    assert_eq!(cluster.answer(id), None, "the third may answer");
+    (cluster, primaries[0], primaries[2], id)
+}
+
+fn assert_shows(cluster: &mut Cluster, id: RequestId, value: &str) {
+    match cluster.answer(id) {
+        Some(Ok(Response::Found { values, .. })) => assert_eq!(values.iter().map(text).collect::<Vec<_>>(), [value]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn another_answers_a_read_for_a_primary_whose_connection_breaks_meanwhile() {
+    let (mut cluster, at, third, id) = get_that_waits();
+    cluster.disconnect(at, third);
+    cluster.settle();
+    assert_shows(&mut cluster, id, "one");
+}
+
+#[test]
+fn another_answers_a_read_for_a_primary_that_falls_silent_meanwhile() {
+    let (mut cluster, _, _, id) = get_that_waits();
+    cluster.pass(SILENCE);
+    cluster.pass(SILENCE);
+    assert_shows(&mut cluster, id, "one");
 }
 
 #[test]
@@ -269,4 +311,54 @@ fn a_node_asked_to_take_nothing_says_what_it_could_take() {
     assert!(cluster.sent.iter().any(|sent| answered(&sent.message)));
     assert_eq!(cluster.machines[&node(1)].shard.hints_waiting(), 0);
     cluster.pass(Duration::from_millis(1));
+}
+
+/// A hint for a node as a former process left it in a store, before the shard is asked anything.
+fn left_by_a_former_process(cluster: &mut Cluster, at: NodeId, target: NodeId, key: &ObjectKey, counter: u64) {
+    let dot = Dot::new(Actor::new(node(1), Incarnation::new(77)), counter);
+    let mut container = Container::empty();
+    let value = Value::new(bytes::Bytes::from_static(b"left")).expect("small");
+    container.add(dot, StoredValue { value, expires_at: None });
+    let mut hint = StoredHint::default();
+    hint.merge(container, [dot]);
+    let mut batch = Batch::default();
+    batch.put(Column::Hints, layout::place(target, key), layout::encode(&hint));
+    let store = &mut cluster.machines.get_mut(&at).expect("a node").store;
+    let operation = Operation::Write { batch, durability: Durability::Buffered };
+    store.submit(OperationId::new(Owner::Scrub, 1), operation);
+    store.flush();
+    while store.poll_completion().is_some() {}
+}
+
+#[test]
+fn hints_for_a_node_that_is_no_member_any_more_are_shown_and_go_to_the_present_primaries() {
+    let mut cluster = Cluster::apart(4, |_| {});
+    let key = key("k");
+    let primaries = cluster.primaries(&key);
+    let other = everybody(&cluster).into_iter().find(|node| !primaries.contains(node)).expect("four nodes, N = 3");
+    let gone = node(9);
+    left_by_a_former_process(&mut cluster, other, gone, &key, 1);
+    left_by_a_former_process(&mut cluster, other, primaries[2], &key, 2);
+    cluster.pass(Duration::from_millis(1));
+    assert!(cluster.machines[&other].shard.hints_counted());
+    assert_eq!(kept(&cluster, other), [(primaries[2], 1), (gone, 1)], "nobody is there to take them");
+    assert!(cluster.machines[&other].shard.hints().all(|kept| kept.outstanding_from == 0), "they are of before");
+    let mark = cluster.machines[&other].shard.hint_sequence();
+    cluster.connect(other, primaries[1]);
+    cluster.settle();
+    cluster.pass(HAND_PAUSE);
+    assert_eq!(
+        kept(&cluster, other),
+        [(primaries[2], 1)],
+        "a primary that is there has taken what was for the one that is gone"
+    );
+    assert_eq!(cluster.stored(primaries[1], &key), 1);
+    cluster.connect(other, primaries[2]);
+    cluster.settle();
+    cluster.pass(HAND_PAUSE);
+    assert!(
+        cluster.machines[&other].shard.hints().all(|kept| mark <= kept.outstanding_from),
+        "all of before are delivered"
+    );
+    assert_eq!(cluster.stored(primaries[2], &key), 1);
 }

@@ -26,7 +26,7 @@ const SLOW: u32 = 40;
 impl Simulation {
     /// Gives a shard one input and does all that it wants done.
     pub(super) fn turn(&mut self, node: usize, shard: usize, input: Input) -> Result<(), Violation> {
-        let told_time = matches!(input, Input::Time);
+        let cause = Cause::of(&input);
         let machine = &mut self.nodes[node];
         let local = machine.clock.at(self.now);
         let Some(process) = &mut machine.process else { return Ok(()) };
@@ -65,7 +65,7 @@ impl Simulation {
                     if let PeerMessage::Replicate { container, .. } = &message {
                         expired::check_moments(&mut self.truth, wall, container)?;
                     }
-                    self.sent(node, index_of(to), told_time, &message)?;
+                    self.sent(node, index_of(to), cause, &message)?;
                 }
                 Output::Reply { session, id, result } => {
                     expired::check_answer(&self.truth, wall, &result)?;
@@ -145,7 +145,7 @@ impl Simulation {
         unreached.into_iter().for_each(|peer| self.break_link(node, peer));
     }
 
-    fn sent(&mut self, node: usize, to: usize, told_time: bool, message: &PeerMessage) -> Result<(), Violation> {
+    fn sent(&mut self, node: usize, to: usize, cause: Cause, message: &PeerMessage) -> Result<(), Violation> {
         match message {
             PeerMessage::Replicate { exchange, key, dot, container, hint_for, .. } => {
                 let partition = self.ring.partition_of(quorate_ring::Position::of(key));
@@ -173,7 +173,13 @@ impl Simulation {
                     self.tallies.note(Sometimes::HintDelivered);
                 }
             }
-            PeerMessage::Read { .. } | PeerMessage::Scan { .. } if told_time => {
+            PeerMessage::Read { stand_in: true, .. } => {
+                self.tallies.note(Sometimes::ReadStandIn);
+                if cause != Cause::Request {
+                    self.tallies.note(Sometimes::ReadStandInLate);
+                }
+            }
+            PeerMessage::Read { .. } | PeerMessage::Scan { .. } if cause == Cause::Time => {
                 self.tallies.note(Sometimes::Hedged);
             }
             PeerMessage::ReplicateReply { exchange, result: Ok(()) } => {
@@ -414,6 +420,27 @@ fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
     ];
     for (what, before, after) in decided {
         (before..after).for_each(|_| tallies.note(what));
+    }
+}
+
+/// Why a shard does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// A client asks.
+    Request,
+    /// Time has passed.
+    Time,
+    /// Something else.
+    Other,
+}
+
+impl Cause {
+    const fn of(input: &Input) -> Self {
+        match input {
+            Input::ClientRequest { .. } => Self::Request,
+            Input::Time => Self::Time,
+            _ => Self::Other,
+        }
     }
 }
 
