@@ -15,9 +15,10 @@ pub mod report;
 mod scratch;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::entry::Entry;
-use self::hunt::Pace;
+use self::hunt::{Hunted, Pace};
 use self::report::{Report, Row};
 use self::scratch::Scratch;
 
@@ -132,14 +133,23 @@ pub fn run(options: &Options, mut shown: impl FnMut(&Row)) -> Result<Report, Err
     let pace = Pace::of(&scratch.clean_program())?;
     let mut report = Report::default();
     for entry in &entries {
-        let built = scratch.plant(entry)?;
-        let hunted = hunt::hunt(&scratch.planted_program(), &scratch.clean_program(), options.seeds, pace)?;
+        // One edit that has to be written anew does not keep the others from being looked at.
+        let (built, refused) = match scratch.plant(entry) {
+            Ok(built) => (built, None),
+            Err(Error::Build { output, .. }) => (Duration::ZERO, Some(output)),
+            Err(error) => return Err(error),
+        };
+        let hunted = match refused {
+            None => hunt::hunt(&scratch.planted_program(), &scratch.clean_program(), options.seeds, pace)?,
+            Some(_) => Hunted::default(),
+        };
         let row = Row {
             name: entry.name.clone(),
             title: entry.title.clone(),
             built,
             took: hunted.took,
             catch: hunted.catch,
+            refused,
             seeds: options.seeds,
         };
         report.unplanted.extend(hunted.unplanted);

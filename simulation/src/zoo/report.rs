@@ -18,6 +18,8 @@ pub struct Row {
     pub took: Duration,
     /// What was found.
     pub catch: Option<Catch>,
+    /// What the compiler said, if the edit no longer makes a program: it has to be written anew.
+    pub refused: Option<String>,
     /// After how many seeds it was given up.
     pub seeds: u64,
 }
@@ -42,7 +44,11 @@ impl Row {
 /// A line of the table, in Markdown.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seeds = self.needed().map_or_else(|| format!("not in {}", self.seeds), |seeds| seeds.to_string());
+        let seeds = match (&self.refused, self.needed()) {
+            (Some(_), _) => "does not build".to_owned(),
+            (None, Some(seeds)) => seeds.to_string(),
+            (None, None) => format!("not in {}", self.seeds),
+        };
         let (name, title, by, seconds) = (&self.name, &self.title, self.by(), self.took.as_secs_f64());
         write!(f, "| {name} | {title} | {by} | {seeds} | {seconds:.2} |")
     }
@@ -107,6 +113,7 @@ mod tests {
             built: Duration::ZERO,
             took: Duration::from_millis(1_250),
             catch: what.map(|what| Catch { first: 6, last: 6, what: what.to_owned() }),
+            refused: None,
             seeds: 100,
         };
         assert_eq!(row(Some("O7, a read missed: it")).to_string(), "| n | t | O7 | 7 | 1.25 |");

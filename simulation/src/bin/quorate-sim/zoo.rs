@@ -35,7 +35,8 @@ impl Zoo {
         screen::line(Report::HEAD);
         let shown = |row: &zoo::report::Row| {
             screen::line(row);
-            let what = row.catch.as_ref().map_or("not found", |catch| &catch.what);
+            let found = row.catch.as_ref().map(|catch| &catch.what);
+            let what = found.or(row.refused.as_ref()).map_or("not found", |what| what);
             screen::aside(format_args!("{}: {what}; built in {:.1} s", row.name, row.built.as_secs_f64()));
         };
         let report = zoo::run(&options, shown).map_err(wrong)?;
