@@ -12,7 +12,7 @@ QUORATE := $(CARGO_TARGET_DIR)/release/quorate
 QUORATE_SIM := $(CARGO_TARGET_DIR)/release/quorate-sim
 PURE := -p quorate-ring -p quorate-simulation
 
-.PHONY: help demo build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-ring install-needs
+.PHONY: help demo build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-ring install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,7 +73,10 @@ fuzz: ## Two minutes of each fuzz target (needs `cargo install cargo-fuzz --lock
 	    -max_total_time=120 -max_len=4096 -rss_limit_mb=512; done
 
 bench: build ## A real cluster of three under load: rates, CPU per operation, percentiles, memory
-	cargo bench --locked -p quorate-tests
+	cargo bench --locked -p quorate-tests --bench cluster
+
+bench-repair: build ## What repair costs, and what a slow node or three times the load costs the foreground
+	cargo bench --locked -p quorate-tests --bench repair
 
 bench-ring: ## Placement: balance, movement and speed for 3 to 1,000 nodes
 	cargo bench --locked -p quorate-ring
