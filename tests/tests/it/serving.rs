@@ -157,7 +157,7 @@ async fn a_strict_write_has_nobody_stand_in() {
         let strict = put(&key).arg("--strict").run();
         if strict.code != 0 {
             refused += 1;
-            strict.ends_with(3).says(&["2 of", "n4"]);
+            strict.ends_with(3).says(&["of the 3 replicas needed stored the write", "n4"]);
         }
         put(&key).run().ends_with(0);
     }
