@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// The least number that a hint may get from now on. All hints made before now are delivered when each
-    /// [`HintFigures::outstanding_from`] is at least this, or its node has none any more. The numbers of all shards of a node can be compared,
+    /// `HintFigures::outstanding_from` is at least this, or its node has none any more. The numbers of all shards of a node can be compared,
     /// and those of its earlier processes: what is found at a start counts as made before all that are numbered.
     pub const fn hint_sequence(&self) -> u64 {
         self.hints.store.counts().sequence()
