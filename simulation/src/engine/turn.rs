@@ -8,7 +8,7 @@ use quorate_node::storage::{Change, Column, Operation, Storage};
 use quorate_node::{Input, Output, Time};
 use quorate_ring::version::{Actor, Container};
 use quorate_ring::wire::{ClientMessage, HintMessage, NodeMessage, PeerMessage, ReplicaError};
-use quorate_ring::{StoredValue, WallTime};
+use quorate_ring::{NodeId, StoredValue, WallTime};
 
 use super::event::{Done, Event};
 use super::{Phase, Simulation, index_of};
@@ -80,17 +80,9 @@ impl Simulation {
                 Output::LossFound { by, .. } => {
                     availability::check_loss(self.nodes[node].id, self.truth.losing.contains(&node))?;
                     self.tallies.note(Sometimes::LossFound);
-                    let ring = self.ring.clone();
-                    self.nodes[node].note_standing(&ring, Standing::Lost);
-                    self.tell_standing(node, Standing::Lost, Some(by));
-                    self.sync(node);
+                    self.note_standing(node, Standing::Lost, Some(by));
                 }
-                Output::Proven => {
-                    let ring = self.ring.clone();
-                    self.nodes[node].note_standing(&ring, Standing::Proven);
-                    self.tell_standing(node, Standing::Proven, None);
-                    self.sync(node);
-                }
+                Output::Proven => self.note_standing(node, Standing::Proven, None),
                 Output::CaughtUp => self.caught_up(node),
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
@@ -112,11 +104,16 @@ impl Simulation {
         self.tallies.note(Sometimes::CaughtUp);
         let process = self.nodes[node].process.as_ref();
         if process.is_some_and(|process| process.shards.iter().all(|shard| shard.replica().is_complete())) {
-            let ring = self.ring.clone();
-            self.nodes[node].note_standing(&ring, Standing::Proven);
-            self.tell_standing(node, Standing::Proven, None);
-            self.sync(node);
+            self.note_standing(node, Standing::Proven, None);
         }
+    }
+
+    /// A node's store remembers for certain whether it has all that was ever acknowledged from it.
+    fn note_standing(&mut self, node: usize, standing: Standing, by: Option<NodeId>) {
+        let ring = self.ring.clone();
+        self.nodes[node].note_standing(&ring, standing);
+        self.tell_standing(node, standing, by);
+        self.sync(node);
     }
 
     /// Takes out what a fault keeps from reaching all the primaries of a write; the streams it was on break.
