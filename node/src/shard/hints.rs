@@ -216,7 +216,7 @@ impl Shard {
         } else if hints.is_empty() {
             let result = Ok(taking::grant_of_nothing(self.replica.waiting()));
             return self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
-        } else if self.hints.bounds.busy_from <= self.replica.waiting()
+        } else if self.config.hints.busy_from <= self.replica.waiting()
             || !self.hints.takings.begin(now, (from, exchange), hints.len(), hints.iter().map(bytes_of).sum())
         {
             Some(ReplicaError::Overloaded)

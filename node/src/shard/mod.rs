@@ -47,6 +47,7 @@ use crate::coordinator::read::Read;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::Hints;
 use crate::handoff::hint::bounds::HintBounds;
+use crate::handoff::hint::store::HintStore;
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
 use crate::start::Standing;
@@ -243,7 +244,8 @@ impl Shard {
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
         let slices = split::Slices::new(ring.partitions(), config.shards);
         let tenures = ChaCha8Rng::seed_from_u64(random.random());
-        let mut hints = Hints::new(config.actor.node, ring.clone(), (slices, config.shard), config.hints, tenures);
+        let hints = HintStore::new(config.actor.node, ring.clone(), (slices, config.shard), config.hints, tenures);
+        let mut hints = Hints::new(hints);
         let logged: Vec<PartitionId> = recovered.clocks.keys().copied().collect();
         let held = held(&ring, &config);
         let anti_entropy = AntiEntropy::new(shared(&ring, config.actor.node, &held));

@@ -24,16 +24,12 @@ pub mod taking;
 pub mod tenure;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use quorate_ring::{NodeId, Ring};
-use rand::rngs::ChaCha8Rng;
+use quorate_ring::NodeId;
 
-use self::bounds::HintBounds;
 use self::delivery::Delivery;
 use self::store::HintStore;
 use self::taking::Takings;
-use crate::shard::split::Slices;
 
 /// All about hints in one shard.
 pub struct Hints {
@@ -43,24 +39,11 @@ pub struct Hints {
     pub deliveries: BTreeMap<NodeId, Delivery>,
     /// What others hand over.
     pub takings: Takings,
-    /// How much of it there may be.
-    pub bounds: HintBounds,
 }
 
 impl Hints {
-    /// As a former process left them.
-    pub fn new(
-        own: NodeId,
-        ring: Arc<Ring>,
-        (slices, shard): (Slices, u8),
-        bounds: HintBounds,
-        random: ChaCha8Rng,
-    ) -> Self {
-        Self {
-            store: HintStore::new(own, ring, (slices, shard), bounds, random),
-            deliveries: BTreeMap::new(),
-            takings: Takings::default(),
-            bounds,
-        }
+    /// Those of a store, of which nothing is under way.
+    pub fn new(store: HintStore) -> Self {
+        Self { store, deliveries: BTreeMap::new(), takings: Takings::default() }
     }
 }
