@@ -39,9 +39,7 @@ pub struct Exchange {
     pub transfers: VecDeque<PartitionId>,
     /// Whether any partition differed.
     pub differed: bool,
-    /// Partitions that were to be transferred from this peer and have come from another in the meantime: asked for once more in pieces.
-    rechecked: BTreeSet<PartitionId>,
-    /// Whether something that differed has come from another peer.
+    /// Whether something that differed has come from another peer, or is coming.
     pub compares_again: bool,
     /// Where it stands.
     pub state: State,
@@ -172,7 +170,6 @@ impl Exchange {
             queue: VecDeque::new(),
             transfers: VecDeque::new(),
             differed: false,
-            rechecked: BTreeSet::new(),
             compares_again: false,
             state: State::Comparing(asked),
         }
@@ -191,27 +188,19 @@ impl Exchange {
 
     /// Another peer has brought all that it had of a partition.
     pub fn note_brought(&mut self, partition: PartitionId) {
-        let queued = self.queue.len();
+        let left = self.queue.len() + self.transfers.len();
         self.queue.retain(|queued| *queued != partition);
-        self.compares_again |= self.queue.len() < queued;
+        self.transfers.retain(|queued| *queued != partition);
+        self.compares_again |= self.queue.len() + self.transfers.len() < left;
     }
 
-    /// Takes the next partition that must be received as a whole. One that others bring is left to the next comparison; one of which
-    /// nothing seems to be missing any more is asked for in pieces first.
-    pub fn take_transfer(
-        &mut self,
-        brought: &BTreeSet<PartitionId>,
-        has_come: impl Fn(PartitionId) -> bool,
-    ) -> Option<PartitionId> {
+    /// Takes the next partition that must be received as a whole. One that others bring is left to the comparison that follows.
+    pub fn take_transfer(&mut self, brought: &BTreeSet<PartitionId>) -> Option<PartitionId> {
         while let Some(partition) = self.transfers.pop_front() {
-            if brought.contains(&partition) {
-                continue;
+            if !brought.contains(&partition) {
+                return Some(partition);
             }
-            if has_come(partition) && self.rechecked.insert(partition) {
-                self.queue.push_back(partition);
-                continue;
-            }
-            return Some(partition);
+            self.compares_again = true;
         }
         None
     }

@@ -100,11 +100,6 @@ impl Peer {
         self.told.get(&partition)
     }
 
-    /// What it has told of all partitions, and the comparison under way.
-    pub const fn told_and_exchange(&mut self) -> (&BTreeMap<PartitionId, VersionVector>, Option<&mut Exchange>) {
-        (&self.told, self.exchange.as_mut())
-    }
-
     /// This replica has all of a partition that the peer had.
     pub fn note_caught_up(&mut self, partition: PartitionId) {
         self.unlogged.remove(&partition);

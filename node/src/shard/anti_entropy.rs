@@ -168,41 +168,41 @@ impl Shard {
     fn fetch(&mut self, now: Time, node: NodeId) {
         let id = ExchangeId(self.next_number());
         let brought = self.anti_entropy.brought_beside(node);
-        let Some(peer) = self.anti_entropy.peers.get_mut(&node) else { return };
-        let clocks = self.replica.clocks();
-        let (told, Some(exchange)) = peer.told_and_exchange() else { return };
-        let mut asked = exchange.take_queued(FETCH_PARTITIONS_MAX, &brought);
-        if asked.is_empty() && exchange.queue.is_empty() {
-            let has_come = |partition: PartitionId| {
-                told.get(&partition).is_some_and(|told| clocks.live(partition).base().dominates(told))
-            };
-            if let Some(partition) = exchange.take_transfer(&brought, has_come) {
-                return self.begin_transfer(now, node, partition);
-            }
-            asked = exchange.take_queued(FETCH_PARTITIONS_MAX, &brought);
-        }
+        let Some(exchange) = self.anti_entropy.peers.get_mut(&node).and_then(|peer| peer.exchange.as_mut()) else {
+            return;
+        };
+        let asked = exchange.take_queued(FETCH_PARTITIONS_MAX, &brought);
         if asked.is_empty() && !exchange.queue.is_empty() {
             exchange.go_on(id, now, State::Waiting);
             self.timers.insert((now + EXCHANGE_TIMEOUT, Timer::AntiEntropy));
             return;
         }
         if asked.is_empty() {
-            self.anti_entropy.counters.exchanges += 1;
-            self.anti_entropy.counters.in_sync += u64::from(!exchange.differed);
-            let (began, compares_again) = (exchange.began, exchange.compares_again);
-            if let (false, Some(peer)) = (exchange.differed, self.anti_entropy.peers.get_mut(&node)) {
-                peer.same_at = Some(began);
-            }
-            self.prune(node);
-            self.end_exchange(now, node);
-            if compares_again {
-                self.compare_at(now + EXCHANGE_DELAY, node);
-            }
-            return;
+            return match exchange.take_transfer(&brought) {
+                Some(partition) => self.begin_transfer(now, node, partition),
+                None => self.finish_exchange(now, node),
+            };
         }
+        let clocks = self.replica.clocks();
         let partitions = asked.iter().map(|partition| (*partition, clocks.live(*partition).clone())).collect();
         exchange.go_on(id, now, State::Fetching(asked));
         self.ask(now, node, SyncMessage::Fetch { exchange: id, partitions });
+    }
+
+    /// An exchange with a peer has come to its end: all that was to be asked for was.
+    fn finish_exchange(&mut self, now: Time, node: NodeId) {
+        let Some(peer) = self.anti_entropy.peers.get_mut(&node) else { return };
+        let Some(Exchange { began, differed, compares_again, .. }) = peer.exchange else { return };
+        if !differed {
+            peer.same_at = Some(began);
+        }
+        self.anti_entropy.counters.exchanges += 1;
+        self.anti_entropy.counters.in_sync += u64::from(!differed);
+        self.prune(node);
+        self.end_exchange(now, node);
+        if compares_again {
+            self.compare_at(now + EXCHANGE_DELAY, node);
+        }
     }
 
     /// A peer has sent what was missing: merges it.
