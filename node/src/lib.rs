@@ -24,6 +24,7 @@ pub mod limits;
 pub mod replica;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod scrub;
 pub mod shard;
 pub mod start;
 pub mod storage;

@@ -124,6 +124,36 @@ pub const COMPARISONS_MAX: usize = 4096;
 /// Most keys that are read at once for one peer's answer, so that requests for other keys come between.
 pub const ANSWER_READS_MAX: usize = 32;
 
+/// How long the sweep of the scrub rests between two pages. A page of [`SCRUB_PAGE_BYTES`] each second is a quarter of a mebibyte of each
+/// shard's disk and of those of its peers: nothing measurable, and a hundred gibibytes in eight shards in half a day.
+pub const SCRUB_PAUSE: Duration = Duration::from_secs(1);
+/// How long after the beginning of a round the next one begins, at the soonest.
+pub const SCRUB_ROUND: Duration = Duration::from_secs(6 * 60 * 60);
+/// Most keys of a page of the sweep.
+pub const SCRUB_PAGE_KEYS: u32 = 256;
+/// A page of the sweep ends after the object that takes it to this many bytes or over.
+pub const SCRUB_PAGE_BYTES: usize = 256 * 1024;
+/// How often a page is read anew because a peer's clock was another just then. On a partition that is written to all the time it is left
+/// for the next round.
+pub const SCRUB_REPEATS_MAX: u32 = 3;
+/// How long an answer of a peer is waited for.
+pub const SCRUB_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most questions of peers' scrubs whose page is being read. One more is answered that it cannot be said now.
+pub const SCRUB_QUESTIONS_MAX: usize = 64;
+/// Values that expire within this time are not compared: two clocks may differ about when that is, by hours if they are wrong.
+pub const SCRUB_EXPIRY_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most keys of a shard that are known to be unreadable. Those beyond are refused all the same, and found again later.
+pub const UNREADABLE_MAX: usize = 4096;
+/// Most keys of a shard that are mended at once. The others wait.
+pub const MENDS_MAX: usize = 16;
+/// How long after an attempt to mend a key that came to nothing the next one begins; twice as long after each.
+pub const MEND_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub const MEND_PAUSE_MAX: Duration = Duration::from_secs(8);
+/// How long a key is unreadable at least before an event of it that nobody else has is given up. Whatever was on its way when it was found
+/// has arrived by then, or its connection has broken.
+pub const MEND_GIVE_UP: Duration = Duration::from_secs(30);
+
 const _: () = assert!(
     HEDGE_DELAY_MIN.as_micros() <= HEDGE_DELAY.as_micros() && HEDGE_DELAY.as_micros() <= HEDGE_DELAY_MAX.as_micros(),
     "what is taken for usual is within the bounds"
@@ -151,6 +181,11 @@ const _: () = assert!(
 );
 const _: () = assert!(0 < HEDGE_SHARE_PERCENT && HEDGE_SHARE_PERCENT <= 100 && 0 < HEDGE_BURST, "a share of reads");
 const _: () = assert!(OWN_QUEUE_SHORT < REPLICA_OPERATIONS_MAX, "a short queue is not a full one");
+const _: () = assert!(SCRUB_PAGE_KEYS as usize <= quorate_ring::limits::SCRUB_KEYS_MAX, "a page fits a message");
+const _: () = assert!(
+    2 * SCRUB_PAGE_BYTES <= quorate_ring::limits::SCRUB_BYTES_MAX,
+    "a peer reads twice as much as a page before it says that it has more than fits"
+);
 const _: () = assert!(quorate_ring::limits::BATCH_ITEMS_MAX <= COORDINATIONS_MAX, "a full batch fits");
 const _: () = assert!(HINT_TARGET_MAX <= HINTS_MAX && HINT_TARGET_BYTES_MAX <= HINT_BYTES_MAX, "one of all");
 const _: () = assert!(HAND_BYTES_FIRST <= quorate_ring::limits::HAND_BYTES_MAX, "a first batch is a batch");

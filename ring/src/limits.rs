@@ -45,6 +45,11 @@ pub const FETCH_PARTITIONS_MAX: usize = 64;
 pub const FETCH_DOTS_MAX: usize = 1024;
 /// One message of anti-entropy ends after the object that takes it to this many bytes or over.
 pub const FETCH_BYTES_MAX: usize = 512 * 1024;
+/// Most keys that one message of the scrub speaks of. Its answers end, too, after the object that takes them to
+/// [`SCRUB_BYTES_MAX`] or over.
+pub const SCRUB_KEYS_MAX: usize = 1024;
+/// See [`SCRUB_KEYS_MAX`].
+pub const SCRUB_BYTES_MAX: usize = 512 * 1024;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
 /// Longest name of a cluster or a zone in bytes.

@@ -91,7 +91,18 @@ fn every_variant_has_golden_bytes() {
     covered("peer.Replicate", DURABILITIES);
     covered("peer.Hint", HINT_MESSAGES);
     covered("peer.Sync", SYNC_MESSAGES);
-    for reply in ["ReadReply", "ReplicateReply", "ScanReply", "Hint.Taken", "Sync.Transferred"] {
+    covered("peer.Scrub", SCRUB_MESSAGES);
+    covered("peer.Scrub.Compared", LIKENESSES);
+    for reply in [
+        "ReadReply",
+        "ReplicateReply",
+        "ScanReply",
+        "Hint.Taken",
+        "Sync.Transferred",
+        "Scrub.Fetched",
+        "Scrub.Held",
+        "Scrub.Named",
+    ] {
         covered(&format!("peer.{reply}.Err"), REPLICA_ERRORS);
     }
 }

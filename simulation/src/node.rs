@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quorate_node::handoff::hint::layout as hint;
 use quorate_node::limits::EXCHANGE_INTERVAL;
 use quorate_node::replica::{Recovered, layout};
+use quorate_node::scrub::ScrubPace;
 use quorate_node::shard::split::Slices;
 use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Marker, Standing};
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
@@ -211,6 +212,7 @@ impl Node {
                 wall: reading,
                 hints: plan.cluster.hints.bounds(),
                 exchange_interval: EXCHANGE_INTERVAL,
+                scrub: Some(SCRUB),
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };
@@ -417,6 +419,9 @@ impl Node {
 
 /// The number of a write that no shard has asked for. Its completion comes to one all the same, which does not know it.
 const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 56) - 1);
+
+/// A scrub that has been through everything soon after a run is healed.
+pub(crate) const SCRUB: ScrubPace = ScrubPace { pause: Duration::from_millis(100), round: Duration::from_secs(45) };
 
 /// After how long a shard is told its wall clock again.
 const READING_EVERY: Duration = Duration::from_millis(100);

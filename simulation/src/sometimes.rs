@@ -75,6 +75,9 @@ sometimes! {
     ExpiredOnRead "a value that had expired was met where it was stored, and removed";
     ExpiredByJump "a value expired before its time, by a wall clock that was ahead";
     ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
+    RangeDiffered "two replicas with the same clock were found to hold different contents";
+    ObjectMended "what a disk had lost or rotted of a key was mended from others";
+    SweepTidied "the sweep had a key stored with less, or removed, that nobody remembered";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 

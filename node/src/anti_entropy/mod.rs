@@ -122,6 +122,7 @@ impl AntiEntropy {
             keys_received: self.counters.keys_received,
             bytes_received: self.counters.bytes_received,
             transfers: self.counters.transfers,
+            ..SyncStatus::default()
         }
     }
 

@@ -22,29 +22,30 @@ mod catching_up;
 pub mod clocks;
 mod expiry;
 pub mod layout;
+pub mod mending;
 mod operation;
+mod pages;
 mod slot;
 mod usefulness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use quorate_ring::limits::{SCAN_BYTES_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
+use quorate_ring::limits::{SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
-use quorate_ring::wire::{Durability, ReplicaError, ReplicaRead, StoredObject};
-use quorate_ring::{
-    BucketName, NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime,
-};
+use quorate_ring::wire::{Durability, HeldObject, ReplicaError, ReplicaRead};
+use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime};
 
 use self::catching_up::Arriving;
 use self::clocks::{Barrier, Clocks};
 use self::layout::Damaged;
-pub use self::operation::{Asker, Event, KeyOperation, Page, Report, WriteRefusal};
+use self::mending::Unreadable;
+pub use self::operation::{Asker, Event, Evidence, KeyOperation, Page, Report, WriteRefusal};
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::limits::{KEY_QUEUE_MAX, REPLICA_BYTES_MAX, REPLICA_OPERATIONS_MAX};
-use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, Scan, StorageError};
+use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
 
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {
@@ -63,6 +64,11 @@ pub struct Replica {
     /// Partitions that are being received as a whole: up to where, and what is known of keys before that which are not here.
     arriving: BTreeMap<PartitionId, Arriving>,
     slots: BTreeMap<ObjectKey, Slot>,
+    /// Keys that were found to be unreadable, until they are mended.
+    unreadable: BTreeMap<ObjectKey, Unreadable>,
+    unreadable_next: u64,
+    /// Faults of the disk that were mended.
+    mended: u64,
     /// Operations waiting or running, to bound them.
     waiting: usize,
     /// Bytes of the values in them.
@@ -130,6 +136,9 @@ impl Replica {
             unstripped_keys: 0,
             arriving: BTreeMap::new(),
             slots: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            unreadable_next: 0,
+            mended: 0,
             waiting: 0,
             waiting_bytes: 0,
             submitted: BTreeMap::new(),
@@ -237,37 +246,6 @@ impl Replica {
         }
     }
 
-    /// Takes a question for a page of a partition's bucket, or of all of them.
-    pub fn handle_scan(
-        &mut self,
-        asker: Asker,
-        bucket: Option<&BucketName>,
-        partition: PartitionId,
-        after: Option<&ObjectKey>,
-        limit: u32,
-    ) {
-        let refusal = match &self.poisoned {
-            Some(_) => Some(ReplicaError::StorageFailed),
-            None if REPLICA_OPERATIONS_MAX <= self.waiting => Some(ReplicaError::Overloaded),
-            None => None,
-        };
-        if let Some(error) = refusal {
-            return self.reports.push_back(Report::Page { asker, result: Err(error) });
-        }
-        self.waiting += 1;
-        let (start, until) = layout::partition(self.partitions, partition);
-        let scan = Scan {
-            column: Column::Objects,
-            from: after.map_or(start, layout::behind),
-            until,
-            infix: bucket.map(|bucket| layout::bucket_infix(bucket.as_str())).unwrap_or_default(),
-            limit: limit as usize,
-            bytes_max: SCAN_BYTES_MAX,
-            beside: Some(layout::clock(partition)),
-        };
-        self.submit(Operation::Scan(scan), Submitted::Scan(asker, partition));
-    }
-
     /// Takes the outcome of a storage operation.
     pub fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
         let Some(submitted) = self.submitted.remove(&id) else { return };
@@ -305,8 +283,11 @@ impl Replica {
         self.waiting_bytes -= std::mem::take(&mut slot.writing_bytes);
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
             (State::Reading, Ok(Completion::Read(stored))) => match self.decode(&key, stored.as_deref()) {
-                Ok(container) => self.run(now, key, slot, container),
-                Err(_) => self.fail(&key, slot),
+                Ok(container) => {
+                    self.unreadable.remove(&key);
+                    self.run(now, key, slot, container);
+                }
+                Err(_) => self.cannot_read(key, slot),
             },
             (State::Writing { asker, container }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
@@ -319,10 +300,14 @@ impl Replica {
                 self.fail(&key, slot);
             }
             (State::Reading | State::Idle, result) => {
-                if let Err(error) = result {
-                    self.reports.push_back(Report::Damaged { reason: error.to_string() });
+                let reason = result
+                    .err()
+                    .map_or_else(|| "the store answered with something else".to_owned(), |error| error.to_string());
+                self.reports.push_back(Report::Damaged { reason });
+                match self.poisoned {
+                    Some(_) => self.fail(&key, slot),
+                    None => self.cannot_read(key, slot),
                 }
-                self.fail(&key, slot);
             }
         }
     }
@@ -340,8 +325,8 @@ impl Replica {
                 KeyOperation::Read { asker, deadline } => {
                     self.waiting -= 1;
                     if now < deadline {
-                        let result = Ok(self.read(partition, container.clone()));
-                        self.reports.push_back(Report::Read { asker, key: key.clone(), result });
+                        let report = self.read(partition, asker, &key, container.clone());
+                        self.reports.push_back(report);
                     }
                 }
                 KeyOperation::Write { deadline, .. } if deadline <= now => self.waiting -= 1,
@@ -395,6 +380,25 @@ impl Replica {
                     }
                 },
                 KeyOperation::Replicate { .. } => unreachable!("what is replicated was made a merge above"),
+                KeyOperation::Restore { asker, container: theirs, clock } => {
+                    match self.restored(partition, &container, theirs, clock) {
+                        Some(restored) => {
+                            self.mended += 1;
+                            self.store(&key, partition, &restored, &[], Durability::Buffered);
+                            slot.state = State::Writing { asker, container: restored };
+                            return self.write_on(key, slot, bytes);
+                        }
+                        None => {
+                            self.waiting -= 1;
+                            self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                        }
+                    }
+                }
+                // It can be read.
+                KeyOperation::Mend { asker, .. } => {
+                    self.waiting -= 1;
+                    self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                }
             }
         }
     }
@@ -406,9 +410,21 @@ impl Replica {
         self.slots.insert(key, slot);
     }
 
-    fn read(&self, partition: PartitionId, mut container: Container<StoredValue>) -> ReplicaRead {
+    fn read(
+        &self,
+        partition: PartitionId,
+        asker: Asker,
+        key: &ObjectKey,
+        mut container: Container<StoredValue>,
+    ) -> Report {
         container.fill(self.clocks.base(partition));
-        ReplicaRead { container, complete: self.is_complete_for(partition) }
+        if let Asker::Scrubber { node, exchange } = asker {
+            // The clock of this very instant: an event that the key's next operation brings is not in the container.
+            let held = HeldObject { container, clock: self.clocks.live(partition).clone() };
+            return Report::Held { node, exchange, held };
+        }
+        let result = Ok(ReplicaRead { container, complete: self.is_complete_for(partition) });
+        Report::Read { asker, key: key.clone(), result }
     }
 
     /// Makes a write event: issues its dot and gives the filled container with it.
@@ -517,23 +533,6 @@ impl Replica {
         decoded
     }
 
-    fn scan_completed(&mut self, asker: Asker, partition: PartitionId, result: Result<Completion, StorageError>) {
-        self.waiting -= 1;
-        let page = match result {
-            Ok(Completion::Scanned { entries, last, beside }) => {
-                page(entries, last, beside.as_deref(), self.is_complete_for(partition), self.wall)
-                    .map_err(|damaged| damaged.to_string())
-            }
-            Ok(_) => Err("the store answered a scan with something else".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        let result = page.map_err(|reason| {
-            self.reports.push_back(Report::Damaged { reason });
-            ReplicaError::StorageFailed
-        });
-        self.reports.push_back(Report::Page { asker, result });
-    }
-
     fn poison(&mut self, reason: String) {
         if self.poisoned.is_none() {
             self.poisoned = Some(reason.clone());
@@ -555,7 +554,9 @@ impl Replica {
             KeyOperation::Read { asker, .. } => Report::Read { asker, key: key.clone(), result: Err(error) },
             KeyOperation::Merge { asker, .. }
             | KeyOperation::Replicate { asker, .. }
-            | KeyOperation::Tidy { asker } => Report::Stored { asker, result: Err(error) },
+            | KeyOperation::Tidy { asker }
+            | KeyOperation::Mend { asker, .. }
+            | KeyOperation::Restore { asker, .. } => Report::Stored { asker, result: Err(error) },
             KeyOperation::Write { coordination, .. } => {
                 Report::Refused { coordination, reason: WriteRefusal::Replica(error) }
             }
@@ -571,22 +572,4 @@ pub(crate) fn refuse_too_many(container: &Container<StoredValue>, added: &Value)
         return Err(WriteRefusal::TooManySiblings { siblings, bytes });
     }
     Ok(())
-}
-
-fn page(
-    entries: Vec<(Bytes, Bytes)>,
-    last: bool,
-    beside: Option<&[u8]>,
-    complete: bool,
-    wall: WallTime,
-) -> Result<Page, Damaged> {
-    let objects = entries.into_iter().map(|(place, stored)| {
-        let mut container = layout::decode_container(&stored)?;
-        // Their removal is left to whoever meets them next. The object stays even if it is empty now: it may be the end of the page.
-        container.expire(wall);
-        Ok(StoredObject { key: layout::object_key(&place)?, container })
-    });
-    let objects = objects.collect::<Result<_, Damaged>>()?;
-    let clock = beside.map(layout::decode_clock).transpose()?.unwrap_or_default();
-    Ok(Page { objects, clock, last, complete })
 }

@@ -1,7 +1,7 @@
 //! What is asked of the replica side, and what it has to tell.
 
 use quorate_ring::version::{Container, Dot, NodeClock, VersionVector};
-use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+use quorate_ring::wire::{Durability, ExchangeId, HeldObject, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
 use quorate_ring::{NodeId, ObjectKey, StoredValue, Ttl, Value};
 
 use super::clocks::Barrier;
@@ -40,6 +40,15 @@ pub enum Asker {
     Answer {
         /// Which peer.
         peer: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
+    },
+    /// This shard's scrub.
+    Scrub(ExchangeId),
+    /// This shard's scrub, for a peer's.
+    Scrubber {
+        /// Which peer.
+        node: NodeId,
         /// Its question.
         exchange: ExchangeId,
     },
@@ -111,6 +120,33 @@ pub enum KeyOperation {
         /// Who wants to know.
         asker: Asker,
     },
+    /// Write it anew, if it cannot be read and this accounts for all that it may have held; see [`super::mending`].
+    Mend {
+        /// Who wants to know.
+        asker: Asker,
+        /// What the others hold together, filled.
+        container: Container<StoredValue>,
+        /// Why it may take the place of what was here.
+        evidence: Evidence,
+    },
+    /// Put back values that are missing though their events are known: the disk has lost them.
+    Restore {
+        /// Who wants to know.
+        asker: Asker,
+        /// What another replica holds, as stored.
+        container: Container<StoredValue>,
+        /// The hash of the partition's clock with which the other was found to differ. If it has changed since, nothing is done.
+        clock: u64,
+    },
+}
+
+/// Why what others hold of a key may take the place of a copy that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// They have received all events that this replica had, which were in these clocks.
+    Received(NodeClock),
+    /// All nodes were asked, and none has what is missing: it is gone. Of the copy that was found unreadable by this number.
+    Gone(u64),
 }
 
 impl KeyOperation {
@@ -118,7 +154,10 @@ impl KeyOperation {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Write { event: Event::Put(value, _), .. } => value.as_bytes().len(),
-            Self::Merge { container, .. } | Self::Replicate { container, .. } => {
+            Self::Merge { container, .. }
+            | Self::Replicate { container, .. }
+            | Self::Mend { container, .. }
+            | Self::Restore { container, .. } => {
                 container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum()
             }
             Self::Read { .. } | Self::Write { .. } | Self::Tidy { .. } => 0,
@@ -197,6 +236,17 @@ pub enum Report {
         /// What the store said.
         reason: String,
     },
+    /// A key was read for a peer's scrub.
+    Held {
+        /// Which peer.
+        node: NodeId,
+        /// Its question.
+        exchange: ExchangeId,
+        /// What there is.
+        held: HeldObject,
+    },
+    /// A key cannot be read, and was not known to be so.
+    Unreadable(ObjectKey),
     /// A stored entry cannot be read; an operator should know.
     Damaged {
         /// What is wrong.

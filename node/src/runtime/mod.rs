@@ -48,6 +48,7 @@ use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
 use crate::handoff::hint::bounds::HintBounds;
 use crate::replica::Recovered;
+use crate::scrub::ScrubPace;
 use crate::shard::split::Slices;
 use crate::start::{Expected, Forced, Standing, Verdict};
 use crate::storage::rocks::{RocksOptions, RocksStore};
@@ -295,6 +296,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         shard,
         shards,
         ancestors: verdict.ancestors.iter().copied().collect(),
+        scrub: Some(ScrubPace::default()),
         standing: verdict.standing,
         seed: random()?,
         wall: Clock::wall(),

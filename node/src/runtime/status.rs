@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quorate_ring::wire::{HintStatus, NodeStatus, SyncStatus};
+use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, SyncStatus};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
@@ -34,7 +34,12 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         disk_bytes: shared.store.disk_bytes(),
         memory_bytes: memory_bytes().unwrap_or_default(),
         cpu_micros: cpu_micros().unwrap_or_default(),
-        sync: SyncStatus { age_millis: Some(0), ..SyncStatus::default() },
+        // What is summed by its minimum or maximum begins with the other end.
+        sync: SyncStatus {
+            age_millis: Some(0),
+            scrub: ScrubStatus { rounds: u64::MAX, round_age_millis: Some(0), ..ScrubStatus::default() },
+            ..SyncStatus::default()
+        },
         hints: Vec::new(),
         hints_counted: true,
         hints_mark: 0,
@@ -73,6 +78,18 @@ fn add_sync(sum: &mut SyncStatus, shard: SyncStatus) {
     sum.keys_received += shard.keys_received;
     sum.bytes_received += shard.bytes_received;
     sum.transfers += shard.transfers;
+    add_scrub(&mut sum.scrub, shard.scrub);
+}
+
+/// A node's round has ended since all its shards' have.
+fn add_scrub(sum: &mut ScrubStatus, shard: ScrubStatus) {
+    sum.partitions_scrubbed += shard.partitions_scrubbed;
+    sum.partitions += shard.partitions;
+    sum.rounds = sum.rounds.min(shard.rounds);
+    sum.round_age_millis = sum.round_age_millis.zip(shard.round_age_millis).map(|(one, other)| one.max(other));
+    sum.keys_unreadable += shard.keys_unreadable;
+    sum.ranges_differing += shard.ranges_differing;
+    sum.faults_mended += shard.faults_mended;
 }
 
 fn add_hints(sum: &mut Vec<HintStatus>, shard: Vec<HintStatus>) {

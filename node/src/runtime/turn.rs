@@ -246,6 +246,7 @@ impl Turns {
                 | PeerMessage::Repair { exchange: None, .. }
                 | PeerMessage::Hint(_)
                 | PeerMessage::Sync(_)
+                | PeerMessage::Scrub(_)
         );
         let outbox = if background { &mut streams.background } else { &mut streams.foreground };
         if let Err(error) = outbox.push(message) {

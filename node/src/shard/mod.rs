@@ -15,6 +15,8 @@ mod peers;
 mod reads;
 mod reports;
 mod requests;
+mod scrub;
+mod sharing;
 mod silence;
 pub mod split;
 mod wall_clock;
@@ -33,7 +35,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::coordination::{Coordination, PageQuestion};
 pub use self::counters::Counters;
-use self::split::Slices;
+use self::sharing::{held, shared, sharing};
 use self::wall_clock::WallClock;
 use crate::Time;
 use crate::admission::hedge::HedgeBudget;
@@ -50,6 +52,7 @@ use crate::handoff::hint::bounds::HintBounds;
 use crate::handoff::hint::store::HintStore;
 use crate::limits::TIMEOUT_MAX;
 use crate::replica::{Recovered, Replica};
+use crate::scrub::{Scrub, ScrubPace};
 use crate::start::Standing;
 use crate::storage::{Completion, Operation, OperationId, Owner, StorageError};
 
@@ -85,6 +88,8 @@ pub struct ShardConfig {
     /// How long after a comparison of clocks with a peer the next one begins, give or take a quarter; usually
     /// [`EXCHANGE_INTERVAL`](crate::limits::EXCHANGE_INTERVAL).
     pub exchange_interval: Duration,
+    /// How fast its scrub goes; nothing for none but of what is met by chance.
+    pub scrub: Option<ScrubPace>,
 }
 
 /// What a shard is told.
@@ -193,6 +198,8 @@ enum Timer {
     AntiEntropy,
     /// The budget may allow background work that waits.
     Background,
+    /// To read the next page of the sweep, to mend a key, or an answer about either is too late.
+    Scrub,
 }
 
 /// One shard of a node. See the module's head for how to drive it.
@@ -230,6 +237,7 @@ pub struct Shard {
     background: Waiting<SyncMessage>,
     /// When the timer is set for it.
     background_timer: Option<Time>,
+    scrub: Scrub,
     random: ChaCha8Rng,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -249,6 +257,7 @@ impl Shard {
         let logged: Vec<PartitionId> = recovered.clocks.keys().copied().collect();
         let held = held(&ring, &config);
         let anti_entropy = AntiEntropy::new(shared(&ring, config.actor.node, &held));
+        let scrub = Scrub::new(config.scrub, &held, random.random());
         let mut replica = Replica::new(config.actor, ring.partitions(), held, recovered.clocks);
         replica.set_wall(config.wall);
         hints.store.set_wall(config.wall);
@@ -279,6 +288,7 @@ impl Shard {
             pacer: Pacer::default(),
             background: Waiting::default(),
             background_timer: None,
+            scrub,
             random,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -326,9 +336,10 @@ impl Shard {
         self.coordinations.len()
     }
 
-    /// When the shard next wants to be told the time for anything but the next comparison of clocks, which is always due some time.
+    /// When the shard next wants to be told the time for anything but the next comparison of clocks or the next page of the scrub, which
+    /// are always due some time.
     pub fn next_request_deadline(&self) -> Option<Time> {
-        self.timers.iter().find(|(_, timer)| !matches!(timer, Timer::AntiEntropy)).map(|(time, _)| *time)
+        self.timers.iter().find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub)).map(|(time, _)| *time)
     }
 
     /// Requests that wait for an answer of a peer.
@@ -366,7 +377,7 @@ impl Shard {
     /// How far this shard and its peers hold the same.
     pub fn sync_status(&self, now: Time) -> SyncStatus {
         let behind = u32::try_from(self.replica.behind().count()).unwrap_or(u32::MAX);
-        SyncStatus { partitions_behind: behind, ..self.anti_entropy.status(now) }
+        SyncStatus { partitions_behind: behind, scrub: self.scrub_status(now), ..self.anti_entropy.status(now) }
     }
 
     /// What the shard stores, to look at.
@@ -382,6 +393,7 @@ impl Shard {
         let wall = self.wall.advance(now);
         self.replica.set_wall(wall);
         self.hints.store.set_wall(wall);
+        self.begin_scrub(now);
         self.fire(now);
         match input {
             Input::ClientRequest { session, id, timeout_millis, request, indices } => {
@@ -427,7 +439,7 @@ impl Shard {
             Owner::Replica => self.replica.handle_completion(now, id, result),
             Owner::Hints => self.hints.store.handle_completion(now, id, result),
             Owner::AntiEntropy => self.looked_up(now, id, result),
-            // It does not ask for anything yet.
+            // It asks by way of the replica side.
             Owner::Scrub => {}
         }
     }
@@ -467,6 +479,7 @@ impl Shard {
                 Timer::Silence => self.handle_silence_timer(now),
                 Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
                 Timer::Background => self.handle_background_timer(now),
+                Timer::Scrub => self.handle_scrub_timer(now),
             }
         }
     }
@@ -570,27 +583,4 @@ impl Shard {
         self.note_background(&message);
         self.outputs.push_back(Output::SendPeer { to, message });
     }
-}
-
-/// The partitions that a shard holds a replica of.
-fn held(ring: &Ring, config: &ShardConfig) -> BTreeSet<PartitionId> {
-    let slices = Slices::new(ring.partitions(), config.shards);
-    ring.partitions_of(config.actor.node).filter(|partition| slices.shard_of(*partition) == config.shard).collect()
-}
-
-/// The other nodes that hold a replica of these partitions, each with those that it holds.
-fn shared(ring: &Ring, node: NodeId, held: &BTreeSet<PartitionId>) -> BTreeMap<NodeId, Vec<PartitionId>> {
-    let mut shared: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
-    for partition in held {
-        for holder in ring.primaries(*partition).filter(|holder| *holder != node) {
-            shared.entry(holder).or_default().push(*partition);
-        }
-    }
-    shared
-}
-
-/// The other nodes that hold a partition which this one holds.
-fn sharing(ring: &Ring, node: NodeId) -> BTreeSet<NodeId> {
-    let holders = ring.partitions_of(node).flat_map(|partition| ring.primaries(partition));
-    holders.filter(|holder| *holder != node).collect()
 }

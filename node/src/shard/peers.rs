@@ -52,6 +52,7 @@ impl Shard {
                 self.send(from, PeerMessage::ReplicateReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
             PeerMessage::Sync(message) => self.admit_sync(now, from, message),
+            PeerMessage::Scrub(message) => self.handle_scrub(now, from, message),
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
                 let exists = u32::from(partition.number()) < self.ring.partitions().get();
@@ -218,6 +219,7 @@ impl Shard {
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);
         self.forget_background(now, peer);
+        self.forget_scrub(now, peer);
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
         for id in ids {
             match self.coordinations.get_mut(&id) {

@@ -29,7 +29,8 @@ impl Shard {
                 Asker::Coordinator(id) => self.read_answered(now, id.exchange(), self.own(), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReadReply { exchange, result }),
                 Asker::Answer { peer, exchange } => self.answer_read(now, peer, exchange, &key, result),
-                Asker::Hinter { .. } | Asker::CatchUp { .. } | Asker::Nobody => {}
+                Asker::Scrubber { node, exchange } => self.scrub_hints_read(node, exchange, result),
+                Asker::Hinter { .. } | Asker::CatchUp { .. } | Asker::Scrub(_) | Asker::Nobody => {}
             },
             Report::Page { asker, result } => match asker {
                 Asker::Coordinator(id) => {
@@ -41,6 +42,8 @@ impl Shard {
                 }
                 Asker::Answer { peer, exchange } => self.transfer_read(peer, exchange, result),
                 Asker::CatchUp { peer, exchange } => self.own_page_read(now, peer, exchange, result),
+                Asker::Scrub(exchange) => self.scrub_read(now, exchange, result),
+                Asker::Scrubber { node, exchange } => self.scrub_page_read(node, exchange, result),
                 Asker::Hinter { .. } | Asker::Nobody => {}
             },
             Report::Stored { asker, result } => match asker {
@@ -48,7 +51,8 @@ impl Shard {
                 Asker::Hinter { node, exchange, index } => self.hint_taken(now, (node, exchange, index), result),
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReplicateReply { exchange, result }),
                 Asker::CatchUp { peer, exchange } => self.caught_up_with(now, peer, exchange, result),
-                Asker::Answer { .. } | Asker::Nobody => {}
+                Asker::Scrub(exchange) => self.mended(now, exchange, result),
+                Asker::Answer { .. } | Asker::Scrubber { .. } | Asker::Nobody => {}
             },
             Report::Reached(barrier) => self.compare_all(barrier),
             Report::Made { coordination, dot, container } => self.made(now, coordination, dot, container),
@@ -58,6 +62,8 @@ impl Shard {
                 self.outputs.push_back(Output::LossFound { by: self.own(), lost: self.config.actor.incarnation });
             }
             Report::Poisoned { reason } => self.outputs.push_back(Output::StorageFailed { reason }),
+            Report::Held { node, exchange, held } => self.send_held(node, exchange, Ok(held)),
+            Report::Unreadable(key) => self.mend_soon(now, key),
             Report::Damaged { reason } => tracing::error!(node = %self.own(), reason, "a stored entry cannot be read"),
         }
     }

@@ -1,6 +1,6 @@
 //! Which shard of a node a request or message is for. Pure, used by whoever feeds the shards.
 
-use quorate_ring::wire::{HintMessage, PeerMessage, Request};
+use quorate_ring::wire::{HintMessage, PeerMessage, Request, ScrubMessage};
 use quorate_ring::{ObjectKey, PartitionCount, PartitionId, Position};
 
 use super::Shard;
@@ -48,6 +48,12 @@ impl Slices {
                 Some(partition) => self.shard_of(self.existing(partition)),
                 None => Shard::shard_of_exchange(message.exchange()) % self.shards,
             },
+            PeerMessage::Scrub(ScrubMessage::Compare { range, .. } | ScrubMessage::Fetch { range, .. }) => {
+                self.shard_of(self.existing(range.partition))
+            }
+            PeerMessage::Scrub(ScrubMessage::Name { partition, .. }) => self.shard_of(self.existing(*partition)),
+            PeerMessage::Scrub(ScrubMessage::Ask { key, .. }) => self.shard_of_key(key),
+            PeerMessage::Scrub(answer) => Shard::shard_of_exchange(answer.exchange()) % self.shards,
             PeerMessage::ReadReply { exchange, .. }
             | PeerMessage::ReplicateReply { exchange, .. }
             | PeerMessage::ScanReply { exchange, .. }

@@ -108,6 +108,7 @@ impl Cluster {
                 wall: WallTime::default(),
                 hints: HintBounds::default(),
                 exchange_interval: EXCHANGE_INTERVAL,
+                scrub: None,
             };
             configure(&mut config);
             let shard = Shard::new(config, ring.clone(), Recovered::default());

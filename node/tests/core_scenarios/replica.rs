@@ -226,24 +226,32 @@ fn a_store_that_lacks_an_event_of_its_own_actor_was_set_back_and_serves_nothing(
 }
 
 #[test]
-fn what_is_damaged_is_refused_and_the_store_goes_on() {
+fn what_is_damaged_is_refused_until_it_is_mended_from_the_others() {
     let (mut cluster, key, primaries, _) = four();
     cluster.put(primaries[0], &key, "one", None).expect("stored");
-    let store = &mut cluster.machines.get_mut(&primaries[0]).expect("a node").store;
-    store.tamper(Column::Objects, &layout::object(&key), Some(bytes::Bytes::from_static(b"damage")));
+    let damage = |cluster: &mut Cluster| {
+        let store = &mut cluster.machines.get_mut(&primaries[0]).expect("a node").store;
+        store.tamper(Column::Objects, &layout::object(&key), Some(bytes::Bytes::from_static(b"damage")));
+    };
+    damage(&mut cluster);
     let partition = cluster.partition(&key);
     let scan = Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: Some(3) };
-    for request in [Request::Get { key: key.clone(), r: Some(3), strict: true }, scan] {
+    for request in [scan, Request::Get { key: key.clone(), r: Some(3), strict: true }] {
         let error = cluster.ask(primaries[0], request).expect_err("R is 3");
         let RequestError::ReadQuorum { needed: 3, answers, .. } = &error else { panic!("{error:?}") };
         assert_eq!(answers[0], (primaries[0], quorate_ring::wire::ReplicaAnswer::StorageFailed));
     }
+    assert_eq!(cluster.get(primaries[0], &key, Some(3)).0, ["one"], "the read that met it has had it mended");
+    damage(&mut cluster);
     let error = cluster.put(primaries[0], &key, "two", None).expect_err("it cannot be merged with");
     assert!(
         matches!(&error, RequestError::StorageFailed { reason, .. } if reason.contains("cannot be read")),
         "{error:?}"
     );
-    assert_eq!(cluster.get(primaries[0], &key, Some(2)).0, ["one"], "the other two");
+    cluster.put(primaries[0], &key, "two", None).expect("stored");
+    assert_eq!(cluster.get(primaries[0], &key, Some(3)).0, ["one", "two"]);
+    let shard = &cluster.machines[&primaries[0]].shard;
+    assert_eq!((shard.replica().mended(), shard.replica().unreadable().len()), (2, 0));
 }
 
 #[test]

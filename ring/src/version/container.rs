@@ -95,6 +95,16 @@ impl<V> Container<V> {
         self.values.retain(|(_, value)| keep(value));
     }
 
+    /// Puts back a value that is missing though its event is known, and not because it is obsolete: it was lost. `false` if there is one
+    /// of its dot. What this is to be filled with must cover the dot.
+    pub fn restore(&mut self, dot: Dot, value: V) -> bool {
+        let place = self.values.binary_search_by_key(&dot, |value| value.0);
+        if let Err(index) = place {
+            self.values.insert(index, (dot, value));
+        }
+        place.is_err()
+    }
+
     /// A put: adds the value under the dot that was issued for it.
     ///
     /// # Panics
@@ -170,6 +180,14 @@ mod tests {
         assert!(!left.is_empty());
         left.strip(&vector(&[(1, 2)]));
         assert!(left.is_empty());
+    }
+
+    #[test]
+    fn a_value_that_was_lost_is_put_back_though_its_event_is_known() {
+        let whole = container(&[(1, 1), (2, 1)], &[(3, 7)]);
+        let mut left = container(&[(1, 1)], &[(2, 1), (3, 7)]);
+        assert!(left.restore(dot(2, 1), 0) && !left.restore(dot(1, 1), 9));
+        assert_eq!(left, whole);
     }
 
     #[test]

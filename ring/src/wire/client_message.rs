@@ -345,6 +345,27 @@ pub struct SyncStatus {
     pub bytes_received: u64,
     /// Whole partitions it received because nobody could say any more what it had missed.
     pub transfers: u64,
+    /// How far it has looked through its own disk.
+    pub scrub: ScrubStatus,
+}
+
+/// How far a node has looked through what its disk holds, and what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Partitions that this round has been through, of all it holds a replica of.
+    pub partitions_scrubbed: u32,
+    /// All it holds a replica of.
+    pub partitions: u32,
+    /// Rounds through all of them since the start.
+    pub rounds: u64,
+    /// How many milliseconds ago the last round ended; `None` if none has since the start.
+    pub round_age_millis: Option<u64>,
+    /// Keys that cannot be read now. Others answer for them until they are mended; without other replicas they stay so.
+    pub keys_unreadable: u64,
+    /// Ranges that differed from a peer's though the clocks were the same. Each is a fault of a disk, or of this program.
+    pub ranges_differing: u64,
+    /// Keys mended, that could not be read or lacked a value. Each is a fault, too.
+    pub faults_mended: u64,
 }
 
 /// What a node keeps for one that could not be reached.

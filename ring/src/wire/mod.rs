@@ -18,14 +18,16 @@ pub mod frame;
 mod hello;
 mod hint_message;
 mod peer_message;
+mod scrub_message;
 mod sync_message;
 
 pub use client_message::{
     ClientMessage, Durability, HintStatus, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request,
-    RequestId, Response, RingDescription, ScanItem, StartKind, SyncStatus,
+    RequestId, Response, RingDescription, ScanItem, ScrubStatus, StartKind, SyncStatus,
 };
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
 pub use hint_message::{Handed, HintMessage, Taken};
 pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
+pub use scrub_message::{HeldObject, Likeness, NamedKeys, ScrubMessage, ScrubObjects, ScrubRange};
 pub use sync_message::{Piece, PieceObject, SyncMessage, TransferPage};

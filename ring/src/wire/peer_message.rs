@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{at_most, forwarded_request, page_limit};
 use super::client_message::is_false;
-use super::{Durability, HintMessage, Request, RequestError, Response, SyncMessage};
+use super::{Durability, HintMessage, Request, RequestError, Response, ScrubMessage, SyncMessage};
 use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
 use crate::version::{Container, Dot, Incarnation, VersionVector};
 use crate::{BucketName, NodeId, ObjectKey, PartitionId, StoredValue};
@@ -134,6 +134,9 @@ pub enum PeerMessage {
     /// Anti-entropy.
     #[serde(rename = "y")]
     Sync(SyncMessage),
+    /// The scrub.
+    #[serde(rename = "u")]
+    Scrub(ScrubMessage),
 }
 
 /// What a replica holds of a key.

@@ -318,6 +318,7 @@ fn question() -> impl Strategy<Value = PeerMessage> {
             limit,
         }),
         sync_question().prop_map(PeerMessage::Sync),
+        scrub_question().prop_map(PeerMessage::Scrub),
         (asked(), write()).prop_map(|((exchange, timeout_millis), request)| PeerMessage::Forward {
             exchange,
             timeout_millis,
@@ -372,6 +373,39 @@ fn sync_reply() -> impl Strategy<Value = SyncMessage> {
     ]
 }
 
+fn scrub_question() -> impl Strategy<Value = ScrubMessage> {
+    let exchange = || any::<u64>().prop_map(ExchangeId);
+    let partition = || any::<u16>().prop_map(PartitionId::new);
+    let range = || {
+        let range = (partition(), option::of(object_key()), option::of(object_key()));
+        range.prop_map(|(partition, after, through)| ScrubRange { partition, after, through })
+    };
+    prop_oneof![
+        (exchange(), range(), any::<u64>(), any::<u64>())
+            .prop_map(|(exchange, range, clock, hash)| ScrubMessage::Compare { exchange, range, clock, hash }),
+        (exchange(), range(), any::<u64>(), vec(any::<u64>(), 0..4))
+            .prop_map(|(exchange, range, clock, known)| ScrubMessage::Fetch { exchange, range, clock, known }),
+        (exchange(), object_key()).prop_map(|(exchange, key)| ScrubMessage::Ask { exchange, key }),
+        (exchange(), partition(), option::of(object_key()))
+            .prop_map(|(exchange, partition, after)| ScrubMessage::Name { exchange, partition, after }),
+    ]
+}
+
+fn scrub_reply() -> impl Strategy<Value = ScrubMessage> {
+    let exchange = || any::<u64>().prop_map(ExchangeId);
+    let outcome = prop_oneof![Just(Likeness::Same), Just(Likeness::Different), Just(Likeness::Unlike)];
+    let object = (object_key(), container()).prop_map(|(key, container)| StoredObject { key, container });
+    let held = (container(), node_clock()).prop_map(|(container, clock)| HeldObject { container, clock });
+    let named = (vec(object_key(), 0..3), any::<bool>()).prop_map(|(keys, last)| NamedKeys { keys, last });
+    prop_oneof![
+        (exchange(), outcome).prop_map(|(exchange, outcome)| ScrubMessage::Compared { exchange, outcome }),
+        (exchange(), replica_result(vec(object, 0..3).prop_map(ScrubObjects)))
+            .prop_map(|(exchange, objects)| ScrubMessage::Fetched { exchange, objects }),
+        (exchange(), replica_result(held)).prop_map(|(exchange, result)| ScrubMessage::Held { exchange, result }),
+        (exchange(), replica_result(named)).prop_map(|(exchange, result)| ScrubMessage::Named { exchange, result }),
+    ]
+}
+
 fn reply() -> impl Strategy<Value = PeerMessage> {
     let exchange = || any::<u64>().prop_map(ExchangeId);
     let read = (container(), any::<bool>()).prop_map(|(container, complete)| ReplicaRead { container, complete });
@@ -391,6 +425,7 @@ fn reply() -> impl Strategy<Value = PeerMessage> {
         (exchange(), replica_result(taken))
             .prop_map(|(exchange, result)| PeerMessage::Hint(HintMessage::Taken { exchange, result })),
         sync_reply().prop_map(PeerMessage::Sync),
+        scrub_reply().prop_map(PeerMessage::Scrub),
         (exchange(), result()).prop_map(|(exchange, result)| PeerMessage::ForwardReply { exchange, result }),
     ]
 }

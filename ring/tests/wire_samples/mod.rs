@@ -65,10 +65,13 @@ variants!(
         ForwardReply,
         Hint,
         Sync,
+        Scrub,
     }
 );
 variants!(hint_name, HINT_MESSAGES, HintMessage { Hand, Taken });
 variants!(sync_name, SYNC_MESSAGES, SyncMessage { Compare, Compared, Fetch, Fetched, Transfer, Transferred });
+variants!(scrub_name, SCRUB_MESSAGES, ScrubMessage { Compare, Compared, Fetch, Fetched, Ask, Held, Name, Named });
+variants!(likeness_name, LIKENESSES, Likeness { Same, Different, Unlike });
 variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
 
 /// What a line of the fixtures is.
@@ -133,9 +136,11 @@ fn answer_name(answer: &Result<Response, RequestError>) -> String {
     }
 }
 
+fn replica_result(error: Option<&ReplicaError>) -> String {
+    error.map_or("Ok".to_owned(), |error| format!("Err.{}", replica_error_name(error)))
+}
+
 fn peer_name(message: &PeerMessage) -> String {
-    let replica_result =
-        |error: Option<&ReplicaError>| error.map_or("Ok".to_owned(), |e| format!("Err.{}", replica_error_name(e)));
     let detail = match message {
         PeerMessage::ReadReply { result, .. } => replica_result(result.as_ref().err()),
         PeerMessage::ReplicateReply { result, .. } => replica_result(result.as_ref().err()),
@@ -151,6 +156,7 @@ fn peer_name(message: &PeerMessage) -> String {
             format!("Transferred.{}", replica_result(page.as_ref().err()))
         }
         PeerMessage::Sync(sync) => sync_name(sync).to_owned(),
+        PeerMessage::Scrub(scrub) => scrub_detail(scrub),
         PeerMessage::Read { .. }
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
@@ -355,6 +361,15 @@ fn status(start: StartKind) -> NodeStatus {
             keys_received: 18,
             bytes_received: 19,
             transfers: 20,
+            scrub: ScrubStatus {
+                partitions_scrubbed: 24,
+                partitions: 25,
+                rounds: 26,
+                round_age_millis: Some(27),
+                keys_unreadable: 28,
+                ranges_differing: 29,
+                faults_mended: 30,
+            },
         },
         hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23, outstanding_from: 24 }],
         hints_counted: true,
@@ -401,6 +416,18 @@ fn replica_answers() -> [ReplicaAnswer; 8] {
     answers
 }
 
+/// A message of the scrub, and how it ends.
+fn scrub_detail(message: &ScrubMessage) -> String {
+    let end = match message {
+        ScrubMessage::Compared { outcome, .. } => likeness_name(outcome).to_owned(),
+        ScrubMessage::Fetched { objects, .. } => replica_result(objects.as_ref().err()),
+        ScrubMessage::Held { result, .. } => replica_result(result.as_ref().err()),
+        ScrubMessage::Named { result, .. } => replica_result(result.as_ref().err()),
+        _ => String::new(),
+    };
+    format!("{}.{end}", scrub_name(message)).trim_end_matches('.').to_owned()
+}
+
 fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
     let (exchange, timeout_millis) = (ExchangeId(0x1_0000_0001), 1500);
     let (partition, container) = (PartitionId::new(5), container());
@@ -439,6 +466,19 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("bare", sync(SyncMessage::Fetch { exchange, partitions: vec![(partition, NodeClock::new())] })),
         ("", sync(SyncMessage::Transfer { exchange, partition, after: Some(key("a")) })),
         ("bare", sync(SyncMessage::Transfer { exchange, partition, after: None })),
+    ]);
+    let scrub = |message| PeerMessage::Scrub(message);
+    let range = ScrubRange { partition, after: Some(key("a")), through: Some(key("b")) };
+    let whole = ScrubRange { partition, after: None, through: None };
+    let (clock, hash) = (u64::MAX, 7);
+    questions.extend([
+        ("", scrub(ScrubMessage::Compare { exchange, range: range.clone(), clock, hash })),
+        ("bare", scrub(ScrubMessage::Compare { exchange, range: whole.clone(), clock, hash })),
+        ("", scrub(ScrubMessage::Fetch { exchange, range, clock, known: vec![0, u64::MAX] })),
+        ("bare", scrub(ScrubMessage::Fetch { exchange, range: whole, clock, known: vec![] })),
+        ("", scrub(ScrubMessage::Ask { exchange, key: key("a") })),
+        ("", scrub(ScrubMessage::Name { exchange, partition, after: Some(key("a")) })),
+        ("bare", scrub(ScrubMessage::Name { exchange, partition, after: None })),
     ]);
     let writes =
         requests().into_iter().filter(|(_, request)| matches!(request, Request::Put { .. } | Request::Delete { .. }));
@@ -489,7 +529,22 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
         ("", sync(SyncMessage::Fetched { exchange, pieces: vec![piece] })),
         ("", sync(SyncMessage::Transferred { exchange, page: Ok(page) })),
     ]);
+    let scrub = |message| PeerMessage::Scrub(message);
+    let objects = Ok(ScrubObjects(vec![StoredObject { key: key("a"), container: container() }]));
+    let held = Ok(HeldObject { container: container(), clock: clock() });
+    let named = Ok(NamedKeys { keys: vec![key("a"), key("b")], last: true });
+    replies.extend([
+        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Same })),
+        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Different })),
+        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Unlike })),
+        ("", scrub(ScrubMessage::Fetched { exchange, objects })),
+        ("", scrub(ScrubMessage::Held { exchange, result: held })),
+        ("", scrub(ScrubMessage::Named { exchange, result: named })),
+    ]);
     for error in [ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible] {
+        replies.push(("", scrub(ScrubMessage::Fetched { exchange, objects: Err(error) })));
+        replies.push(("", scrub(ScrubMessage::Held { exchange, result: Err(error) })));
+        replies.push(("", scrub(ScrubMessage::Named { exchange, result: Err(error) })));
         replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));

@@ -1,22 +1,28 @@
 //! O6 and O13 of replicas that nobody reads or writes: anti-entropy alone makes them the same, and then keeps nothing that only those who
 //! lag behind would need.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_node::limits::{EXCHANGE_INTERVAL, EXCHANGE_TIMEOUT};
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
-use quorate_ring::PartitionId;
+use quorate_ring::{PartitionId, Position};
 
-use super::{Simulation, index_of};
+use super::{Simulation, index_in_plan, index_of};
+use crate::node::{Node, SCRUB};
 use crate::oracle::{Oracle, Violation};
+use crate::plan::fault::Fault;
 
 /// How long replicas may take to become the same when all is well, and how often it is looked.
-const CONVERGE: Duration = Duration::from_secs(60);
+///
+/// A key that cannot be read, and that had an event nobody else has, is given up after half a minute.
+const CONVERGE: Duration = Duration::from_secs(120);
 const CONVERGE_STEP: Duration = Duration::from_millis(500);
 /// After this nothing is left that only those who lag behind would need: an exchange whose answer was lost is given up, and a few
-/// comparisons follow, after each of which a replica may forget what the others have told in it.
-const REST: Duration = EXCHANGE_TIMEOUT.saturating_add(EXCHANGE_INTERVAL.saturating_mul(4));
+/// comparisons follow, after each of which a replica may forget what the others have told in it; and the sweep goes through everything.
+const REST: Duration = EXCHANGE_TIMEOUT.saturating_add(EXCHANGE_INTERVAL.saturating_mul(4)).saturating_add(SCRUB.round);
 
 impl Simulation {
     /// O6: with nobody reading or writing, anti-entropy alone makes all replicas know the same, in bounded time.
@@ -32,14 +38,17 @@ impl Simulation {
         }
     }
 
-    /// A partition whose replicas do not know the same, or whose replica may still lack something; those with a copy that rotted, which
-    /// nobody can read, apart.
+    /// What is not yet as it has to be in the end.
     fn different(&self) -> Option<String> {
-        let count = self.ring.partitions();
-        for partition in
-            (0..count.get()).map(|number| PartitionId::new(u16::try_from(number).expect("a partition's number")))
-        {
-            if self.has_rotten(partition) {
+        let unreadable = || self.unreadable().map(|what| format!("cannot be read: {what}"));
+        let contents = || self.check_convergence().err().map(|violation| violation.to_string());
+        self.different_clocks().or_else(unreadable).or_else(contents)
+    }
+
+    /// A partition whose replicas do not know the same, or whose replica may still lack something.
+    fn different_clocks(&self) -> Option<String> {
+        for partition in self.ring.partitions().partitions() {
+            if self.is_past_mending(partition) {
                 continue;
             }
             let replicas = self.ring.primaries(partition).map(index_of).filter_map(|node| {
@@ -66,6 +75,48 @@ impl Simulation {
         None
     }
 
+    /// A key that cannot be read, of those that can be mended.
+    fn unreadable(&self) -> Option<String> {
+        let rotten = |machine: &Node| {
+            let stores = machine.disks.iter().map(|disk| &disk.store);
+            let mut places = stores.flat_map(|store| store.rotten(Column::Objects));
+            let mendable = |place: &&Bytes| {
+                let key = layout::object_key(place).expect("a shard stores objects under their keys");
+                !self.is_past_mending(self.ring.partition_of(Position::of(&key)))
+            };
+            places.find(mendable).map(|place| format!("{}: {:?}", machine.id, layout::object_key(place)))
+        };
+        self.nodes.iter().find_map(rotten)
+    }
+
+    /// How many ranges were found to differ under the same clock.
+    pub(super) fn ranges_differing(&self) -> u64 {
+        let shards = self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.shards);
+        shards.map(|shard| shard.scrub().counters.ranges_differing).sum()
+    }
+
+    /// Disks forget what the plan says, once nothing else is going on: then a scrub must find out, though all clocks are the same.
+    pub(super) fn forget(&mut self) -> Result<(), Violation> {
+        let before = self.ranges_differing();
+        if 0 < before {
+            let what = format_args!(
+                "contents differed {before} times under the same clock, and no disk had forgotten anything"
+            );
+            return Err(Violation::new(Oracle::Convergence, what));
+        }
+        let mut forgotten = BTreeSet::new();
+        for fault in self.plan.faults.clone() {
+            if let Fault::Forget { node, key } = fault.fault
+                && !forgotten.contains(&key)
+                && !self.is_past_mending(self.ring.partition_of(Position::of(&self.truth.keys[key].key)))
+                && self.forget_object(index_in_plan(node), key)
+            {
+                forgotten.insert(key);
+            }
+        }
+        if forgotten.is_empty() { Ok(()) } else { self.converge() }
+    }
+
     /// Waits until what only those who lag behind would need is gone.
     pub(super) fn leave_nothing(&mut self) -> Result<(), Violation> {
         let until = self.now + REST;
@@ -75,24 +126,36 @@ impl Simulation {
         self.check_leftovers()
     }
 
-    /// O13: replicas that are the same log no events any more. Where events that nobody has any more left a gap in a clock, what came after it
-    /// must be remembered.
+    /// O13: replicas that are the same log no events any more, and store nothing that the clock says anyway. Where events that nobody has
+    /// any more left a gap in a clock, what came after it must be remembered.
     fn check_leftovers(&self) -> Result<(), Violation> {
         let nodes = self.nodes.iter().filter(|machine| machine.process.is_some());
         for (machine, disk) in nodes.flat_map(|machine| machine.disks.iter().map(move |disk| (machine, disk))) {
             let clock = |partition: PartitionId| {
                 let shard = machine.slices(&self.ring).shard_of(partition);
                 let process = machine.process.as_ref().expect("it runs");
-                process.shards[usize::from(shard)].replica().clocks().live(partition).clone()
+                process.shards[usize::from(shard)].replica().clocks().live(partition)
             };
-            let settled = |partition: PartitionId| {
-                let held = self.ring.is_primary(machine.id, partition);
-                held && !self.has_rotten(partition) && !clock(partition).has_gaps()
+            let held = |partition: PartitionId| {
+                self.ring.is_primary(machine.id, partition) && !self.is_past_mending(partition)
             };
             for (place, _) in disk.store.entries(Column::DotLog) {
                 let partition = PartitionId::new(u16::from_be_bytes([place[0], place[1]]));
-                if settled(partition) {
+                if held(partition) && !clock(partition).has_gaps() {
                     let what = format!("{} still logs an event of {partition} that all replicas have", machine.id);
+                    return Err(Violation::new(Oracle::Bounds, what));
+                }
+            }
+            for (place, stored) in disk.store.entries(Column::Objects) {
+                let key = layout::object_key(place).expect("a shard stores objects under their keys");
+                let partition = self.ring.partition_of(Position::of(&key));
+                let Some(container) = layout::decode_container(stored).ok().filter(|_| held(partition)) else {
+                    continue;
+                };
+                let mut stripped = container.clone();
+                stripped.strip(clock(partition).base());
+                if stripped.vector() != container.vector() || stripped.is_empty() {
+                    let what = format!("{} stores of {key:?} what its clock says anyway: {container:?}", machine.id);
                     return Err(Violation::new(Oracle::Bounds, what));
                 }
             }
@@ -100,11 +163,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether a replica of a partition has an object that cannot be read.
-    pub(super) fn has_rotten(&self, partition: PartitionId) -> bool {
+    /// Whether a partition has a key that no two replicas can read, or that has one replica only: what rotted of it stays refused.
+    pub(super) fn is_past_mending(&self, partition: PartitionId) -> bool {
         let (from, until) = layout::partition(self.ring.partitions(), partition);
         let stores = self.nodes.iter().flat_map(|node| &node.disks).map(|disk| &disk.store);
-        let mut rotten = stores.flat_map(|store| store.rotten(Column::Objects));
-        rotten.any(|key| from <= *key && until.as_ref().is_none_or(|until| key < until))
+        let rotten = stores.flat_map(|store| store.rotten(Column::Objects));
+        let mut inside: Vec<&Bytes> =
+            rotten.filter(|key| from <= **key && until.as_ref().is_none_or(|until| *key < until)).collect();
+        inside.sort_unstable();
+        let copies = if self.truth.n == 1 { 1 } else { 2 };
+        inside.chunk_by(|one, other| one == other).any(|same| copies <= same.len())
     }
 }

@@ -18,6 +18,7 @@ use super::{Phase, Simulation, index_in_plan, index_of};
 use crate::client::Needed;
 use crate::oracle::{Oracle, Violation, bounds, convergence, expired};
 use crate::plan::load::{Action, Get, GetMany, Put, Whom};
+use crate::sometimes::Sometimes;
 
 /// Every request of the load is over by then, and every connection is there again.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -47,6 +48,7 @@ impl Simulation {
         self.converge()?;
         self.check_convergence()?;
         self.leave_nothing()?;
+        self.forget()?;
         self.tell(|story, at| story.phase(at, "checks"));
         self.read_all()?;
         self.check_batches()?;
@@ -62,7 +64,21 @@ impl Simulation {
         self.calm_down()?;
         self.hand_over()?;
         self.converge()?;
+        self.note_scrubbed();
         self.check_idle()
+    }
+
+    fn note_scrubbed(&mut self) {
+        let shards = || self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.shards);
+        let mended: u64 = shards().map(|shard| shard.replica().mended()).sum();
+        let tidied: u64 = shards().map(|shard| shard.scrub().counters.tidied).sum();
+        let differing = self.ranges_differing();
+        let counts = [
+            (mended, Sometimes::ObjectMended),
+            (tidied, Sometimes::SweepTidied),
+            (differing, Sometimes::RangeDiffered),
+        ];
+        counts.into_iter().filter(|(count, _)| 0 < *count).for_each(|(_, what)| self.tallies.note(what));
     }
 
     /// Reads every key from all its replicas.
@@ -244,7 +260,7 @@ impl Simulation {
     }
 
     /// O6: all replicas of a key hold the same, but for what has expired and that some have met and others not.
-    fn check_convergence(&self) -> Result<(), Violation> {
+    pub(super) fn check_convergence(&self) -> Result<(), Violation> {
         for (key, truth) in self.truth.keys.iter().enumerate() {
             if self.holders(key).count() == usize::from(self.truth.n) {
                 let held = |node: usize| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{HintMessage, NodeMessage, PeerMessage, SyncMessage, frame};
+use quorate_ring::wire::{HintMessage, Likeness, NodeMessage, PeerMessage, ScrubMessage, SyncMessage, frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -239,6 +239,7 @@ impl Simulation {
                 }
             }
             PeerMessage::Sync(message) => self.deliver_sync(own, message),
+            PeerMessage::Scrub(message) => self.deliver_scrub(own, message),
             PeerMessage::ScanReply { result: Ok(page), .. } => {
                 page.objects
                     .iter()
@@ -269,6 +270,23 @@ impl Simulation {
                     .for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));
             }
             SyncMessage::Compared { hashes: None, .. } => self.tallies.note(Sometimes::ClocksSame),
+            _ => {}
+        }
+    }
+
+    /// A replica is sent what it may mend its own with.
+    fn deliver_scrub(&mut self, own: NodeId, message: &ScrubMessage) {
+        match message {
+            ScrubMessage::Held { result: Ok(held), .. } => {
+                let key = held.container.values().find_map(|(_, stored)| self.truth.key_of(&stored.value));
+                if let Some(key) = key {
+                    self.replicas.deliver(own, None, (None, key), &held.container);
+                }
+            }
+            ScrubMessage::Fetched { objects: Ok(objects), .. } => {
+                let objects = objects.0.iter();
+                objects.for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));
+            }
             _ => {}
         }
     }
@@ -412,7 +430,11 @@ impl Simulation {
 
 /// What is said every few seconds when there is nothing to do.
 fn is_floor(message: &PeerMessage) -> bool {
-    matches!(message, PeerMessage::Sync(SyncMessage::Compare { .. } | SyncMessage::Compared { hashes: None, .. }))
+    matches!(
+        message,
+        PeerMessage::Sync(SyncMessage::Compare { .. } | SyncMessage::Compared { hashes: None, .. })
+            | PeerMessage::Scrub(ScrubMessage::Compare { .. } | ScrubMessage::Compared { outcome: Likeness::Same, .. })
+    )
 }
 
 fn kind_of(message: &PeerMessage) -> MessageKind {
@@ -427,6 +449,6 @@ fn kind_of(message: &PeerMessage) -> MessageKind {
         PeerMessage::Known { .. } => MessageKind::Known,
         PeerMessage::Hint(HintMessage::Hand { .. }) => MessageKind::Hint,
         PeerMessage::Hint(HintMessage::Taken { .. }) => MessageKind::HintReply,
-        PeerMessage::Sync(_) => MessageKind::Sync,
+        PeerMessage::Sync(_) | PeerMessage::Scrub(_) => MessageKind::Sync,
     }
 }

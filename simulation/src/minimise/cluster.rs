@@ -91,6 +91,7 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::ReadFailure { node }
         | Fault::Rot { node, .. }
         | Fault::Misdirect { node, .. }
+        | Fault::Forget { node, .. }
         | Fault::DiskFull { node }
         | Fault::SlowDisk { node }
         | Fault::StallDisk { node }
@@ -146,7 +147,7 @@ fn all_keys(plan: &mut Plan) -> Vec<&mut usize> {
     let mut keys = Vec::new();
     for fault in &mut plan.faults {
         match &mut fault.fault {
-            Fault::Rot { key, .. } => keys.push(key),
+            Fault::Rot { key, .. } | Fault::Forget { key, .. } => keys.push(key),
             Fault::Misdirect { keys: both, .. } => keys.extend(both),
             _ => {}
         }

@@ -48,9 +48,10 @@ pub fn check_disconnected(node: NodeId, shard: &Shard, peer: NodeId) -> Result<(
 /// Checks a shard when nobody wants anything any more.
 ///
 /// # Errors
-/// If it still works on something, or waits for a time other than that of the next comparison of clocks.
+/// If it still works on something, or waits for a time other than that of the next comparison of clocks. The scrub never rests for long.
 pub fn check_idle(node: NodeId, shard: &Shard) -> Result<(), Violation> {
-    let operations = shard.replica().waiting() + shard.hints_waiting() + shard.background_waiting();
+    let waiting = shard.replica().waiting() + shard.hints_waiting() + shard.background_waiting();
+    let operations = waiting - shard.scrub().reading();
     let bytes = shard.replica().waiting_bytes() + shard.held_bytes();
     let (requests, deadline) = (shard.in_flight(), shard.next_request_deadline());
     if (requests, operations, bytes, deadline) == (0, 0, 0, None) {

@@ -29,6 +29,8 @@ pub struct Replicas {
     delivered: BTreeMap<(NodeId, bool, ObjectKey), BTreeSet<Dot>>,
     /// What a process has dropped; what its store forgets when it ends badly is another matter.
     dropped: BTreeMap<Place, BTreeSet<Dot>>,
+    /// What disks have lost, and processes not written since.
+    lost: BTreeSet<Place>,
     /// By who asked for it, and the number of the question.
     asked: BTreeMap<(NodeId, ExchangeId, NodeId), Vec<Asked>>,
 }
@@ -58,6 +60,14 @@ impl Replicas {
             let place = (to, hint_for, key.clone());
             self.asked.entry((from, exchange, to)).or_default().push((place, values(sent)));
         }
+    }
+
+    /// A replica's disk has lost a key, or cannot read it any more: what it stores of it next may lack what it held, with nobody's doing, and
+    /// have what it had dropped.
+    pub fn lose(&mut self, node: NodeId, key: &ObjectKey) {
+        let place = (node, None, key.clone());
+        self.dropped.remove(&place);
+        self.lost.insert(place);
     }
 
     /// A node has handed a hint over, and does not keep it any more.
@@ -100,7 +110,9 @@ impl Replicas {
             concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
         let gone: Vec<Held> = before.iter().filter(|(dot, _)| find(&now, *dot).is_none()).copied().collect();
-        dominance::check(truth, gone.iter().map(|(_, id)| *id))?;
+        if !self.lost.remove(&place) {
+            dominance::check(truth, gone.iter().map(|(_, id)| *id))?;
+        }
         if !gone.is_empty() {
             self.dropped.entry(place.clone()).or_default().extend(gone.iter().map(|(dot, _)| *dot));
         }

@@ -235,6 +235,14 @@ pub enum Fault {
         /// The two keys.
         keys: [usize; 2],
     },
+    /// A disk forgets an object, as if its last write had landed nowhere. It strikes when all is healed and quiet, whatever its time: while
+    /// requests go on, no replica can tell such a loss from a delete, and would pass it on.
+    Forget {
+        /// Where.
+        node: u32,
+        /// Which key's.
+        key: usize,
+    },
     /// A disk is full: writes fail, also after a start.
     DiskFull {
         /// Whose.
@@ -348,7 +356,7 @@ impl Fault {
             Self::SyncFailure { .. } | Self::LyingSync { .. } => FaultId::D1,
             Self::ReadFailure { .. } => FaultId::D5,
             Self::Rot { .. } => FaultId::D3,
-            Self::Misdirect { .. } => FaultId::D4,
+            Self::Misdirect { .. } | Self::Forget { .. } => FaultId::D4,
             Self::WriteFailure { .. } | Self::DiskFull { .. } => FaultId::D6,
             Self::SlowDisk { .. } | Self::StallDisk { .. } => FaultId::D7,
             Self::Quorum { .. } => FaultId::M3,
@@ -400,6 +408,7 @@ impl Fault {
             | Self::ReadFailure { node }
             | Self::Rot { node, .. }
             | Self::Misdirect { node, .. }
+            | Self::Forget { node, .. }
             | Self::DiskFull { node }
             | Self::SlowDisk { node }
             | Self::StallDisk { node }

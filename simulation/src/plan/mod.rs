@@ -199,7 +199,7 @@ impl Plan {
             return wrong(format!("client {client}, where there are {} from 0", self.clients.len()));
         }
         match &fault.fault {
-            fault::Fault::Rot { key, .. } => self.check_keys(place, &[*key]),
+            fault::Fault::Rot { key, .. } | fault::Fault::Forget { key, .. } => self.check_keys(place, &[*key]),
             fault::Fault::Misdirect { keys, .. } => self.check_keys(place, keys),
             fault::Fault::Quorum { r, w } => match Quorum::new(self.cluster.n, *r, *w) {
                 Ok(_) => Ok(()),

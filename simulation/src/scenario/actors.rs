@@ -90,7 +90,8 @@ fn coordinator_lost_its_disk() -> Vec<Scenario> {
 fn coordinator_could_not_read() -> Vec<Scenario> {
     let mut run = Scenario::of(3);
     let old = run.at(50).client(0).asking(2).puts(0);
-    run.between(100, 101, Fault::ReadFailure { node: 1 });
+    // Just before, for the read that fails must be the write's, and not one of the scrub's.
+    run.between(109, 110, Fault::ReadFailure { node: 1 });
     let refused = run.at(110).client(1).asking(1).within(3).puts(0);
     let new = run.at(150).client(1).asking(1).puts(0);
     let read = run.at(200).client(1).asking(3).gets(0);

@@ -14,6 +14,7 @@ mod gray;
 mod hints;
 mod links;
 pub mod script;
+mod scrub;
 mod siblings;
 
 use self::script::{Scenario, Unexpected};
@@ -95,7 +96,7 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 9] = [
+pub const ALL: [&[Named]; 10] = [
     actors::ALL,
     disks::ALL,
     links::ALL,
@@ -104,6 +105,7 @@ pub const ALL: [&[Named]; 9] = [
     expiry::ALL,
     hints::ALL,
     gray::ALL,
+    scrub::ALL,
     awaited::ALL,
 ];
 

@@ -6,7 +6,7 @@ use quorate_client::{Error, Outcome};
 use quorate_ring::version::Container;
 use quorate_ring::wire::{
     ClientMessage, ExchangeId, HintMessage, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request,
-    Response, SyncMessage,
+    Response, ScrubMessage, SyncMessage,
 };
 use quorate_ring::{ObjectKey, StoredValue, Value};
 
@@ -220,6 +220,7 @@ impl Keys {
                 Described::new("repair", self.about(key, values(container)), holding(container))
             }
             PeerMessage::Sync(message) => self.sync(message),
+            PeerMessage::Scrub(message) => self.scrub(message),
             PeerMessage::Known { incarnations } => {
                 Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
             }
@@ -250,6 +251,39 @@ impl Keys {
 }
 
 impl Keys {
+    /// What the scrub says.
+    fn scrub(&self, message: &ScrubMessage) -> Described {
+        let none = About::default;
+        match message {
+            ScrubMessage::Compare { range, hash, .. } => {
+                Described::new("compare contents", none(), format!("{}: {hash:016x}", range.partition))
+            }
+            ScrubMessage::Compared { outcome, .. } => Described::new("contents", none(), format!("{outcome:?}")),
+            ScrubMessage::Fetch { range, .. } => {
+                Described::new("fetch what differs", none(), range.partition.to_string())
+            }
+            ScrubMessage::Fetched { objects: Ok(objects), .. } => {
+                let objects = objects.0.iter();
+                let about = joined(objects.map(|object| self.about(&object.key, values(&object.container))));
+                Described::new("what differs", about, "")
+            }
+            ScrubMessage::Ask { key, .. } => {
+                Described::new("cannot read", self.about(key, Vec::new()), "what do you hold?")
+            }
+            ScrubMessage::Held { result: Ok(held), .. } => Described::new("holds", none(), holding(&held.container)),
+            ScrubMessage::Name { partition, .. } => {
+                Described::new("cannot read a page", none(), format!("{partition}: which keys are there?"))
+            }
+            ScrubMessage::Named { result: Ok(named), .. } => {
+                let about = joined(named.keys.iter().map(|key| self.about(key, Vec::new())));
+                Described::new("keys", about, "")
+            }
+            ScrubMessage::Fetched { objects: Err(error), .. }
+            | ScrubMessage::Held { result: Err(error), .. }
+            | ScrubMessage::Named { result: Err(error), .. } => Described::new("cannot say", none(), error.to_string()),
+        }
+    }
+
     /// What anti-entropy says.
     fn sync(&self, message: &SyncMessage) -> Described {
         match message {
@@ -308,6 +342,10 @@ pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
         | PeerMessage::ForwardReply { exchange, .. } => Some((*exchange, Side::Answer)),
         PeerMessage::Sync(message) => {
             let side = if message.asks_about().is_some() { Side::Question } else { Side::Answer };
+            Some((message.exchange(), side))
+        }
+        PeerMessage::Scrub(message) => {
+            let side = if message.is_question() { Side::Question } else { Side::Answer };
             Some((message.exchange(), side))
         }
         PeerMessage::Repair { .. } | PeerMessage::Known { .. } => None,

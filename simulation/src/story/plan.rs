@@ -114,6 +114,7 @@ pub(crate) fn fault(fault: &Fault) -> String {
         Fault::ReadFailure { node } => format!("n{node}'s next read fails"),
         Fault::Rot { node, key } => format!("k{key} rots on n{node}"),
         Fault::Misdirect { node, keys: [one, other] } => format!("a write of k{one} lands on k{other} on n{node}"),
+        Fault::Forget { node, key } => format!("n{node} forgets k{key} in the end"),
         Fault::DiskFull { node } => format!("n{node}'s disk is full"),
         Fault::SlowDisk { node } => format!("n{node}'s disk is slow"),
         Fault::StallDisk { node } => format!("n{node}'s disk stalls"),

@@ -9,8 +9,11 @@ use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_node::storage::memory::MemoryStore;
 
+use quorate_ring::StoredValue;
+use quorate_ring::version::Container;
+
 use super::super::event::Event;
-use super::super::{Phase, Simulation, index_in_plan};
+use super::super::{Phase, Simulation, index_in_plan, node_id};
 use crate::catalogue::FaultId;
 use crate::clock::true_wall;
 use crate::node::{Doom, Node, Process};
@@ -251,10 +254,33 @@ impl Simulation {
             let place = layout::object(&self.truth.keys[*key].key);
             let rotted = self.nodes[node].disks.iter_mut().any(|disk| disk.store.rot(Column::Objects, &place));
             if rotted {
+                self.replicas.lose(node_id(node), &self.truth.keys[*key].key);
                 self.fired(id);
                 self.loses_disks(node);
             }
         }
+    }
+
+    /// A disk has forgotten an object, though nobody removed it; the process has no part of it in its hands. `false` if there was none, or
+    /// no other node to have it from.
+    pub(in super::super) fn forget_object(&mut self, node: usize, key: usize) -> bool {
+        let name = self.truth.keys[key].key.clone();
+        let place = layout::object(&name);
+        let mut disks = self.nodes[node].disks.iter_mut();
+        let disk = disks.find(|disk| disk.store.value(Column::Objects, &place).is_some());
+        let Some(disk) = disk.filter(|_| 1 < self.truth.n) else { return false };
+        // What soon expires is not compared, nor what knows of events beyond a gap, and nothing promises that it is found missing.
+        let stored = disk.store.value(Column::Objects, &place).map(|stored| layout::decode_container(stored));
+        let lives = |stored: &Container<StoredValue>| {
+            stored.vector().is_empty() && stored.values().all(|(_, value)| value.expires_at.is_none())
+        };
+        if !stored.is_some_and(|stored| stored.is_ok_and(|stored| lives(&stored))) {
+            return false;
+        }
+        disk.store.tamper(Column::Objects, &place, None);
+        self.replicas.lose(node_id(node), &name);
+        self.fired(FaultId::D4);
+        true
     }
 
     pub(super) fn died(&mut self, node: usize, process: Option<Process>, lasting: Option<Duration>) {

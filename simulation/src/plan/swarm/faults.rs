@@ -262,6 +262,7 @@ impl Drawing<'_> {
                 Fault::PowerLoss { nodes: self.losing.iter().copied().filter(of_zone).collect(), keeps, torn: false }
             }
             FaultId::D3 => Fault::Rot { node, key: self.key() },
+            _ if self.stream.chance("nowhere", 500) => Fault::Forget { node, key: self.key() },
             _ => Fault::Misdirect { node, keys: [self.key(), self.key()] },
         })
     }
