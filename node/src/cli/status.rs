@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use quorate_client::Error;
 use quorate_ring::NodeId;
-use quorate_ring::wire::{HintStatus, NodeStatus, StartKind, SyncStatus};
+use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, StartKind, SyncStatus};
 use serde::Serialize;
 
 use super::connect::ConnectArguments;
@@ -70,6 +70,18 @@ struct JsonSync {
     keys_received: u64,
     bytes_received: u64,
     transfers: u64,
+    scrub: JsonScrub,
+}
+
+#[derive(Serialize)]
+struct JsonScrub {
+    partitions_scrubbed: u32,
+    partitions: u32,
+    rounds: u64,
+    round_age_millis: Option<u64>,
+    keys_unreadable: u64,
+    ranges_differing: u64,
+    faults_mended: u64,
 }
 
 #[derive(Serialize)]
@@ -128,6 +140,7 @@ pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
         ("repairs", Align::Right),
         ("in sync", Align::Right),
         ("hints", Align::Right),
+        ("scrubbed", Align::Right),
         ("peers", Align::Right),
     ]);
     let mut problems = Vec::new();
@@ -140,6 +153,7 @@ pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
                     let problem = peer.problem.as_deref().unwrap_or("not connected");
                     format!("{node} cannot reach {}: {problem}", peer.node)
                 }));
+                problems.extend(faults(status));
             }
             Err(error) => {
                 table.row([node.to_string(), "down".to_owned()]);
@@ -149,6 +163,20 @@ pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
     }
     let problems: Vec<_> = problems.iter().map(|problem| format!("{indent}{problem}\n")).collect();
     table.render(indent) + &problems.concat()
+}
+
+/// What a node's disk has done wrong. Each is a fault, however well it was mended.
+fn faults(status: &NodeStatus) -> Vec<String> {
+    let (node, scrub) = (status.node, &status.sync.scrub);
+    let told = [
+        (
+            scrub.keys_unreadable,
+            "keys cannot be read there; others answer, and they are mended when all replicas can be asked",
+        ),
+        (scrub.faults_mended, "faults of its disk were found and mended since its start: look after the disk"),
+    ];
+    let told = told.into_iter().filter(|(count, _)| 0 < *count);
+    told.map(|(count, what)| format!("{node}: {} {what}", human::count(count))).collect()
 }
 
 fn cells(status: &NodeStatus) -> Vec<String> {
@@ -174,6 +202,10 @@ fn cells(status: &NodeStatus) -> Vec<String> {
             None => "never".to_owned(),
         },
         human::count(status.hints.iter().map(|hints| hints.count).sum()),
+        match (status.sync.scrub.partitions_scrubbed, status.sync.scrub.partitions) {
+            (_, 0) => "-".to_owned(),
+            (done, all) => format!("{} %", u64::from(done) * 100 / u64::from(all)),
+        },
         format!("{connected}/{}", status.peers.len()),
     ]
 }
@@ -245,6 +277,19 @@ fn json_sync(sync: SyncStatus) -> JsonSync {
         keys_received: sync.keys_received,
         bytes_received: sync.bytes_received,
         transfers: sync.transfers,
+        scrub: json_scrub(sync.scrub),
+    }
+}
+
+fn json_scrub(scrub: ScrubStatus) -> JsonScrub {
+    JsonScrub {
+        partitions_scrubbed: scrub.partitions_scrubbed,
+        partitions: scrub.partitions,
+        rounds: scrub.rounds,
+        round_age_millis: scrub.round_age_millis,
+        keys_unreadable: scrub.keys_unreadable,
+        ranges_differing: scrub.ranges_differing,
+        faults_mended: scrub.faults_mended,
     }
 }
 

@@ -175,6 +175,21 @@ fn add_sync(metrics: &mut Metrics, status: &NodeStatus) {
     metrics.counter("sync_keys_received", "Keys that anti-entropy brought", sync.keys_received);
     metrics.counter("sync_value_bytes_received", "Bytes of their values", sync.bytes_received);
     metrics.counter("transfers", "Whole partitions that it received", sync.transfers);
+    let scrub = &sync.scrub;
+    metrics.counter("scrub_rounds", "Times that the scrub went through all that is stored", scrub.rounds);
+    metrics.gauge("scrub_partitions", "Partitions scrubbed in this round", None, f64::from(scrub.partitions_scrubbed));
+    metrics.gauge(
+        "keys_unreadable",
+        "Keys that cannot be read now: a fault of the disk",
+        None,
+        scrub.keys_unreadable as f64,
+    );
+    metrics.counter("faults_mended", "Faults of the disk that were mended", scrub.faults_mended);
+    metrics.counter(
+        "ranges_differing",
+        "Ranges in which replicas with the same clock had different contents: a fault of a disk",
+        scrub.ranges_differing,
+    );
 }
 
 fn add_hints(metrics: &mut Metrics, status: &NodeStatus) {
