@@ -201,6 +201,7 @@ impl<W: Workload> Cluster<W> {
                 core_without: Vec::new(),
                 core_gray: None,
                 hints: HintPlan::default(),
+                sweeps: true,
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

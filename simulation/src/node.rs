@@ -212,7 +212,7 @@ impl Node {
                 wall: reading,
                 hints: plan.cluster.hints.bounds(),
                 exchange_interval: EXCHANGE_INTERVAL,
-                scrub: Some(SCRUB),
+                scrub: plan.cluster.sweeps.then_some(SCRUB),
             };
             Shard::new(config, ring.clone(), recovered(&disk.store))
         };

@@ -75,14 +75,17 @@ impl Simulation {
         None
     }
 
-    /// A key that cannot be read, of those that can be mended.
+    /// A key that cannot be read, of those that the sweep must have found. Which keys are in what it cannot read it learns from the other
+    /// replicas; of one that they have nothing of any more nobody can tell it, and only who asks for it meets it.
     fn unreadable(&self) -> Option<String> {
         let rotten = |machine: &Node| {
             let stores = machine.disks.iter().map(|disk| &disk.store);
             let mut places = stores.flat_map(|store| store.rotten(Column::Objects));
+            let others = || self.nodes.iter().filter(|other| other.id != machine.id).flat_map(|other| &other.disks);
             let mendable = |place: &&Bytes| {
                 let key = layout::object_key(place).expect("a shard stores objects under their keys");
                 !self.is_past_mending(self.ring.partition_of(Position::of(&key)))
+                    && others().any(|disk| disk.store.value(Column::Objects, place).is_some())
             };
             places.find(mendable).map(|place| format!("{}: {:?}", machine.id, layout::object_key(place)))
         };
@@ -107,6 +110,7 @@ impl Simulation {
         let mut forgotten = BTreeSet::new();
         for fault in self.plan.faults.clone() {
             if let Fault::Forget { node, key } = fault.fault
+                && self.plan.cluster.sweeps
                 && !forgotten.contains(&key)
                 && !self.is_past_mending(self.ring.partition_of(Position::of(&self.truth.keys[key].key)))
                 && self.forget_object(index_in_plan(node), key)
@@ -126,7 +130,7 @@ impl Simulation {
         self.check_leftovers()
     }
 
-    /// O13: replicas that are the same log no events any more, and store nothing that the clock says anyway. Where events that nobody has
+    /// O13: replicas that are the same log no events any more, and, if they sweep, store nothing that the clock says anyway. Where events that nobody has
     /// any more left a gap in a clock, what came after it must be remembered.
     fn check_leftovers(&self) -> Result<(), Violation> {
         let nodes = self.nodes.iter().filter(|machine| machine.process.is_some());
@@ -146,7 +150,8 @@ impl Simulation {
                     return Err(Violation::new(Oracle::Bounds, what));
                 }
             }
-            for (place, stored) in disk.store.entries(Column::Objects) {
+            let swept = disk.store.entries(Column::Objects).filter(|_| self.plan.cluster.sweeps);
+            for (place, stored) in swept {
                 let key = layout::object_key(place).expect("a shard stores objects under their keys");
                 let partition = self.ring.partition_of(Position::of(&key));
                 let Some(container) = layout::decode_container(stored).ok().filter(|_| held(partition)) else {

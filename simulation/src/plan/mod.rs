@@ -67,6 +67,18 @@ pub struct ClusterPlan {
     /// How little nodes keep for others.
     #[serde(default, skip_serializing_if = "HintPlan::is_usual")]
     pub hints: HintPlan,
+    /// Whether nodes sweep through what they store and compare it; they do unless it is said.
+    #[serde(default = "sweeps", skip_serializing_if = "is_usual")]
+    pub sweeps: bool,
+}
+
+const fn sweeps() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_usual(sweeps: &bool) -> bool {
+    *sweeps
 }
 
 /// How messages travel.

@@ -45,6 +45,7 @@ impl Plan {
             core_without,
             core_gray,
             hints: HintPlan::default(),
+            sweeps: true,
         };
         let mut plan = Self {
             seed: choices.seed(),

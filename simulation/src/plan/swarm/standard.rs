@@ -75,6 +75,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         core_without: Vec::new(),
         core_gray: None,
         hints: HintPlan::default(),
+        sweeps: true,
     };
     Plan {
         seed,
