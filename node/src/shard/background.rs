@@ -1,8 +1,8 @@
 //! Background work waits while the budget of it is spent; how large that is, is [`crate::admission::pacer`].
 //!
 //! What waits are the messages of anti-entropy that ask for much or bring much, on both sides: a peer that catches up is paced by who
-//! answers it, and does not drown in what many bring it. Comparisons of clocks are next to nothing, and never wait. Deliveries of hints wait
-//! where they begin.
+//! answers it, and does not drown in what many bring it. Comparisons of clocks are next to nothing, and never wait. Deliveries of hints and
+//! the pages of the scrub wait where they begin.
 
 use quorate_ring::version::Container;
 use quorate_ring::wire::{HintMessage, PeerMessage, SyncMessage};
@@ -11,6 +11,7 @@ use quorate_ring::{NodeId, StoredValue};
 use super::{Shard, Timer};
 use crate::Time;
 use crate::admission::waiting::Kind;
+use crate::replica::Page;
 
 impl Shard {
     /// Takes what a peer says about anti-entropy, now or when the budget allows it.
@@ -51,6 +52,11 @@ impl Shard {
             }
             _ => {}
         }
+    }
+
+    /// A page was read for a scrub.
+    pub(super) fn note_page(&mut self, page: &Page) {
+        self.pacer.spend(page.objects.iter().map(|object| bytes_in(&object.container)).sum());
     }
 
     fn work_in_background(&mut self, now: Time, from: NodeId, message: SyncMessage) {

@@ -65,6 +65,9 @@ impl Shard {
         if self.replica.poisoned().is_some() {
             return;
         }
+        if let Some(at) = self.background_waits(now) {
+            return self.rest_scrub_until(at);
+        }
         let Some((range, keys)) = self.scrub.sweep.next(now) else { return };
         let exchange = ExchangeId(self.next_number());
         self.scrub.state = State::Reading(exchange);
@@ -79,6 +82,7 @@ impl Shard {
         match result {
             Ok(page) => {
                 self.scrub.counters.pages += 1;
+                self.note_page(&page);
                 self.tidy_page(&page);
                 self.compare_page(now, &page);
             }

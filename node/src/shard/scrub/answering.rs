@@ -66,6 +66,7 @@ impl Shard {
             Ok(page) => page,
             Err(error) => return self.refuse_scrub(node, &question, error),
         };
+        self.note_page(&page);
         let wall = self.wall();
         let same_clock = |clock: u64| page.complete && fingerprint::of_clock(&page.clock) == clock;
         let base = page.clock.base();
