@@ -1,25 +1,16 @@
-//! Every small sequence of operations and faults, and every crash within an operation, ends as it has to.
-//!
-//! `QUORATE_SMALL_SCOPE=4,1` tries up to four operations and one fault, and so on for other numbers.
+//! Every small sequence of operations and faults, and every crash within an operation, ends as it has to. `quorate-sim exhaust` tries
+//! longer ones.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a longer search is asked for in the environment, and timed from outside"
-)]
+#![expect(clippy::disallowed_methods, reason = "timed from outside")]
 
 use std::time::Instant;
 
 use quorate_simulation::small_scope::crashes::crashes;
 use quorate_simulation::small_scope::{Scope, explore};
 
-/// Tries every sequence of a scope; of another scope, where the environment asks for one.
+/// Tries every sequence of a scope.
 fn ends_as_it_has_to(scope: Scope) {
-    let asked = std::env::var("QUORATE_SMALL_SCOPE").ok().map(|text| {
-        let (operations, faults) = text.split_once(',').expect("two numbers, as in 4,1");
-        let number = |text: &str| text.parse().expect("two numbers, as in 4,1");
-        Scope { operations: number(operations), faults: number(faults) }
-    });
-    let (scope, began) = (asked.unwrap_or(scope), Instant::now());
+    let began = Instant::now();
     let covered = explore(scope, &mut |_| {}).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{scope:?}: {covered:?} in {:.1} s", began.elapsed().as_secs_f64());
     assert!(0 < covered.runs);

@@ -9,6 +9,7 @@
 
 mod audit;
 mod campaign;
+mod exhaust;
 mod input;
 mod list;
 mod minimise;
@@ -49,6 +50,8 @@ enum Command {
     Minimise(minimise::Minimise),
     /// Show that seeds are the same run each time: twice here, and once in another process
     Audit(audit::Audit),
+    /// Try every sequence of a few operations and faults, and every crash within an operation
+    Exhaust(exhaust::Exhaust),
     /// Run named scenarios: published failures that must not happen here
     Scenario(scenario::Scenario),
     /// Say in a line each which faults, oracles, scenarios and *sometimes* there are
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Minimise(minimise) => minimise.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Exhaust(exhaust) => exhaust.run(),
         Command::Scenario(scenario) => scenario.run(),
         Command::List(list) => list.run(),
         Command::WhatIf(what_if) => what_if.run(),
