@@ -40,7 +40,9 @@ pub(super) const ALL: &[Named] = &[
         "restored-from-last-weeks-backup",
         "a node whose store was set back to an old copy writes again, and hides nothing of the week between",
         "P4",
-        "a store that was moved or copied starts as a new actor: \"power-loss-keeps-the-actor\". O2: one dot is of two writes",
+        "a store that was moved or copied starts as a new actor (\"power-loss-keeps-the-actor\"), and an actor that meets an \
+         event of its own that it does not have stops (`is_set_back` in node/src/replica/mod.rs): without both. O2: one dot \
+         is of two writes",
         restored_from_last_weeks_backup,
     ),
     Named::built(

@@ -2,7 +2,7 @@
 
 use super::Named;
 use super::script::{Neighbour, Scenario, crash};
-use crate::plan::fault::Fault;
+use crate::plan::fault::{Fault, MessageKind};
 
 pub(super) const ALL: &[Named] = &[
     Named::built(
@@ -55,10 +55,11 @@ fn each_alone(run: &mut Scenario, from: u64) -> Vec<crate::engine::watch::StepId
 }
 
 fn expiry_against_repair() -> Vec<Scenario> {
-    let mut run = Scenario::of(3);
+    let mut run = Scenario::of(3).unswept();
     let other = run.neighbour(0, Neighbour::InPartition);
     run.between(60, 5_000, clock(3, -HOUR));
-    // Node 2 misses an event before that of the value, so that its clock cannot speak for the value when it is gone.
+    // Node 2 misses an event before that of the value, and is not told of it, so that its clock cannot speak for the value when it is gone.
+    run.between(65, 2_000, Fault::LoseEach { message: MessageKind::Sync, nth: 1 });
     run.between(70, 90, Fault::Cut { links: vec![[1, 2]] });
     let missed = run.at(80).client(0).asking(1).within(200).puts(other);
     let written = run.at(300).client(0).asking(1).with_quorum(3).living(500).puts(0);
@@ -79,7 +80,7 @@ fn expiry_against_repair() -> Vec<Scenario> {
 }
 
 fn horizon_passed_while_away() -> Vec<Scenario> {
-    let mut run = Scenario::of(3);
+    let mut run = Scenario::of(3).unswept();
     let written = run.at(100).client(0).asking(1).with_quorum(3).living(7_200_000).puts(0);
     run.between(200, 1_000, Fault::Horizon { node: 3 });
     let gone = run.at(500).client(1).asking(1).gets(0);
@@ -93,7 +94,7 @@ fn horizon_passed_while_away() -> Vec<Scenario> {
 }
 
 fn clock_set_back() -> Vec<Scenario> {
-    let mut run = Scenario::of(3);
+    let mut run = Scenario::of(3).unswept();
     let written = run.at(100).client(0).asking(1).with_quorum(3).living(60_000).puts(0);
     run.between(200, 5_000, clock(1, HOUR));
     let early = run.at(400).client(1).asking(1).with_quorum(1).gets(0);
@@ -107,7 +108,7 @@ fn clock_set_back() -> Vec<Scenario> {
 }
 
 fn clock_goes_back_under_a_process() -> Vec<Scenario> {
-    let mut run = Scenario::of(3);
+    let mut run = Scenario::of(3).unswept();
     let written = run.at(100).client(0).asking(1).with_quorum(3).living(60_000).puts(0);
     run.between(200, 5_000, clock(1, HOUR));
     // Of another key: the shard is told the time, and nobody meets the value.

@@ -2,7 +2,7 @@
 
 use super::Named;
 use super::script::{Scenario, clog, islands};
-use crate::plan::fault::Fault;
+use crate::plan::fault::{Fault, MessageKind};
 
 pub(super) const ALL: &[Named] = &[
     Named::built(
@@ -143,8 +143,10 @@ fn doubled_acknowledgement() -> Vec<Scenario> {
 }
 
 fn late_write_after_its_delete() -> Vec<Scenario> {
-    let mut run = Scenario::of(3);
+    let mut run = Scenario::of(3).over_datagrams();
     run.between(55, 200, clog(1, 3));
+    // A comparison with the replica that has the delete would tell that the write is obsolete.
+    run.between(55, 400, Fault::LoseEach { message: MessageKind::Sync, nth: 1 });
     let written = run.at(60).client(0).asking(1).puts(0);
     let deleted = run.at(80).client(0).asking(2).deletes(0);
     let before = run.at(150).client(1).asking(3).with_quorum(1).gets(0);

@@ -93,6 +93,7 @@ impl Scenario {
             core_without: Vec::new(),
             core_gray: None,
             hints: HintPlan::default(),
+            sweeps: true,
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,
@@ -120,6 +121,20 @@ impl Scenario {
     #[must_use]
     pub fn disks_take(mut self, millis: u64) -> Self {
         self.plan.disk.write = Delay::constant(Span::from_millis(millis));
+        self
+    }
+
+    /// Nodes do not sweep through what they store: what a sweep would mend or remove stays.
+    #[must_use]
+    pub fn unswept(mut self) -> Self {
+        self.plan.cluster.sweeps = false;
+        self
+    }
+
+    /// Each message is on its own: one that is lost breaks no stream.
+    #[must_use]
+    pub fn over_datagrams(mut self) -> Self {
+        self.plan.network.carrier = Carrier::Datagrams { lost: 0, duplicated: 0 };
         self
     }
 

@@ -37,9 +37,9 @@ pub struct Entry {
     pub find: String,
     /// What it is replaced by.
     pub replace: String,
-    /// The named scenario that shows the same, if there is one.
+    /// The named scenarios that are there to prevent it: each must fail.
     #[serde(default)]
-    pub scenario: Option<String>,
+    pub scenarios: Vec<String>,
 }
 
 /// Every planted bug, by name.

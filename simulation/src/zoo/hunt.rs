@@ -89,6 +89,25 @@ pub(super) fn hunt(planted: &Path, clean: &Path, seeds: u64, pace: Pace) -> Resu
     Ok(hunted)
 }
 
+/// Whether a named scenario fails with a bug. A scenario that hangs, or dies, fails.
+pub(super) fn fails(planted: &Path, scenario: &str, pace: Pace) -> Result<bool, Error> {
+    let failed = |source| Error::Process { program: planted.display().to_string(), source };
+    let mut command = Command::new(planted);
+    command.args(["scenario", scenario]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(failed)?;
+    let lines = listen(child.stdout.take());
+    let until = Instant::now() + pace.bound(SLICE_SEEDS_FIRST);
+    while let Err(RecvTimeoutError::Timeout) | Ok(_) =
+        lines.recv_timeout(until.saturating_duration_since(Instant::now()))
+    {
+        if until <= Instant::now() {
+            child.kill().map_err(failed)?;
+            break;
+        }
+    }
+    Ok(!child.wait().map_err(failed)?.success())
+}
+
 /// Runs some seeds, until the first that fails.
 fn slice(program: &Path, first: u64, count: u64, pace: Pace) -> Result<Option<Catch>, Error> {
     let failed = |source| Error::Process { program: program.display().to_string(), source };

@@ -139,16 +139,22 @@ pub fn run(options: &Options, mut shown: impl FnMut(&Row)) -> Result<Report, Err
             Err(Error::Build { output, .. }) => (Duration::ZERO, Some(output)),
             Err(error) => return Err(error),
         };
+        let planted = scratch.planted_program();
         let hunted = match refused {
-            None => hunt::hunt(&scratch.planted_program(), &scratch.clean_program(), options.seeds, pace)?,
+            None => hunt::hunt(&planted, &scratch.clean_program(), options.seeds, pace)?,
             Some(_) => Hunted::default(),
         };
+        let mut scenarios = Vec::new();
+        for name in entry.scenarios.iter().filter(|_| refused.is_none()) {
+            scenarios.push((name.clone(), hunt::fails(&planted, name, pace)?));
+        }
         let row = Row {
             name: entry.name.clone(),
             title: entry.title.clone(),
             built,
             took: hunted.took,
             catch: hunted.catch,
+            scenarios,
             refused,
             seeds: options.seeds,
         };

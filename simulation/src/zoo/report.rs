@@ -18,6 +18,8 @@ pub struct Row {
     pub took: Duration,
     /// What was found.
     pub catch: Option<Catch>,
+    /// The scenarios that are to prevent it, and whether each fails.
+    pub scenarios: Vec<(String, bool)>,
     /// What the compiler said, if the edit no longer makes a program: it has to be written anew.
     pub refused: Option<String>,
     /// After how many seeds it was given up.
@@ -25,14 +27,30 @@ pub struct Row {
 }
 
 impl Row {
-    /// What found it: an oracle's number, `panic`, or `hang`.
-    pub fn by(&self) -> &str {
-        match &self.catch {
+    /// What found it: an oracle's number, `panic`, or `hang`; and whether its scenarios did.
+    pub fn by(&self) -> String {
+        let seeds = match &self.catch {
             None => "-",
             Some(catch) if catch.what.starts_with('O') => catch.what.split(',').next().unwrap_or_default(),
             Some(catch) if catch.what.starts_with("a hang") => "hang",
             Some(_) => "panic",
+        };
+        match (seeds, self.scenarios.len(), self.passing().next()) {
+            (seeds, 0, _) => seeds.to_owned(),
+            ("-", _, None) => "scenario".to_owned(),
+            (seeds, _, None) => format!("{seeds}, scenario"),
+            (seeds, _, Some(passes)) => format!("{seeds}, not {passes}"),
         }
+    }
+
+    /// The scenarios that pass all the same.
+    fn passing(&self) -> impl Iterator<Item = &str> {
+        self.scenarios.iter().filter(|(_, fails)| !fails).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether seeds or scenarios found it, and every scenario did that is to.
+    pub fn is_found(&self) -> bool {
+        self.passing().next().is_none() && (self.catch.is_some() || !self.scenarios.is_empty())
     }
 
     /// How many seeds it took.
@@ -69,7 +87,7 @@ impl Report {
 
     /// Those that were not found.
     pub fn not_found(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.catch.is_none())
+        self.rows.iter().filter(|row| !row.is_found())
     }
 
     /// Whether every bug was found, and the core itself never failed.
@@ -113,11 +131,17 @@ mod tests {
             built: Duration::ZERO,
             took: Duration::from_millis(1_250),
             catch: what.map(|what| Catch { first: 6, last: 6, what: what.to_owned() }),
+            scenarios: Vec::new(),
             refused: None,
             seeds: 100,
         };
         assert_eq!(row(Some("O7, a read missed: it")).to_string(), "| n | t | O7 | 7 | 1.25 |");
         assert_eq!(row(Some("a hang: 500 seeds")).by(), "hang");
+        let beside = |fails, what| Row { scenarios: vec![("s".to_owned(), fails)], ..row(what) };
+        assert_eq!(beside(true, None).by(), "scenario");
+        assert_eq!(beside(true, Some("O7, a read missed")).by(), "O7, scenario");
+        assert_eq!(beside(false, Some("O7, a read missed")).by(), "O7, not s");
+        assert!(beside(true, None).is_found() && !beside(false, Some("O7, a read missed")).is_found());
         assert_eq!(row(None).to_string(), "| n | t | - | not in 100 | 1.25 |");
         let mut report = Report { rows: vec![row(Some("a panic")), row(None)], unplanted: Vec::new() };
         assert_eq!(report.to_string(), "1 of 2 found; median 1.25 s; not found: n");

@@ -36,7 +36,7 @@ impl Zoo {
         let shown = |row: &zoo::report::Row| {
             screen::line(row);
             let found = row.catch.as_ref().map(|catch| &catch.what);
-            let what = found.or(row.refused.as_ref()).map_or("not found", |what| what);
+            let what = found.or(row.refused.as_ref()).map_or("by no seed", |what| what);
             screen::aside(format_args!("{}: {what}; built in {:.1} s", row.name, row.built.as_secs_f64()));
         };
         let report = zoo::run(&options, shown).map_err(wrong)?;
