@@ -34,6 +34,7 @@ sometimes! {
     Probed "a read asked a slow replica besides, to see whether it is quick again";
     BackgroundWaited "a batch of background work waited for the budget";
     Repaired "a stale replica was repaired";
+    RepairAwaited "a read waited until those that were behind had stored what they lacked";
     ClocksSame "anti-entropy found two replicas' clocks the same";
     CaughtUpOnKey "anti-entropy brought a key that a replica had missed";
     PartitionTransferred "a page of a whole partition was transferred to a replica that had lost it";

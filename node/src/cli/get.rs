@@ -29,6 +29,9 @@ pub(crate) struct GetArguments {
     /// Let nobody stand in for a primary that is away: fail rather than read from fewer than r of them
     #[arg(long)]
     strict: bool,
+    /// Read from all its primaries, and answer when those that are behind have stored what they lack
+    #[arg(long, conflicts_with_all = ["r", "strict"])]
+    repaired: bool,
     #[command(flatten)]
     bucket: BucketArguments,
     #[command(flatten)]
@@ -57,6 +60,9 @@ impl GetArguments {
         }
         if self.strict {
             get = get.strict();
+        }
+        if self.repaired {
+            get = get.repaired();
         }
         let found = get.await.map_err(|error| failure(&error));
         client.close().await;

@@ -13,6 +13,8 @@ pub struct Counters {
     pub errors: u64,
     /// Stale replicas sent the newer state.
     pub repairs: u64,
+    /// Gets that waited until those that were behind had stored what they lacked.
+    pub repairs_awaited: u64,
     /// Times that a read asked one more replica because one was late.
     pub hedges: u64,
     /// Times that it did not, because the budget of hedges was spent.

@@ -72,6 +72,7 @@ impl Shard {
         let stale: Vec<NodeId> = stale.map(|(node, _)| *node).collect();
         let key = read.question.clone();
         let step = read.mend(stale.clone());
+        self.counters.repairs_awaited += u64::from(!stale.is_empty());
         for node in stale {
             self.repair(node, key.clone(), merged.clone(), Some(id));
         }

@@ -86,7 +86,7 @@ impl Simulation {
         for key in 0..self.truth.keys.len() {
             let r = self.readable(key);
             if 0 < r {
-                self.must(Action::Get(Get { key, r: Some(r) }), Whom::Best)?;
+                self.must(Action::Get(Get { key, r: Some(r), repaired: false }), Whom::Best)?;
             }
         }
         Ok(())
@@ -186,7 +186,7 @@ impl Simulation {
                 serving.first().map_or(Whom::Best, |node| Whom::Node(u32::try_from(*node).expect("few nodes") + 1));
             let (r, w) = (self.quorum.r(), self.quorum.w());
             if usize::from(r) <= complete {
-                self.must(Action::Get(Get { key, r: Some(r) }), ask)?;
+                self.must(Action::Get(Get { key, r: Some(r), repaired: false }), ask)?;
             }
             let primaries = self.primaries(key);
             let running =

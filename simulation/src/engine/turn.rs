@@ -410,6 +410,7 @@ impl Simulation {
 /// What a shard decided about whom it asks and lets in, as its counters tell.
 fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
     let decided = [
+        (Sometimes::RepairAwaited, before.repairs_awaited, after.repairs_awaited),
         (Sometimes::HedgeDenied, before.hedges_denied, after.hedges_denied),
         (Sometimes::RankedAway, before.ranked_away, after.ranked_away),
         (Sometimes::Probed, before.probes, after.probes),

@@ -61,7 +61,9 @@ impl Simulation {
     ) -> Result<(), Violation> {
         let (request, task) = match action {
             Action::Get(get) => self.get(client, get, Then::Rest),
-            Action::Update(put) => self.get(client, &Get { key: put.key, r: put.r }, Then::Write(*put)),
+            Action::Update(put) => {
+                self.get(client, &Get { key: put.key, r: put.r, repaired: false }, Then::Write(*put))
+            }
             Action::Put(put) => self.put(client, put),
             Action::Delete(delete) => self.delete(client, delete),
             Action::GetMany(many) => self.get_many(client, many),
@@ -96,9 +98,14 @@ impl Simulation {
     }
 
     fn get(&self, client: usize, get: &Get, then: Then) -> (Request, Task) {
+        let key = self.truth.keys[get.key].key.clone();
+        if get.repaired {
+            let required = self.required(get.key, Some(self.truth.n), false);
+            return (Request::GetRepaired { key }, Task::Get { key: get.key, required, then });
+        }
         let sloppy = self.clients[client].sloppy;
         let required = self.required(get.key, get.r, sloppy);
-        let request = Request::Get { key: self.truth.keys[get.key].key.clone(), r: get.r, strict: !sloppy };
+        let request = Request::Get { key, r: get.r, strict: !sloppy };
         (request, Task::Get { key: get.key, required, then })
     }
 
@@ -163,7 +170,7 @@ impl Simulation {
     fn delete(&mut self, client: usize, delete: &Delete) -> (Request, Task) {
         let Delete { key, w, durability } = *delete;
         let Some(Seen { context, ghost }) = self.clients[client].memory.get(&key).cloned() else {
-            return self.get(client, &Get { key, r: None }, Then::Rest);
+            return self.get(client, &Get { key, ..Get::default() }, Then::Rest);
         };
         let id = self.begin_truth(key, Kind::Delete, ghost, w, durability);
         let strict = self.say_how(client, &[id]);
@@ -235,7 +242,7 @@ impl Simulation {
                 )
             }
             // It is not even shaped like one, and never leaves the client.
-            Err(_) => self.get(client, &Get { key: forge.key, r: None }, Then::Rest),
+            Err(_) => self.get(client, &Get { key: forge.key, ..Get::default() }, Then::Rest),
         }
     }
 

@@ -87,7 +87,7 @@ fn plain_request(step: &mut Step) {
 
 fn no_quorum(step: &mut Step) {
     match &mut step.action {
-        Action::Get(get) => get.r = None,
+        Action::Get(get) => *get = Get { key: get.key, ..Get::default() },
         Action::Put(put) | Action::Update(put) => (put.r, put.w) = (None, None),
         Action::Delete(delete) => delete.w = None,
         Action::GetMany(many) => many.r = None,
@@ -132,7 +132,7 @@ fn last_context(step: &mut Step) {
 fn single_key(step: &mut Step) {
     match &step.action {
         Action::GetMany(many) => {
-            step.action = Action::Get(Get { key: first(&many.keys), r: many.r });
+            step.action = Action::Get(Get { key: first(&many.keys), r: many.r, repaired: false });
         }
         Action::PutMany(many) => {
             let PutMany { bytes, ttl, w, durability, .. } = *many;
@@ -150,8 +150,8 @@ fn first(keys: &[usize]) -> usize {
 fn simpler_action(step: &mut Step) {
     match &step.action {
         Action::Update(put) => step.action = Action::Put(*put),
-        Action::Scan(scan) => step.action = Action::Get(Get { key: scan.key, r: scan.r }),
-        Action::Forge(forge) => step.action = Action::Get(Get { key: forge.key, r: None }),
+        Action::Scan(scan) => step.action = Action::Get(Get { key: scan.key, r: scan.r, repaired: false }),
+        Action::Forge(forge) => step.action = Action::Get(Get { key: forge.key, ..Get::default() }),
         _ => {}
     }
 }

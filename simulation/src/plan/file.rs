@@ -151,7 +151,7 @@ mod tests {
     fn what_cannot_be_is_said_with_its_place() {
         let mut plan = Plan::swarm(&mut Choices::new(1));
         plan.clients[0].steps[0].action =
-            super::super::load::Action::Get(super::super::load::Get { key: 5_000, r: None });
+            super::super::load::Action::Get(super::super::load::Get { key: 5_000, ..Default::default() });
         let error = read(&write(&plan, "")).expect_err("there is no such key").to_string();
         assert!(error.contains("client 0, step 1: key 5000"), "{error}");
     }

@@ -90,6 +90,9 @@ pub struct Get {
     /// R, if it asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r: Option<u8>,
+    /// Whether all primaries are read, and those that are behind repaired before the answer, in place of that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repaired: bool,
 }
 
 /// A write.

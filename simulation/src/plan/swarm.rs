@@ -247,7 +247,10 @@ impl Habits {
                 key,
                 how: draw.pick("forgery", &[Forgery::Cut, Forgery::Bent, Forgery::OfAnotherKey, Forgery::MadeUp]),
             }),
-            _ => Action::Get(Get { key, r }),
+            _ => {
+                let repaired = r == Some(self.n) && draw.chance("repaired", 300);
+                Action::Get(Get { key, r: r.filter(|_| !repaired), repaired })
+            }
         }
     }
 

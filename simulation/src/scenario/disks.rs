@@ -2,7 +2,7 @@
 
 use super::Named;
 use super::script::{Neighbour, Scenario, islands, power_loss};
-use crate::plan::fault::Fault;
+use crate::plan::fault::{Fault, MessageKind};
 
 pub(super) const ALL: &[Named] = &[
     Named::built(
@@ -25,6 +25,13 @@ pub(super) const ALL: &[Named] = &[
         "D6",
         "only a completed write of a store counts: \"failed-store-counted\". O10: acknowledged before enough stores held it",
         disk_full,
+    ),
+    Named::built(
+        "repaired-before-the-answer",
+        "a read that is to repair first is not answered while one that is behind cannot store what it lacks",
+        "D6; read repair in the foreground, as of Cassandra's blocking read repair",
+        "those that are behind have stored what they lack when it is answered: \"repair-not-awaited\". It is answered all the same",
+        repaired_before_the_answer,
     ),
     Named::built(
         "given-up-while-the-disk-stood-still",
@@ -67,6 +74,22 @@ fn one_bit_flipped() -> Vec<Scenario> {
     run.expect(all).is_refused("has a failed storage");
     run.expect(refused).is_refused("the storage of n2 failed");
     run.expect(mended).shows(&[written]);
+    vec![run]
+}
+
+fn repaired_before_the_answer() -> Vec<Scenario> {
+    let mut run = Scenario::of(3).over_datagrams();
+    // Node 3 misses the write, and only a read may bring it.
+    run.between(20, 900, Fault::LoseEach { message: MessageKind::Sync, nth: 1 });
+    run.between(50, 100, Fault::Cut { links: vec![[1, 3], [2, 3]] });
+    let written = run.at(60).client(0).asking(1).puts(0);
+    run.between(201, 300, Fault::DiskFull { node: 3 });
+    let cannot = run.at(200).client(1).asking(1).within(100).gets_repaired(0);
+    let can = run.at(600).client(1).asking(1).gets_repaired(0);
+    let alone = run.at(650).client(2).asking(3).with_quorum(1).gets(0);
+    run.expect(written).is_stored();
+    run.expect(cannot).is_refused("n3");
+    [can, alone].into_iter().for_each(|read| run.expect(read).shows(&[written]));
     vec![run]
 }
 

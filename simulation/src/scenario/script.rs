@@ -312,7 +312,12 @@ impl Doing<'_> {
     /// It reads a key.
     pub fn gets(self, key: usize) -> StepId {
         let r = self.put.r;
-        self.push(Action::Get(Get { key, r }))
+        self.push(Action::Get(Get { key, r, repaired: false }))
+    }
+
+    /// It reads a key from all primaries, and has those that are behind repaired before it is answered.
+    pub fn gets_repaired(self, key: usize) -> StepId {
+        self.push(Action::Get(Get { key, r: None, repaired: true }))
     }
 
     /// It deletes what it has last seen of a key.

@@ -115,8 +115,8 @@ impl Simulation {
         let key = self.number_of(&step.key);
         let Step { r, w, durability, within, ask, .. } = step;
         let (request, task) = match &step.what {
-            What::Get => self.get(client, &Get { key, r }, Then::Rest),
-            What::Update => self.get(client, &Get { key, r }, Then::Merge),
+            What::Get => self.get(client, &Get { key, r, repaired: false }, Then::Rest),
+            What::Update => self.get(client, &Get { key, r, repaired: false }, Then::Merge),
             What::Delete => self.delete(client, &Delete { key, w, durability }),
             What::Put { value, context } => {
                 let memory = &self.clients[client].memory;

@@ -45,7 +45,7 @@ impl Plan {
         let mut plan = quiet(seed, nodes);
         let step = |index: u64| {
             let put = Put { key: index as usize % plan.cluster.keys, ..Put::default() };
-            let get = Get { key: put.key, r: None };
+            let get = Get { key: put.key, ..Get::default() };
             let action = if index.is_multiple_of(2) { Action::Update(put) } else { Action::Get(get) };
             Step {
                 after: Span::from_millis(5_000),
