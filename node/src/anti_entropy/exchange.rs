@@ -101,6 +101,8 @@ pub struct Transfer {
     pub base: VersionVector,
     /// Up to which key pages were received and stored; `None` before the first.
     pub after: Option<ObjectKey>,
+    /// Whether a page was asked for, and has not come. One that comes twice counts once.
+    pub awaits: bool,
     /// Where the page at hand ends; `None` if it reaches the partition's end.
     pub end: Option<ObjectKey>,
     /// The keys of the page at hand.
@@ -121,6 +123,7 @@ impl Transfer {
             clock: None,
             base: VersionVector::new(),
             after: None,
+            awaits: true,
             end: None,
             keys: BTreeSet::new(),
             own_read: false,
@@ -131,6 +134,7 @@ impl Transfer {
 
     /// A page has come.
     pub fn receive(&mut self, page: &TransferPage, keys: BTreeSet<ObjectKey>) {
+        self.awaits = false;
         self.clock.get_or_insert_with(|| page.clock.clone());
         self.base.clone_from(page.base());
         self.end = if page.last { None } else { page.objects.last().map(|object| object.key.clone()) };
@@ -141,6 +145,7 @@ impl Transfer {
 
     /// The page up to this key is stored; the next one follows.
     pub fn next(&mut self, end: ObjectKey) {
+        self.awaits = true;
         self.after = Some(end);
         self.keys.clear();
     }

@@ -68,6 +68,21 @@ pub(super) const ALL: &[Named] = &[
         emptied_disk_is_not_a_deleted_key,
     ),
     Named::built(
+        "every-page-twice",
+        "a replica whose disk was emptied receives its partitions again, while every message comes twice",
+        "N2, P3",
+        "a page of a transfer counts once: `transferred` in node/src/shard/anti_entropy/transfer.rs without `awaits`. A panic \
+         where overflow is checked: more was stored than was waited for",
+        every_page_twice,
+    ),
+    Named::built(
+        "two-disks-emptied-in-a-split",
+        "two replicas whose disks were emptied meet each other only: neither takes the other's word that nothing was there",
+        "P3, N7",
+        "every peer that shares a partition has a say: \"first-peer-proves\". The read at one of them shows nothing",
+        two_disks_emptied_in_a_split,
+    ),
+    Named::built(
         "old-delete-returns",
         "a primary that was down comes back with the old delete; repair does not kill the value written since",
         "riak_kv kv679_tombstone2",
@@ -182,6 +197,29 @@ fn emptied_disk_is_not_a_deleted_key() -> Vec<Scenario> {
     run.between(230, 400, islands(&[&[1], &[2, 3]]));
     let refused = run.at(300).client(1).asking(2).within(80).gets(0);
     let read = run.at(500).client(1).asking(2).gets(0);
+    run.expect(written).is_stored();
+    run.expect(refused).is_refused("is still catching up after a loss");
+    run.expect(read).shows(&[written]);
+    vec![run]
+}
+
+fn every_page_twice() -> Vec<Scenario> {
+    let mut run = Scenario::of(3).disks_take(20).all_messages_twice();
+    let written = run.at(50).client(0).asking(1).with_quorum(3).within(5_000).puts_all(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    // By then nobody can name any more what was written.
+    run.between(20_000, 20_100, empty_disks(3));
+    let reads = [0, 3, 7].map(|key| run.at(30_000).client(1 + key).asking(3).with_quorum(3).gets(key));
+    reads.into_iter().for_each(|read| run.expect(read).shows(&[written]));
+    vec![run]
+}
+
+fn two_disks_emptied_in_a_split() -> Vec<Scenario> {
+    let mut run = Scenario::of(3);
+    let written = run.at(50).client(0).asking(1).with_quorum(3).puts(0);
+    run.between(190, 400, islands(&[&[1, 2], &[3]]));
+    [1, 2].into_iter().for_each(|node| _ = run.between(200, 250, empty_disks(node)));
+    let refused = run.at(300).client(1).asking(1).with_quorum(1).within(80).gets(0);
+    let read = run.at(700).client(1).asking(1).with_quorum(3).gets(0);
     run.expect(written).is_stored();
     run.expect(refused).is_refused("is still catching up after a loss");
     run.expect(read).shows(&[written]);

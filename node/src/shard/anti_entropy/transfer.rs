@@ -53,6 +53,9 @@ impl Shard {
         let Some(Exchange { state: State::Transferring(transfer), since, .. }) = self.exchange_of(node, id) else {
             return;
         };
+        if !transfer.awaits {
+            return;
+        }
         let partition = transfer.partition;
         let inside = |key: &ObjectKey| count.partition_of(Position::of(key)) == partition;
         let page = page.ok().filter(|page| page.objects.iter().all(|object| inside(&object.key)));
