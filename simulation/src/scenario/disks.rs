@@ -2,6 +2,7 @@
 
 use super::Named;
 use super::script::{Neighbour, Scenario, islands, power_loss};
+use crate::engine::watch::StepId;
 use crate::plan::fault::{Fault, MessageKind};
 
 pub(super) const ALL: &[Named] = &[
@@ -25,6 +26,13 @@ pub(super) const ALL: &[Named] = &[
         "D6",
         "only a completed write of a store counts: \"failed-store-counted\". O10: acknowledged before enough stores held it",
         disk_full,
+    ),
+    Named::built(
+        "a-read-repairs",
+        "a coordinator that missed a write finds that in a read of others, and has it afterwards",
+        "the Dynamo paper, section 5 (read repair)",
+        "every replica that was behind is repaired: \"own-replica-not-repaired\". The read of its own replica shows the old value",
+        a_read_repairs,
     ),
     Named::built(
         "repaired-before-the-answer",
@@ -77,17 +85,34 @@ fn one_bit_flipped() -> Vec<Scenario> {
     vec![run]
 }
 
-fn repaired_before_the_answer() -> Vec<Scenario> {
-    let mut run = Scenario::of(3).over_datagrams();
-    // Node 3 misses the write, and only a read may bring it.
+/// A write that all have, and the one in its place that node 3 misses, and that only a read may bring it.
+fn missed_by_one(run: &mut Scenario) -> [StepId; 2] {
+    let old = run.at(10).client(0).asking(1).with_quorum(3).puts(0);
     run.between(20, 900, Fault::LoseEach { message: MessageKind::Sync, nth: 1 });
     run.between(50, 100, Fault::Cut { links: vec![[1, 3], [2, 3]] });
     let written = run.at(60).client(0).asking(1).puts(0);
+    run.expect(written).is_stored_leaving(1);
+    [old, written]
+}
+
+fn a_read_repairs() -> Vec<Scenario> {
+    let mut run = Scenario::of(3).over_datagrams();
+    let [old, written] = missed_by_one(&mut run);
+    let before = run.at(200).client(1).asking(3).with_quorum(1).gets(0);
+    let read = run.at(250).client(1).asking(3).with_quorum(3).gets(0);
+    let after = run.at(300).client(1).asking(3).with_quorum(1).gets(0);
+    run.expect(before).shows(&[old]);
+    [read, after].into_iter().for_each(|read| run.expect(read).shows(&[written]));
+    vec![run]
+}
+
+fn repaired_before_the_answer() -> Vec<Scenario> {
+    let mut run = Scenario::of(3).over_datagrams();
+    let [_, written] = missed_by_one(&mut run);
     run.between(201, 300, Fault::DiskFull { node: 3 });
     let cannot = run.at(200).client(1).asking(1).within(100).gets_repaired(0);
     let can = run.at(600).client(1).asking(1).gets_repaired(0);
     let alone = run.at(650).client(2).asking(3).with_quorum(1).gets(0);
-    run.expect(written).is_stored();
     run.expect(cannot).is_refused("n3");
     [can, alone].into_iter().for_each(|read| run.expect(read).shows(&[written]));
     vec![run]
