@@ -153,6 +153,12 @@ pub const MEND_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// How long a key is unreadable at least before an event of it that nobody else has is given up. Whatever was on its way when it was found
 /// has arrived by then, or its connection has broken.
 pub const MEND_GIVE_UP: Duration = Duration::from_secs(30);
+/// For how long gaps in a clock stand, and all nodes are connected with each other in the same lives, before they may be closed. By then what
+/// was begun before is over, which takes [`TIMEOUT_MAX`] at most, and what it sent has arrived or its connection has broken, which is given
+/// as long again.
+pub const CLOSING_HORIZON: Duration = TIMEOUT_MAX.saturating_mul(2);
+/// Most events that are closed at once in a partition. The others are, later.
+pub const CLOSING_DOTS_MAX: usize = 64 * 1024;
 
 const _: () = assert!(
     HEDGE_DELAY_MIN.as_micros() <= HEDGE_DELAY.as_micros() && HEDGE_DELAY.as_micros() <= HEDGE_DELAY_MAX.as_micros(),

@@ -50,6 +50,8 @@ pub const FETCH_BYTES_MAX: usize = 512 * 1024;
 pub const SCRUB_KEYS_MAX: usize = 1024;
 /// See [`SCRUB_KEYS_MAX`].
 pub const SCRUB_BYTES_MAX: usize = 512 * 1024;
+/// Most actors whose gaps are closed at once. Those of the others are closed after these.
+pub const CLOSING_ACTORS_MAX: usize = 64;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
 /// Longest name of a cluster or a zone in bytes.

@@ -78,6 +78,7 @@ sometimes! {
     ExpiredInMerge "a value arrived at a replica by whose clock it had expired";
     RangeDiffered "two replicas with the same clock were found to hold different contents";
     ObjectMended "what a disk had lost or rotted of a key was mended from others";
+    GapClosed "events that nobody had any more were closed, as all replicas agreed";
     SweepTidied "the sweep had a key stored with less, or removed, that nobody remembered";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }

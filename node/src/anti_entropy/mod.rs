@@ -85,8 +85,6 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Transfers of whole partitions that came to their end.
     pub transfers: u64,
-    /// Events that nobody has any more and that were closed.
-    pub closed: u64,
 }
 
 impl AntiEntropy {

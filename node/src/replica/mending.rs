@@ -43,6 +43,11 @@ impl Replica {
         &self.unreadable
     }
 
+    /// Whether a partition has a key that is known to be unreadable.
+    pub fn is_unreadable_in(&self, partition: PartitionId) -> bool {
+        self.unreadable.keys().any(|key| self.partitions.partition_of(Position::of(key)) == partition)
+    }
+
     /// Faults of the disk that were mended since the start.
     pub const fn mended(&self) -> u64 {
         self.mended

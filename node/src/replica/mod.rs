@@ -194,6 +194,16 @@ impl Replica {
         REPLICA_OPERATIONS_MAX / 4 * 3 <= self.waiting || REPLICA_BYTES_MAX / 4 * 3 <= self.waiting_bytes
     }
 
+    /// Whether nothing waits or runs for a key of a partition.
+    pub fn is_idle_for(&self, partition: PartitionId) -> bool {
+        !self.slots.keys().any(|key| self.partitions.partition_of(Position::of(key)) == partition)
+    }
+
+    /// The partitions that this shard holds a replica of.
+    pub const fn held(&self) -> &BTreeSet<PartitionId> {
+        &self.held
+    }
+
     /// The next operation for the store.
     pub fn poll_operation(&mut self) -> Option<(OperationId, Operation)> {
         self.operations.pop_front()

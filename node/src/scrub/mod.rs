@@ -10,6 +10,7 @@
 //! | [`sweep::Sweep`] | where the sweep is |
 //! | [`fingerprint`] | what of a page is compared, and its hashes |
 //! | [`mend::Mend`] | one key that cannot be read, as its replica asks the others for it |
+//! | [`closing::Closing`] | gaps in the clocks that nobody can fill any more, and their closing |
 //!
 //! The glue that reads, sends and stores is in `shard::scrub`; what may be written in the place of what, and why, is in
 //! [`crate::replica::mending`]. Each side asks for itself and mends its own disk; the answering side keeps nothing.
@@ -17,6 +18,7 @@
 //! Where a sweep was is not remembered over a restart: it begins with a partition drawn by the shard's generator. So a node that restarts
 //! more often than a round takes gets to all partitions all the same, which one that began with the first would never.
 
+pub mod closing;
 pub mod fingerprint;
 pub mod mend;
 pub mod sweep;
@@ -27,10 +29,11 @@ use std::time::Duration;
 use quorate_ring::wire::{ExchangeId, ScrubMessage, ScrubRange, ScrubStatus};
 use quorate_ring::{NodeId, ObjectKey, PartitionId};
 
+use self::closing::Closing;
 use self::mend::Mend;
 use self::sweep::Sweep;
 use crate::Time;
-use crate::limits::{SCRUB_PAUSE, SCRUB_ROUND};
+use crate::limits::{CLOSING_HORIZON, SCRUB_PAUSE, SCRUB_ROUND};
 
 /// How fast the sweep goes: a node's own matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +42,13 @@ pub struct ScrubPace {
     pub pause: Duration,
     /// How long after the beginning of a round the next one begins, at the soonest.
     pub round: Duration,
+    /// For how long gaps in a clock stand before they are closed. Must be longer than anything that was begun before can last.
+    pub horizon: Duration,
 }
 
 impl Default for ScrubPace {
     fn default() -> Self {
-        Self { pause: SCRUB_PAUSE, round: SCRUB_ROUND }
+        Self { pause: SCRUB_PAUSE, round: SCRUB_ROUND, horizon: CLOSING_HORIZON }
     }
 }
 
@@ -72,6 +77,8 @@ pub struct Scrub {
     pub state: State,
     /// The keys that are being mended.
     pub mends: BTreeMap<ObjectKey, Mend>,
+    /// The closing of gaps.
+    pub closing: Closing,
     /// Peers' questions whose page is being read.
     pub questions: BTreeMap<(NodeId, ExchangeId), ScrubMessage>,
     /// What was done since the start.
@@ -133,6 +140,7 @@ impl Scrub {
             sweep: Sweep::new(held.iter().copied().collect(), start),
             state: State::Resting(None),
             mends: BTreeMap::new(),
+            closing: Closing::default(),
             questions: BTreeMap::new(),
             counters: Counters::default(),
         }
@@ -153,7 +161,8 @@ impl Scrub {
 
     /// How many pages are being read, for itself or for peers.
     pub fn reading(&self) -> usize {
-        usize::from(matches!(self.state, State::Reading(_))) + self.questions.len()
+        let reads = usize::from(matches!(self.state, State::Reading(_))) + usize::from(self.closing.is_reading());
+        reads + self.questions.len()
     }
 
     /// The comparison that waits for this answer.

@@ -206,7 +206,8 @@ impl Shard {
     }
 
     /// A peer has sent what was missing: merges it.
-    fn fetched(&mut self, now: Time, node: NodeId, id: ExchangeId, pieces: Vec<Piece>) {
+    fn fetched(&mut self, now: Time, node: NodeId, id: ExchangeId, mut pieces: Vec<Piece>) {
+        pieces.iter_mut().for_each(|piece| self.refuse_closed(piece));
         let Some(exchange) = self.exchange_of(node, id) else { return };
         let State::Fetching(asked) = &mut exchange.state else { return };
         let asked = std::mem::take(asked);
@@ -238,6 +239,15 @@ impl Shard {
         }
         if waiting == 0 {
             self.merged(now, node);
+        }
+    }
+
+    /// That nobody has an event was agreed upon by replicas of which each had all that any of them knew of it on its disk. One that may have
+    /// lost something since cannot take their word alone: it receives the partition as a whole.
+    fn refuse_closed(&self, piece: &mut Piece) {
+        if !piece.closed.is_empty() && !self.replica.is_complete_for(piece.partition) {
+            piece.closed.clear();
+            piece.unlogged = true;
         }
     }
 

@@ -84,6 +84,7 @@ impl Shard {
     /// All of them are told, not the last only: a node that lost its store may crash again before it has heard.
     pub(super) fn handle_connected(&mut self, now: Time, peer: NodeId, incarnation: Incarnation) {
         self.connected.insert(peer);
+        self.scrub.closing.handle_connected(now, peer, incarnation);
         self.ranking.forget(peer);
         self.forget_silence(peer);
         self.compare_soon(now, peer, incarnation);
@@ -220,6 +221,7 @@ impl Shard {
         self.forget_exchanges(peer);
         self.forget_background(now, peer);
         self.forget_scrub(now, peer);
+        self.scrub.closing.handle_disconnected(now, peer);
         let ids: Vec<CoordinationId> = self.coordinations.keys().copied().collect();
         for id in ids {
             match self.coordinations.get_mut(&id) {

@@ -52,7 +52,8 @@ impl Shard {
                 Asker::Peer { node, exchange } => self.send(node, PeerMessage::ReplicateReply { exchange, result }),
                 Asker::CatchUp { peer, exchange } => self.caught_up_with(now, peer, exchange, result),
                 Asker::Scrub(exchange) => self.mended(now, exchange, result),
-                Asker::Answer { .. } | Asker::Scrubber { .. } | Asker::Nobody => {}
+                Asker::Scrubber { node, exchange } => self.send_shared(node, exchange, result),
+                Asker::Answer { .. } | Asker::Nobody => {}
             },
             Report::Reached(barrier) => self.compare_all(barrier),
             Report::Made { coordination, dot, container } => self.made(now, coordination, dot, container),

@@ -2,6 +2,7 @@
 //! for is told in [`crate::scrub`].
 
 mod answering;
+mod closing;
 mod mending;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ impl Shard {
         if let (Some(pace), State::Resting(None)) = (self.scrub.pace, &self.scrub.state) {
             let jitter: f64 = self.random.random_range(0.0..1.0);
             self.rest_scrub_until(now + pace.pause.mul_f64(jitter));
+            self.begin_closing(now);
         }
     }
 
@@ -49,6 +51,7 @@ impl Shard {
     /// The sweep's time to read a page has come, or an answer is too late, or a key is to be mended.
     pub(super) fn handle_scrub_timer(&mut self, now: Time) {
         self.drive_mends(now);
+        self.drive_closing(now);
         match &mut self.scrub.state {
             State::Resting(Some(due)) if *due <= now => self.read_page(now),
             State::Comparing(Comparing { until, unlike, .. }) if *until <= now => {
@@ -77,7 +80,7 @@ impl Shard {
     /// A page of this shard's own was read: it is tidied, and compared.
     pub(super) fn scrub_read(&mut self, now: Time, exchange: ExchangeId, result: Result<Page, ReplicaError>) {
         if !matches!(self.scrub.state, State::Reading(reading) if reading == exchange) {
-            return;
+            return self.page_to_share(now, exchange, result);
         }
         match result {
             Ok(page) => {
@@ -138,6 +141,18 @@ impl Shard {
             ScrubMessage::Fetched { exchange, objects } => self.scrub_fetched(now, from, exchange, objects),
             ScrubMessage::Named { exchange, result } => self.named(now, from, exchange, result),
             ScrubMessage::Held { exchange, result } => self.held(now, from, exchange, result),
+            ScrubMessage::Rests { exchange, rests } => self.rests(now, from, exchange, rests),
+            ScrubMessage::Shared { exchange, result } => self.stored_by(now, from, exchange, result),
+            ScrubMessage::Agreed { exchange, agrees } => self.agreed(now, from, exchange, agrees),
+            ScrubMessage::Rest { exchange, partition, view, actors } => {
+                let rests = self.is_at_rest(now, partition, view, &actors);
+                self.send_scrub(from, ScrubMessage::Rests { exchange, rests });
+            }
+            ScrubMessage::Share { exchange, key, container } => self.take_shared(from, exchange, key, container),
+            ScrubMessage::Agree { exchange, partition, view, gaps } => {
+                let agrees = self.agrees(partition, view, gaps);
+                self.send_scrub(from, ScrubMessage::Agreed { exchange, agrees });
+            }
             question => self.handle_scrub_question(now, from, question),
         }
     }

@@ -51,8 +51,14 @@ impl Slices {
             PeerMessage::Scrub(ScrubMessage::Compare { range, .. } | ScrubMessage::Fetch { range, .. }) => {
                 self.shard_of(self.existing(range.partition))
             }
-            PeerMessage::Scrub(ScrubMessage::Name { partition, .. }) => self.shard_of(self.existing(*partition)),
-            PeerMessage::Scrub(ScrubMessage::Ask { key, .. }) => self.shard_of_key(key),
+            PeerMessage::Scrub(
+                ScrubMessage::Name { partition, .. }
+                | ScrubMessage::Rest { partition, .. }
+                | ScrubMessage::Agree { partition, .. },
+            ) => self.shard_of(self.existing(*partition)),
+            PeerMessage::Scrub(ScrubMessage::Ask { key, .. } | ScrubMessage::Share { key, .. }) => {
+                self.shard_of_key(key)
+            }
             PeerMessage::Scrub(answer) => Shard::shard_of_exchange(answer.exchange()) % self.shards,
             PeerMessage::ReadReply { exchange, .. }
             | PeerMessage::ReplicateReply { exchange, .. }

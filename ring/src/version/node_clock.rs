@@ -115,6 +115,35 @@ impl NodeClock {
         })
     }
 
+    /// What it says of those actors, of all that have gaps, that are kept.
+    #[must_use]
+    pub fn with_gaps(&self, mut keep: impl FnMut(Actor) -> bool) -> Self {
+        let beyond: BTreeMap<Actor, Words> = self
+            .beyond
+            .iter()
+            .filter(|(actor, _)| keep(**actor))
+            .map(|(actor, words)| (*actor, words.clone()))
+            .collect();
+        let mut base = VersionVector::new();
+        beyond.keys().for_each(|actor| base.raise(*actor, self.base.counter(*actor)));
+        Self { base, beyond }
+    }
+
+    /// The actors that have gaps, ascending.
+    pub fn actors_with_gaps(&self) -> impl Iterator<Item = Actor> + '_ {
+        self.beyond.keys().copied()
+    }
+
+    /// The events in the gaps: those that were not received, of actors of whom a later one was. Ascending, and lazy: there may be very many.
+    pub fn gaps(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.beyond.iter().flat_map(|(&actor, words)| {
+            let (last, bits) = words.last_key_value().expect("an actor beyond its base has words");
+            let highest = last * WORD_BITS + u64::from(bits.ilog2());
+            let between = (self.base.counter(actor)..highest).skip(1).map(move |counter| Dot::new(actor, counter));
+            between.filter(|dot| !self.contains(dot))
+        })
+    }
+
     fn word(&self, actor: Actor, index: u64) -> u64 {
         self.beyond.get(&actor).and_then(|words| words.get(&index)).copied().unwrap_or(0)
     }
@@ -229,6 +258,20 @@ mod tests {
         (1..200).for_each(|counter| _ = clock.add(dot(1, counter)));
         assert_eq!((clock.base(), clock.has_gaps()), (&vector(&[(1, 200)]), false));
         assert_eq!(clock.issue(actor(1)), dot(1, 201));
+    }
+
+    #[test]
+    fn gaps_are_what_is_missing_before_what_was_received() {
+        let mut clock = NodeClock::new();
+        [dot(1, 1), dot(1, 3), dot(1, 66), dot(2, 2), dot(3, 1)].into_iter().for_each(|dot| _ = clock.add(dot));
+        let of_the_first: Vec<Dot> = (2..66).filter(|counter| *counter != 3).map(|counter| dot(1, counter)).collect();
+        assert_eq!(clock.actors_with_gaps().collect::<Vec<_>>(), [actor(1), actor(2)]);
+        assert!(clock.gaps().eq(of_the_first.iter().copied().chain([dot(2, 1)])));
+        let mut first = clock.with_gaps(|of| of == actor(1));
+        assert!(first.gaps().eq(of_the_first.iter().copied()) && first.base() == &vector(&[(1, 1)]));
+        of_the_first.into_iter().for_each(|dot| _ = first.add(dot));
+        assert_eq!((first.base(), first.gaps().count()), (&vector(&[(1, 66)]), 0));
+        assert!(first.with_gaps(|_| true).is_empty());
     }
 
     #[test]

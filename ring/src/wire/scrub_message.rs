@@ -5,6 +5,7 @@
 //! Compare ─▶ Compared ─(the clocks are the same, and the contents are not)─▶ Fetch ─▶ Fetched
 //! Ask ─▶ Held        (a key cannot be read here)
 //! Name ─▶ Named      (a page cannot be read here, and so not which keys are in it)
+//! Rest ─▶ Rests, Share ─▶ Shared, Agree ─▶ Agreed      (events that nobody has any more: their gaps are closed)
 //! ```
 //!
 //! Whoever asks mends its own disk. Each question stands alone: the answering side keeps nothing between two of them.
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::at_most;
 use super::{ExchangeId, ReplicaError, StoredObject};
-use crate::limits::SCRUB_KEYS_MAX;
-use crate::version::{Container, NodeClock};
+use crate::limits::{CLOSING_ACTORS_MAX, SCRUB_KEYS_MAX};
+use crate::version::{Actor, Container, NodeClock};
 use crate::{ObjectKey, PartitionId, StoredValue};
 
 /// Between two replicas of the same partition.
@@ -95,6 +96,66 @@ pub enum ScrubMessage {
         /// The keys.
         result: Result<NamedKeys, ReplicaError>,
     },
+    /// Have you been connected with the same lives of all nodes for long, do you keep no hint of this partition, and do these actors make
+    /// no more events? Asked of all members.
+    #[serde(rename = "r")]
+    Rest {
+        /// Comes back with the reply.
+        exchange: ExchangeId,
+        /// Of which partition.
+        partition: PartitionId,
+        /// Over all nodes and their incarnations, as the asker is connected with them.
+        view: u64,
+        /// The actors that have gaps.
+        #[serde(deserialize_with = "at_most::<CLOSING_ACTORS_MAX, _, _>")]
+        actors: Vec<Actor>,
+    },
+    /// To `Rest`.
+    #[serde(rename = "R")]
+    Rests {
+        /// Of the question.
+        exchange: ExchangeId,
+        /// Whether all of that is so.
+        rests: bool,
+    },
+    /// My container of this key knows of events beyond gaps: have it too, on your disk.
+    #[serde(rename = "s")]
+    Share {
+        /// Comes back with the reply.
+        exchange: ExchangeId,
+        /// Which key.
+        key: ObjectKey,
+        /// Filled.
+        container: Container<StoredValue>,
+    },
+    /// To `Share`.
+    #[serde(rename = "S")]
+    Shared {
+        /// Of the question.
+        exchange: ExchangeId,
+        /// That it is on the disk, or why it is not.
+        result: Result<(), ReplicaError>,
+    },
+    /// I lack these events and have shared all that I know of them: is that so of you, too?
+    #[serde(rename = "g")]
+    Agree {
+        /// Comes back with the reply.
+        exchange: ExchangeId,
+        /// Of which partition.
+        partition: PartitionId,
+        /// As in `Rest`.
+        view: u64,
+        /// The hash of what the asker's clock says of the actors that have gaps and are over.
+        gaps: u64,
+    },
+    /// To `Agree`.
+    #[serde(rename = "G")]
+    Agreed {
+        /// Of the question.
+        exchange: ExchangeId,
+        /// Whether it is.
+        agrees: bool,
+    },
 }
 
 /// A range of a partition's keys in ring order.
@@ -157,12 +218,23 @@ impl ScrubMessage {
             | Self::Ask { exchange, .. }
             | Self::Held { exchange, .. }
             | Self::Name { exchange, .. }
-            | Self::Named { exchange, .. } => *exchange,
+            | Self::Named { exchange, .. }
+            | Self::Rest { exchange, .. }
+            | Self::Rests { exchange, .. }
+            | Self::Share { exchange, .. }
+            | Self::Shared { exchange, .. }
+            | Self::Agree { exchange, .. }
+            | Self::Agreed { exchange, .. } => *exchange,
         }
     }
 
     /// Whether it is a question.
     pub const fn is_question(&self) -> bool {
-        matches!(self, Self::Compare { .. } | Self::Fetch { .. } | Self::Ask { .. } | Self::Name { .. })
+        match self {
+            Self::Compare { .. } | Self::Fetch { .. } | Self::Ask { .. } | Self::Name { .. } => true,
+            Self::Rest { .. } | Self::Share { .. } | Self::Agree { .. } => true,
+            Self::Compared { .. } | Self::Fetched { .. } | Self::Held { .. } | Self::Named { .. } => false,
+            Self::Rests { .. } | Self::Shared { .. } | Self::Agreed { .. } => false,
+        }
     }
 }

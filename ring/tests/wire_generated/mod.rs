@@ -388,6 +388,15 @@ fn scrub_question() -> impl Strategy<Value = ScrubMessage> {
         (exchange(), object_key()).prop_map(|(exchange, key)| ScrubMessage::Ask { exchange, key }),
         (exchange(), partition(), option::of(object_key()))
             .prop_map(|(exchange, partition, after)| ScrubMessage::Name { exchange, partition, after }),
+        (exchange(), partition(), any::<u64>(), vec(dot().prop_map(|dot| dot.actor), 0..3))
+            .prop_map(|(exchange, partition, view, actors)| ScrubMessage::Rest { exchange, partition, view, actors }),
+        (exchange(), object_key(), container()).prop_map(|(exchange, key, container)| ScrubMessage::Share {
+            exchange,
+            key,
+            container
+        }),
+        (exchange(), partition(), any::<u64>(), any::<u64>())
+            .prop_map(|(exchange, partition, view, gaps)| ScrubMessage::Agree { exchange, partition, view, gaps }),
     ]
 }
 
@@ -403,6 +412,9 @@ fn scrub_reply() -> impl Strategy<Value = ScrubMessage> {
             .prop_map(|(exchange, objects)| ScrubMessage::Fetched { exchange, objects }),
         (exchange(), replica_result(held)).prop_map(|(exchange, result)| ScrubMessage::Held { exchange, result }),
         (exchange(), replica_result(named)).prop_map(|(exchange, result)| ScrubMessage::Named { exchange, result }),
+        (exchange(), any::<bool>()).prop_map(|(exchange, rests)| ScrubMessage::Rests { exchange, rests }),
+        (exchange(), replica_result(Just(()))).prop_map(|(exchange, result)| ScrubMessage::Shared { exchange, result }),
+        (exchange(), any::<bool>()).prop_map(|(exchange, agrees)| ScrubMessage::Agreed { exchange, agrees }),
     ]
 }
 

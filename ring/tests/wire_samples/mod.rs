@@ -70,7 +70,26 @@ variants!(
 );
 variants!(hint_name, HINT_MESSAGES, HintMessage { Hand, Taken });
 variants!(sync_name, SYNC_MESSAGES, SyncMessage { Compare, Compared, Fetch, Fetched, Transfer, Transferred });
-variants!(scrub_name, SCRUB_MESSAGES, ScrubMessage { Compare, Compared, Fetch, Fetched, Ask, Held, Name, Named });
+variants!(
+    scrub_name,
+    SCRUB_MESSAGES,
+    ScrubMessage {
+        Compare,
+        Compared,
+        Fetch,
+        Fetched,
+        Ask,
+        Held,
+        Name,
+        Named,
+        Rest,
+        Rests,
+        Share,
+        Shared,
+        Agree,
+        Agreed
+    }
+);
 variants!(likeness_name, LIKENESSES, Likeness { Same, Different, Unlike });
 variants!(context_error_name, CONTEXT_ERRORS, InvalidContext { Truncated, Format, Forged, TooLong, NotText });
 
@@ -423,6 +442,7 @@ fn scrub_detail(message: &ScrubMessage) -> String {
         ScrubMessage::Fetched { objects, .. } => replica_result(objects.as_ref().err()),
         ScrubMessage::Held { result, .. } => replica_result(result.as_ref().err()),
         ScrubMessage::Named { result, .. } => replica_result(result.as_ref().err()),
+        ScrubMessage::Shared { result, .. } => replica_result(result.as_ref().err()),
         _ => String::new(),
     };
     format!("{}.{end}", scrub_name(message)).trim_end_matches('.').to_owned()
@@ -479,6 +499,9 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", scrub(ScrubMessage::Ask { exchange, key: key("a") })),
         ("", scrub(ScrubMessage::Name { exchange, partition, after: Some(key("a")) })),
         ("bare", scrub(ScrubMessage::Name { exchange, partition, after: None })),
+        ("", scrub(ScrubMessage::Rest { exchange, partition, view: u64::MAX, actors: vec![dot(300, 1).actor] })),
+        ("", scrub(ScrubMessage::Share { exchange, key: key("a"), container })),
+        ("", scrub(ScrubMessage::Agree { exchange, partition, view: u64::MAX, gaps: 9 })),
     ]);
     let writes =
         requests().into_iter().filter(|(_, request)| matches!(request, Request::Put { .. } | Request::Delete { .. }));
@@ -540,11 +563,15 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
         ("", scrub(ScrubMessage::Fetched { exchange, objects })),
         ("", scrub(ScrubMessage::Held { exchange, result: held })),
         ("", scrub(ScrubMessage::Named { exchange, result: named })),
+        ("", scrub(ScrubMessage::Rests { exchange, rests: true })),
+        ("", scrub(ScrubMessage::Shared { exchange, result: Ok(()) })),
+        ("", scrub(ScrubMessage::Agreed { exchange, agrees: false })),
     ]);
     for error in [ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible] {
         replies.push(("", scrub(ScrubMessage::Fetched { exchange, objects: Err(error) })));
         replies.push(("", scrub(ScrubMessage::Held { exchange, result: Err(error) })));
         replies.push(("", scrub(ScrubMessage::Named { exchange, result: Err(error) })));
+        replies.push(("", scrub(ScrubMessage::Shared { exchange, result: Err(error) })));
         replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));

@@ -21,8 +21,12 @@ use crate::plan::fault::Fault;
 const CONVERGE: Duration = Duration::from_secs(120);
 const CONVERGE_STEP: Duration = Duration::from_millis(500);
 /// After this nothing is left that only those who lag behind would need: an exchange whose answer was lost is given up, and a few
-/// comparisons follow, after each of which a replica may forget what the others have told in it; and the sweep goes through everything.
-const REST: Duration = EXCHANGE_TIMEOUT.saturating_add(EXCHANGE_INTERVAL.saturating_mul(4)).saturating_add(SCRUB.round);
+/// comparisons follow, after each of which a replica may forget what the others have told in it; gaps that nobody can fill are closed when they
+/// have stood for a horizon; and the sweep goes through everything.
+const REST: Duration = EXCHANGE_TIMEOUT
+    .saturating_add(EXCHANGE_INTERVAL.saturating_mul(4))
+    .saturating_add(SCRUB.horizon.saturating_mul(2))
+    .saturating_add(SCRUB.round);
 
 impl Simulation {
     /// O6: with nobody reading or writing, anti-entropy alone makes all replicas know the same, in bounded time.
@@ -130,9 +134,10 @@ impl Simulation {
         self.check_leftovers()
     }
 
-    /// O13: replicas that are the same log no events any more, and, if they sweep, store nothing that the clock says anyway. Where events that nobody has
-    /// any more left a gap in a clock, what came after it must be remembered.
+    /// O13: replicas that are the same log no events any more, and, if they sweep, no clock has gaps (those that nobody can fill are closed) and
+    /// nothing is stored that the clock says anyway.
     fn check_leftovers(&self) -> Result<(), Violation> {
+        self.check_gaps()?;
         let nodes = self.nodes.iter().filter(|machine| machine.process.is_some());
         for (machine, disk) in nodes.flat_map(|machine| machine.disks.iter().map(move |disk| (machine, disk))) {
             let clock = |partition: PartitionId| {
@@ -145,7 +150,8 @@ impl Simulation {
             };
             for (place, _) in disk.store.entries(Column::DotLog) {
                 let partition = PartitionId::new(u16::from_be_bytes([place[0], place[1]]));
-                if held(partition) && !clock(partition).has_gaps() {
+                let closed = self.closes_gaps(partition) || !clock(partition).has_gaps();
+                if held(partition) && closed {
                     let what = format!("{} still logs an event of {partition} that all replicas have", machine.id);
                     return Err(Violation::new(Oracle::Bounds, what));
                 }
@@ -168,15 +174,41 @@ impl Simulation {
         Ok(())
     }
 
+    /// No clock has gaps, where they can be closed.
+    fn check_gaps(&self) -> Result<(), Violation> {
+        for (machine, process) in self.nodes.iter().filter_map(|machine| Some((machine, machine.process.as_ref()?))) {
+            for partition in self.ring.partitions_of(machine.id) {
+                let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
+                let clock = process.shards[shard].replica().clocks().live(partition);
+                if clock.has_gaps() && self.closes_gaps(partition) {
+                    let what = format!("the clock of {} has gaps in {partition}: {clock:?}", machine.id);
+                    return Err(Violation::new(Oracle::Bounds, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether gaps of a partition can be closed: nodes sweep, and no replica has a key that it cannot read, for then it cannot share what it
+    /// knows of it.
+    fn closes_gaps(&self, partition: PartitionId) -> bool {
+        self.plan.cluster.sweeps && self.rotten_in(partition).is_empty()
+    }
+
     /// Whether a partition has a key that no two replicas can read, or that has one replica only: what rotted of it stays refused.
     pub(super) fn is_past_mending(&self, partition: PartitionId) -> bool {
+        let copies = if self.truth.n == 1 { 1 } else { 2 };
+        self.rotten_in(partition).chunk_by(|one, other| one == other).any(|same| copies <= same.len())
+    }
+
+    /// The keys of a partition that cannot be read, in order, each as often as there are replicas that cannot.
+    fn rotten_in(&self, partition: PartitionId) -> Vec<&Bytes> {
         let (from, until) = layout::partition(self.ring.partitions(), partition);
         let stores = self.nodes.iter().flat_map(|node| &node.disks).map(|disk| &disk.store);
         let rotten = stores.flat_map(|store| store.rotten(Column::Objects));
         let mut inside: Vec<&Bytes> =
             rotten.filter(|key| from <= **key && until.as_ref().is_none_or(|until| *key < until)).collect();
         inside.sort_unstable();
-        let copies = if self.truth.n == 1 { 1 } else { 2 };
-        inside.chunk_by(|one, other| one == other).any(|same| copies <= same.len())
+        inside
     }
 }

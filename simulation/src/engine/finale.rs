@@ -72,8 +72,10 @@ impl Simulation {
         let shards = || self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.shards);
         let mended: u64 = shards().map(|shard| shard.replica().mended()).sum();
         let tidied: u64 = shards().map(|shard| shard.scrub().counters.tidied).sum();
+        let closed: u64 = shards().map(|shard| shard.scrub().closing.closed).sum();
         let differing = self.ranges_differing();
         let counts = [
+            (closed, Sometimes::GapClosed),
             (mended, Sometimes::ObjectMended),
             (tidied, Sometimes::SweepTidied),
             (differing, Sometimes::RangeDiffered),

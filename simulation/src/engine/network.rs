@@ -287,6 +287,9 @@ impl Simulation {
                 let objects = objects.0.iter();
                 objects.for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));
             }
+            ScrubMessage::Share { key, container, .. } => {
+                self.replicas.deliver(own, None, (None, key), container);
+            }
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::choices::{Choices, Stream};
 use crate::delay::{Delay, Shape};
 
 mod faults;
+mod gaps;
 mod sloppy;
 mod standard;
 
@@ -58,6 +59,7 @@ impl Plan {
         plan.clients = Habits::of(draw, &plan.cluster, kinds).clients(choices);
         plan.faults = faults::draw(&plan, kinds, &mut choices.stream("fault plan"));
         sloppy::add(&mut plan, kinds, choices);
+        gaps::add(&mut plan, kinds, choices);
         plan
     }
 }

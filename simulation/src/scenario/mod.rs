@@ -8,6 +8,7 @@
 mod actors;
 mod awaited;
 mod clients;
+mod closing;
 mod disks;
 mod expiry;
 mod gray;
@@ -96,7 +97,7 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 10] = [
+pub const ALL: [&[Named]; 11] = [
     actors::ALL,
     disks::ALL,
     links::ALL,
@@ -106,6 +107,7 @@ pub const ALL: [&[Named]; 10] = [
     hints::ALL,
     gray::ALL,
     scrub::ALL,
+    closing::ALL,
     awaited::ALL,
 ];
 

@@ -278,7 +278,20 @@ impl Keys {
                 let about = joined(named.keys.iter().map(|key| self.about(key, Vec::new())));
                 Described::new("keys", about, "")
             }
-            ScrubMessage::Fetched { objects: Err(error), .. }
+            ScrubMessage::Rest { partition, actors, .. } => {
+                Described::new("at rest?", none(), format!("{partition}: gaps of {actors:?}"))
+            }
+            ScrubMessage::Rests { rests, .. } => Described::new("rests", none(), rests.to_string()),
+            ScrubMessage::Share { key, container, .. } => {
+                Described::new("share", self.about(key, values(container)), format!("{:?}", container.vector()))
+            }
+            ScrubMessage::Shared { result: Ok(()), .. } => Described::new("shared", none(), ""),
+            ScrubMessage::Agree { partition, gaps, .. } => {
+                Described::new("nobody has it?", none(), format!("{partition}: {gaps:016x}"))
+            }
+            ScrubMessage::Agreed { agrees, .. } => Described::new("agrees", none(), agrees.to_string()),
+            ScrubMessage::Shared { result: Err(error), .. }
+            | ScrubMessage::Fetched { objects: Err(error), .. }
             | ScrubMessage::Held { result: Err(error), .. }
             | ScrubMessage::Named { result: Err(error), .. } => Described::new("cannot say", none(), error.to_string()),
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_ring::limits::{HAND_DOTS_MAX, HAND_HINTS_MAX};
-use quorate_ring::version::{Container, Dot};
+use quorate_ring::version::{Actor, Container, Dot};
 use quorate_ring::wire::{Durability, ReplicaError, ReplicaRead};
 use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, Ring, StoredValue, WallTime};
 use rand::rngs::ChaCha8Rng;
@@ -165,6 +165,18 @@ impl HintStore {
     /// Whether what was found at the start is counted.
     pub const fn is_counted(&self) -> bool {
         self.counted
+    }
+
+    /// Whether nothing is kept of a partition for anybody, nor about to be; and so since the start, as far as is known.
+    pub fn is_empty_of(&self, partition: PartitionId) -> bool {
+        let waits = |key: &ObjectKey| self.ring.partition_of(Position::of(key)) == partition;
+        let kept = self.counts.targets_of(partition).next().is_some() || self.slots.keys().any(waits);
+        self.counted && !self.poisoned && !kept
+    }
+
+    /// Whether an actor that this node was in the place of primaries may make further events.
+    pub fn may_make_more(&self, partition: PartitionId, actor: Actor) -> bool {
+        self.tenures.is_open(partition, actor)
     }
 
     /// Operations waiting or running.

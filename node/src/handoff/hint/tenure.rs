@@ -82,6 +82,11 @@ impl Tenures {
         }
     }
 
+    /// Whether a partition's tenure is this actor's.
+    pub fn is_open(&self, partition: PartitionId, actor: Actor) -> bool {
+        self.open.get(&partition).is_some_and(|tenure| tenure.actor == actor)
+    }
+
     /// The partitions that have one.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
         self.open.keys().copied()

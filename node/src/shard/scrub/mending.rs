@@ -123,7 +123,9 @@ impl Shard {
     /// A key was written anew, or could not be.
     pub(in crate::shard) fn mended(&mut self, now: Time, exchange: ExchangeId, result: Result<(), ReplicaError>) {
         let mut mends = self.scrub.mends.iter_mut();
-        let Some((key, mend)) = mends.find(|(_, mend)| mend.is_storing(exchange)) else { return };
+        let Some((key, mend)) = mends.find(|(_, mend)| mend.is_storing(exchange)) else {
+            return self.stored_by(now, self.own(), exchange, result);
+        };
         let key = key.clone();
         match result {
             Ok(()) => drop(self.scrub.mends.remove(&key)),
