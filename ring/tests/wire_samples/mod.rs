@@ -1,5 +1,7 @@
 //! A sample of every variant of every message, with a name that tells which it is.
 
+mod scrub;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -175,7 +177,7 @@ fn peer_name(message: &PeerMessage) -> String {
             format!("Transferred.{}", replica_result(page.as_ref().err()))
         }
         PeerMessage::Sync(sync) => sync_name(sync).to_owned(),
-        PeerMessage::Scrub(scrub) => scrub_detail(scrub),
+        PeerMessage::Scrub(scrub) => scrub::detail(scrub),
         PeerMessage::Read { .. }
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
@@ -436,18 +438,6 @@ fn replica_answers() -> [ReplicaAnswer; 8] {
 }
 
 /// A message of the scrub, and how it ends.
-fn scrub_detail(message: &ScrubMessage) -> String {
-    let end = match message {
-        ScrubMessage::Compared { outcome, .. } => likeness_name(outcome).to_owned(),
-        ScrubMessage::Fetched { objects, .. } => replica_result(objects.as_ref().err()),
-        ScrubMessage::Held { result, .. } => replica_result(result.as_ref().err()),
-        ScrubMessage::Named { result, .. } => replica_result(result.as_ref().err()),
-        ScrubMessage::Shared { result, .. } => replica_result(result.as_ref().err()),
-        _ => String::new(),
-    };
-    format!("{}.{end}", scrub_name(message)).trim_end_matches('.').to_owned()
-}
-
 fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
     let (exchange, timeout_millis) = (ExchangeId(0x1_0000_0001), 1500);
     let (partition, container) = (PartitionId::new(5), container());
@@ -487,22 +477,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", sync(SyncMessage::Transfer { exchange, partition, after: Some(key("a")) })),
         ("bare", sync(SyncMessage::Transfer { exchange, partition, after: None })),
     ]);
-    let scrub = |message| PeerMessage::Scrub(message);
-    let range = ScrubRange { partition, after: Some(key("a")), through: Some(key("b")) };
-    let whole = ScrubRange { partition, after: None, through: None };
-    let (clock, hash) = (u64::MAX, 7);
-    questions.extend([
-        ("", scrub(ScrubMessage::Compare { exchange, range: range.clone(), clock, hash })),
-        ("bare", scrub(ScrubMessage::Compare { exchange, range: whole.clone(), clock, hash })),
-        ("", scrub(ScrubMessage::Fetch { exchange, range, clock, known: vec![0, u64::MAX] })),
-        ("bare", scrub(ScrubMessage::Fetch { exchange, range: whole, clock, known: vec![] })),
-        ("", scrub(ScrubMessage::Ask { exchange, key: key("a") })),
-        ("", scrub(ScrubMessage::Name { exchange, partition, after: Some(key("a")) })),
-        ("bare", scrub(ScrubMessage::Name { exchange, partition, after: None })),
-        ("", scrub(ScrubMessage::Rest { exchange, partition, view: u64::MAX, actors: vec![dot(300, 1).actor] })),
-        ("", scrub(ScrubMessage::Share { exchange, key: key("a"), container })),
-        ("", scrub(ScrubMessage::Agree { exchange, partition, view: u64::MAX, gaps: 9 })),
-    ]);
+    questions.extend(scrub::questions());
     let writes =
         requests().into_iter().filter(|(_, request)| matches!(request, Request::Put { .. } | Request::Delete { .. }));
     questions.extend(writes.map(|(label, request)| (label, forward(request))));
@@ -552,26 +527,8 @@ fn peer_replies() -> Vec<(&'static str, PeerMessage)> {
         ("", sync(SyncMessage::Fetched { exchange, pieces: vec![piece] })),
         ("", sync(SyncMessage::Transferred { exchange, page: Ok(page) })),
     ]);
-    let scrub = |message| PeerMessage::Scrub(message);
-    let objects = Ok(ScrubObjects(vec![StoredObject { key: key("a"), container: container() }]));
-    let held = Ok(HeldObject { container: container(), clock: clock() });
-    let named = Ok(NamedKeys { keys: vec![key("a"), key("b")], last: true });
-    replies.extend([
-        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Same })),
-        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Different })),
-        ("", scrub(ScrubMessage::Compared { exchange, outcome: Likeness::Unlike })),
-        ("", scrub(ScrubMessage::Fetched { exchange, objects })),
-        ("", scrub(ScrubMessage::Held { exchange, result: held })),
-        ("", scrub(ScrubMessage::Named { exchange, result: named })),
-        ("", scrub(ScrubMessage::Rests { exchange, rests: true })),
-        ("", scrub(ScrubMessage::Shared { exchange, result: Ok(()) })),
-        ("", scrub(ScrubMessage::Agreed { exchange, agrees: false })),
-    ]);
+    replies.extend(scrub::replies());
     for error in [ReplicaError::Overloaded, ReplicaError::StorageFailed, ReplicaError::NotResponsible] {
-        replies.push(("", scrub(ScrubMessage::Fetched { exchange, objects: Err(error) })));
-        replies.push(("", scrub(ScrubMessage::Held { exchange, result: Err(error) })));
-        replies.push(("", scrub(ScrubMessage::Named { exchange, result: Err(error) })));
-        replies.push(("", scrub(ScrubMessage::Shared { exchange, result: Err(error) })));
         replies.push(("", PeerMessage::ReadReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ReplicateReply { exchange, result: Err(error) }));
         replies.push(("", PeerMessage::ScanReply { exchange, result: Err(error) }));
