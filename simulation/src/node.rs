@@ -424,7 +424,7 @@ const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 5
 ///
 /// The horizon is twice as long as any request takes here; what is late on the network is later by less.
 pub(crate) const SCRUB: ScrubPace =
-    ScrubPace { pause: Duration::from_millis(100), round: Duration::from_secs(45), horizon: Duration::from_secs(10) };
+    ScrubPace { pause: Duration::from_millis(100), round: Duration::from_secs(20), horizon: Duration::from_secs(10) };
 
 /// After how long a shard is told its wall clock again.
 const READING_EVERY: Duration = Duration::from_millis(100);

@@ -237,7 +237,9 @@ impl Shard {
         if peers.is_empty() {
             return self.skip_partition(now);
         }
-        let peer = peers[self.random.random_range(0..peers.len())];
+        // Another one in each round: not all of them have a key whose last value has expired.
+        let turn = usize::try_from(self.scrub.sweep.rounds()).unwrap_or_default();
+        let peer = peers[turn % peers.len()];
         let (exchange, until) = (ExchangeId(self.next_number()), now + SCRUB_TIMEOUT);
         self.scrub.state = State::Naming { peer, exchange, until };
         self.timers.insert((until, Timer::Scrub));

@@ -80,6 +80,8 @@ impl Shard {
             self.replica.check_set_back(*partition, theirs);
         }
         self.anti_entropy.answers.insert(node, answer);
+        // A question that came twice has the number of the first, and may be about other events by now: what was found for those is of no use.
+        self.anti_entropy.lookups.retain(|_, (asker, _)| *asker != node);
         if keys.is_empty() {
             return self.send_if_done(node);
         }
