@@ -368,8 +368,7 @@ impl Replica {
                     let (merged, dots) = self.merge(partition, &container, theirs, dots);
                     let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
                     if unchanged && durability == Durability::Buffered {
-                        self.waiting -= 1;
-                        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+                        self.stored_already(asker);
                         continue;
                     }
                     self.store(&key, partition, &merged, &dots, durability);
@@ -377,40 +376,46 @@ impl Replica {
                     slot.state = State::Writing { asker, container };
                     return self.write_on(key, slot, bytes);
                 }
-                KeyOperation::Tidy { asker } => match self.tidied(partition, &container) {
-                    Some(container) => {
-                        self.store(&key, partition, &container, &[], Durability::Buffered);
-                        slot.state = State::Writing { asker, container };
-                        return self.write_on(key, slot, bytes);
+                KeyOperation::Tidy { asker } => {
+                    if let Some(tidied) = self.tidied(partition, &container) {
+                        return self.write_anew(key, slot, asker, tidied, bytes);
                     }
-                    None => {
-                        self.note_stripped(&key, partition, &container);
-                        self.waiting -= 1;
-                        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
-                    }
-                },
+                    self.note_stripped(&key, partition, &container);
+                    self.stored_already(asker);
+                }
                 KeyOperation::Replicate { .. } => unreachable!("what is replicated was made a merge above"),
                 KeyOperation::Restore { asker, container: theirs, clock } => {
-                    match self.restored(partition, &container, theirs, clock) {
-                        Some(restored) => {
-                            self.mended += 1;
-                            self.store(&key, partition, &restored, &[], Durability::Buffered);
-                            slot.state = State::Writing { asker, container: restored };
-                            return self.write_on(key, slot, bytes);
-                        }
-                        None => {
-                            self.waiting -= 1;
-                            self.reports.push_back(Report::Stored { asker, result: Ok(()) });
-                        }
+                    if let Some(restored) = self.restored(partition, &container, theirs, clock) {
+                        self.mended += 1;
+                        return self.write_anew(key, slot, asker, restored, bytes);
                     }
+                    self.stored_already(asker);
                 }
                 // It can be read.
-                KeyOperation::Mend { asker, .. } => {
-                    self.waiting -= 1;
-                    self.reports.push_back(Report::Stored { asker, result: Ok(()) });
-                }
+                KeyOperation::Mend { asker, .. } => self.stored_already(asker),
             }
         }
+    }
+
+    /// What was asked holds already: nothing is written.
+    fn stored_already(&mut self, asker: Asker) {
+        self.waiting -= 1;
+        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+    }
+
+    /// Writes a key whose events this replica had all received before: durable with whatever is made so next.
+    fn write_anew(
+        &mut self,
+        key: ObjectKey,
+        mut slot: Slot,
+        asker: Asker,
+        container: Container<StoredValue>,
+        bytes: usize,
+    ) {
+        let partition = self.partitions.partition_of(Position::of(&key));
+        self.store(&key, partition, &container, &[], Durability::Buffered);
+        slot.state = State::Writing { asker, container };
+        self.write_on(key, slot, bytes);
     }
 
     /// A slot's change is being written: what it writes counts until that is done.
