@@ -16,8 +16,9 @@ use crate::limits::ANSWER_READS_MAX;
 /// Looking up the dots ──found──▶ Reading the keys, a few at a time ──all, or bytes enough──▶ (sent)
 /// ```
 ///
-/// A dot is vouched for only with a container whose vector covers it. One that is not in the log any more, or whose key cannot be read, or
-/// is kept in a container that does not cover it, cannot be named to the peer: the piece says so.
+/// A dot is vouched for only with a container whose vector covers it. One that is not in the log any more, or is kept in a container that
+/// does not cover it, cannot be named to the peer: the piece says so. One whose key cannot be read is left to the next question: until then
+/// it may have been mended, or have come from another.
 pub struct Answer {
     /// The number of the question.
     pub exchange: ExchangeId,
@@ -87,6 +88,13 @@ impl Answer {
         }
     }
 
+    /// The log cannot be read: none of the dots can be named.
+    pub fn handle_unreadable(&mut self) {
+        for (index, _) in std::mem::take(&mut self.dots) {
+            self.pieces[index].unlogged = true;
+        }
+    }
+
     /// The keys to read now.
     pub fn next_reads(&mut self) -> Vec<ObjectKey> {
         if FETCH_BYTES_MAX <= self.bytes {
@@ -100,15 +108,13 @@ impl Answer {
         self.keys.drain(..count).map(|(_, key)| key).collect()
     }
 
-    /// Takes a key's filled container; `None` if it cannot be read.
+    /// Takes a key's filled container; `None` if it cannot be read. What the piece's clock says anyway is not sent with every key.
     pub fn handle_read(&mut self, key: &ObjectKey, container: Option<Container<StoredValue>>) {
         let Some((index, dots)) = self.touched.remove(key) else { return };
         self.reading -= 1;
         let piece = &mut self.pieces[index];
-        let Some(container) = container else {
-            piece.unlogged = true;
-            return;
-        };
+        // To send all of the partition instead would come to the same key, and no further.
+        let Some(mut container) = container else { return };
         // Several are read at once, and only now it is known how large each is: all together might not fit a message.
         if FETCH_BYTES_MAX <= self.bytes {
             piece.more = true;
@@ -119,6 +125,7 @@ impl Answer {
         piece.unlogged |= dots.len() < touched;
         self.bytes +=
             container.values().map(|(_, value)| value.value.as_bytes().len()).sum::<usize>() + key.encoded().len();
+        container.strip(piece.clock.base());
         piece.objects.push(PieceObject { key: key.clone(), container, dots });
     }
 
@@ -130,5 +137,67 @@ impl Answer {
     /// What is to be sent.
     pub fn into_pieces(self) -> Vec<Piece> {
         self.pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_ring::version::{Actor, Incarnation};
+    use quorate_ring::{BucketName, Key, NodeId, Value};
+
+    use super::*;
+
+    fn dot(node: u32, counter: u64) -> Dot {
+        Dot { actor: Actor::new(NodeId::new(node).expect("not 0"), Incarnation::new(1)), counter }
+    }
+
+    fn clock(dots: impl IntoIterator<Item = Dot>) -> NodeClock {
+        let mut clock = NodeClock::new();
+        dots.into_iter().for_each(|dot| assert!(clock.add(dot), "{dot} comes once"));
+        clock
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new(&BucketName::new("b").expect("valid"), &Key::new("k").expect("valid"))
+    }
+
+    /// To one who has nothing, where the log says of all events that they touched one key, which is to be read next.
+    fn answer(live: &NodeClock, durable: &NodeClock) -> Answer {
+        let nothing = NodeClock::new();
+        let asked = (PartitionId::new(0), &nothing, live, durable);
+        let mut answer = Answer::new(ExchangeId(1), std::iter::once(asked));
+        let touched = answer.dots().map(|_| Some(key().encoded().clone())).collect();
+        answer.handle_found(touched);
+        assert_eq!(answer.next_reads(), [key()]);
+        answer
+    }
+
+    #[test]
+    fn a_key_is_sent_without_what_the_clock_of_its_piece_says_and_is_whole_once_filled_with_it() {
+        let durable = clock([dot(1, 1), dot(1, 2), dot(2, 1)]);
+        let mut live = durable.clone();
+        assert!(live.add(dot(2, 2)), "it is new");
+        let mut container = Container::empty();
+        container.add(dot(2, 2), StoredValue { value: Value::new("v").expect("small"), expires_at: None });
+        container.fill(live.base());
+
+        let mut answer = answer(&live, &durable);
+        answer.handle_read(&key(), Some(container.clone()));
+        let mut pieces = answer.into_pieces();
+        let object = &mut pieces[0].objects[0];
+        assert_eq!(object.dots.len(), 4);
+        assert_eq!(object.container.vector().iter().collect::<Vec<_>>(), [(dot(2, 2).actor, 2)]);
+        object.container.fill(durable.base());
+        assert_eq!(object.container, container);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_no_reason_to_send_the_whole_partition() {
+        let clock = clock([dot(1, 1)]);
+        let mut answer = answer(&clock, &clock);
+        answer.handle_read(&key(), None);
+        assert!(answer.is_done());
+        let piece = answer.into_pieces().remove(0);
+        assert!(piece.objects.is_empty() && !piece.unlogged && !piece.more);
     }
 }

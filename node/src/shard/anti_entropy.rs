@@ -226,7 +226,8 @@ impl Shard {
         for piece in pieces {
             self.replica.check_set_back(piece.partition, &piece.clock);
             self.replica.close(piece.partition, piece.closed.into_iter());
-            for object in piece.objects {
+            for mut object in piece.objects {
+                object.container.fill(piece.clock.base());
                 self.anti_entropy.counters.keys_received += 1;
                 let bytes: usize = object.container.values().map(|(_, value)| value.value.as_bytes().len()).sum();
                 self.anti_entropy.counters.bytes_received += bytes as u64;

@@ -105,9 +105,9 @@ pub struct Piece {
 pub struct PieceObject {
     /// Its key.
     pub key: ObjectKey,
-    /// Its container, filled.
+    /// Its container, to be filled with the base of the piece's clock.
     pub container: Container<StoredValue>,
-    /// The events, covered by the container's vector.
+    /// The events, covered by the container's vector once that is filled.
     #[serde(deserialize_with = "at_most::<FETCH_DOTS_MAX, _, _>")]
     pub dots: Vec<Dot>,
 }

@@ -95,13 +95,11 @@ impl Shard {
         let Some((node, exchange)) = self.anti_entropy.lookups.remove(&id) else { return };
         let Some(answer) = self.answer_of(node, exchange) else { return };
         match result {
-            Ok(Completion::Found(found)) => {
-                answer.handle_found(found);
-                self.read_for(now, node);
-            }
-            // The peer asks again.
-            Ok(_) | Err(_) => drop(self.anti_entropy.answers.remove(&node)),
+            Ok(Completion::Found(found)) => answer.handle_found(found),
+            // Which entry of them it is, the store does not tell, and asked again it would say the same.
+            Ok(_) | Err(_) => answer.handle_unreadable(),
         }
+        self.read_for(now, node);
     }
 
     fn answer_of(&mut self, node: NodeId, exchange: ExchangeId) -> Option<&mut Answer> {
