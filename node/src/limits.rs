@@ -144,7 +144,7 @@ pub const SCRUB_QUESTIONS_MAX: usize = 64;
 pub const SCRUB_EXPIRY_MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most keys of a shard that are known to be unreadable. Those beyond are refused all the same, and found again later.
 pub const UNREADABLE_MAX: usize = 4096;
-/// Most keys of a shard that are mended at once. The others wait.
+/// Most keys of a shard that others are asked for, or that are written anew, at once. The others wait.
 pub const MENDS_MAX: usize = 16;
 /// How long after an attempt to mend a key that came to nothing the next one begins; twice as long after each.
 pub const MEND_PAUSE: Duration = Duration::from_secs(1);

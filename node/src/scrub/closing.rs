@@ -113,12 +113,12 @@ pub enum State {
         /// When it is too late.
         until: Time,
     },
-    /// The next page is read after a pause.
+    /// The next page is read after a pause, or when the budget of background work allows it.
     Pausing {
         /// Of which partition.
         partition: PartitionId,
         /// Behind which key.
-        after: ObjectKey,
+        after: Option<ObjectKey>,
         /// Until when.
         until: Time,
     },

@@ -1,11 +1,12 @@
 //! What of a page is compared with another replica's, and its hashes.
 //!
-//! Left out is what may differ under the same clock with nothing being wrong: values that soon expire, as clocks differ about when that is;
-//! and keys whose container knows of events beyond the clock's base, as a repair may have brought more than the clock says.
+//! Left out are values that soon expire, as clocks differ about when that is. A key whose container knows of events beyond the clock's base
+//! is compared with what it knows: a repair may have brought more than the clock says, and here alone. If such an event was the last of an
+//! actor that lost it, nothing else would ever bring it to the other replicas. That is no fault of anybody's, and it is merged like a repair.
 
 use std::collections::BTreeSet;
 
-use quorate_ring::version::{NodeClock, VersionVector};
+use quorate_ring::version::{Dot, NodeClock, VersionVector};
 use quorate_ring::wire::StoredObject;
 use quorate_ring::{ObjectKey, WallTime};
 use xxhash_rust::xxh3::Xxh3;
@@ -18,35 +19,36 @@ pub fn of_clock(clock: &NodeClock) -> u64 {
     hash_of(clock)
 }
 
-/// The hash of an object's values, by a wall clock; nothing if it is not compared. `base` is of the clock that comes beside it.
+/// The hash of an object's values, and of what it knows beyond the base, by a wall clock; nothing if it is not compared. `base` is of the
+/// clock that comes beside it.
 pub fn of_object(object: &StoredObject, base: &VersionVector, wall: WallTime) -> Option<u64> {
-    if is_ahead(object, base) {
-        return None;
-    }
+    let beyond = beyond(object, base);
     let mut compared = object.container.values().filter(|(_, stored)| is_compared(stored, wall)).peekable();
-    compared.peek()?;
+    if beyond.is_empty() {
+        compared.peek()?;
+    }
     let mut hash = Xxh3::new();
     add(&mut hash, object.key.encoded());
+    hash.update(&(beyond.len() as u64).to_le_bytes());
+    beyond.iter().for_each(|(actor, counter)| add_dot(&mut hash, &Dot::new(actor, counter)));
     for (dot, stored) in compared {
-        hash.update(&dot.actor.node.number().to_le_bytes());
-        hash.update(&dot.actor.incarnation.number().to_le_bytes());
-        hash.update(&dot.counter.to_le_bytes());
+        add_dot(&mut hash, dot);
         hash.update(&stored.expires_at.map_or(u64::MAX, WallTime::as_millis).to_le_bytes());
         add(&mut hash, stored.value.as_bytes());
     }
     Some(hash.digest())
 }
 
-/// Whether the object knows of events beyond the base.
-fn is_ahead(object: &StoredObject, base: &VersionVector) -> bool {
+/// What an object knows beyond the base.
+fn beyond(object: &StoredObject, base: &VersionVector) -> VersionVector {
     let mut known = object.container.vector().clone();
     known.subtract(base);
-    !known.is_empty()
+    known
 }
 
-/// The keys of a page that are left out for what they know beyond the base.
+/// The keys of a page that know more than the base says: what a peer holds of them may differ with nothing being wrong.
 pub fn ahead(objects: &[StoredObject], base: &VersionVector) -> BTreeSet<ObjectKey> {
-    objects.iter().filter(|object| is_ahead(object, base)).map(|object| object.key.clone()).collect()
+    objects.iter().filter(|object| !beyond(object, base).is_empty()).map(|object| object.key.clone()).collect()
 }
 
 /// The hashes of all that is compared of a page, in order.
@@ -61,7 +63,8 @@ pub fn of_hashes(hashes: &[u64]) -> u64 {
     all.digest()
 }
 
-/// Those objects of a page that are compared and that another, having these hashes, does not hold so.
+/// Those objects of a page that are compared and that another, having these hashes, does not hold so: stripped, and filled if they know
+/// more than the base says.
 pub fn unknown(
     objects: Vec<StoredObject>,
     base: &VersionVector,
@@ -71,12 +74,25 @@ pub fn unknown(
     known.sort_unstable();
     let is_unknown =
         |object: &StoredObject| of_object(object, base, wall).is_some_and(|hash| known.binary_search(&hash).is_err());
-    objects.into_iter().filter(is_unknown).collect()
+    let stripped = |mut object: StoredObject| {
+        object.container.strip(base);
+        if !object.container.vector().is_empty() {
+            object.container.fill(base);
+        }
+        object
+    };
+    objects.into_iter().filter(is_unknown).map(stripped).collect()
 }
 
 /// The last key of a page that does not reach its range's end.
 pub fn end_of(objects: &[StoredObject], last: bool) -> Option<ObjectKey> {
     if last { None } else { objects.last().map(|object| object.key.clone()) }
+}
+
+fn add_dot(hash: &mut Xxh3, dot: &Dot) {
+    hash.update(&dot.actor.node.number().to_le_bytes());
+    hash.update(&dot.actor.incarnation.number().to_le_bytes());
+    hash.update(&dot.counter.to_le_bytes());
 }
 
 fn add(hash: &mut Xxh3, bytes: &[u8]) {
@@ -88,7 +104,7 @@ fn add(hash: &mut Xxh3, bytes: &[u8]) {
 mod tests {
     use super::*;
     use crate::limits::SCRUB_EXPIRY_MARGIN;
-    use quorate_ring::version::{Actor, Container, Dot, Incarnation};
+    use quorate_ring::version::{Actor, Container, Incarnation};
     use quorate_ring::{BucketName, Key, NodeId, StoredValue, Value};
 
     const WALL: WallTime = WallTime::from_millis(1_000_000);
@@ -136,9 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn what_knows_more_than_the_clock_is_left_out() {
-        let object = object(&[(1, "a", None), (4, "b", None)]);
-        assert_eq!(of_object(&object, &base(3), WALL), None);
-        assert!(of_object(&object, &base(4), WALL).is_some());
+    fn what_knows_more_than_the_clock_is_compared_with_what_it_knows_and_sent_filled() {
+        let value = object(&[(1, "a", None)]);
+        let mut deleted = object(&[]);
+        deleted.container.record(dot(4));
+        let hashes = [(&value, 4), (&value, 3), (&deleted, 3), (&deleted, 2)];
+        let [known, same, ahead, same_ahead] = hashes.map(|(object, counter)| of_object(object, &base(counter), WALL));
+        assert_eq!((known, ahead), (same, same_ahead));
+        assert!(known.is_some() && ahead.is_some() && known != ahead);
+        assert_eq!(of_object(&deleted, &base(4), WALL), None, "a clock that says it all leaves nothing to compare");
+
+        let sent = unknown(vec![deleted.clone()], &base(3), WALL, vec![known.expect("it is compared")]);
+        assert_eq!(sent, [deleted.clone()]);
+        assert_eq!(unknown(vec![deleted], &base(3), WALL, vec![ahead.expect("it is compared")]), []);
     }
 }

@@ -91,6 +91,11 @@ impl Mend {
         }
     }
 
+    /// Whether nobody is asked for it now, nor anything written.
+    pub const fn is_resting(&self) -> bool {
+        matches!(self.state, State::Resting { .. })
+    }
+
     /// Whether that time has come.
     pub fn is_due(&self, now: Time) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= now)
@@ -115,6 +120,7 @@ impl Mend {
 
     fn rest_for(&mut self, now: Time, pause: Duration) -> Time {
         self.waiting.clear();
+        (self.container, self.clock) = (Container::empty(), NodeClock::new());
         self.state = State::Resting { until: now + pause };
         now + pause
     }

@@ -2,8 +2,8 @@
 //!
 //! A sweep goes through all that a shard stores, page by page and slowly. Each page is tidied: expired values are removed, containers are
 //! stored with less where the clock's base says the rest by now, empty ones are removed. Then it is compared with each other replica whose
-//! clock is the same: different contents under the same clock are a fault, and are mended on the side of keeping data. What cannot be read
-//! is mended from what the others hold, whoever meets it first.
+//! clock is the same: different contents under the same clock are a fault, and are mended on the side of keeping data; what the other
+//! knows beyond that clock is merged. What cannot be read is mended from what the others hold, whoever meets it first.
 //!
 //! | part | does |
 //! |---|---|
@@ -33,7 +33,7 @@ use self::closing::Closing;
 use self::mend::Mend;
 use self::sweep::Sweep;
 use crate::Time;
-use crate::limits::{CLOSING_HORIZON, SCRUB_PAUSE, SCRUB_ROUND};
+use crate::limits::{CLOSING_HORIZON, MENDS_MAX, SCRUB_PAUSE, SCRUB_ROUND};
 
 /// How fast the sweep goes: a node's own matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ pub struct Comparing {
     /// The hashes of its keys.
     pub known: Vec<u64>,
     /// Its keys of which more is known than the clock says: what a peer holds of them may differ with nothing being wrong.
-    pub left_out: BTreeSet<ObjectKey>,
+    pub ahead: BTreeSet<ObjectKey>,
     /// Questions that wait for an answer, each with whom it was asked.
     pub waiting: BTreeMap<ExchangeId, NodeId>,
     /// Whether some peer's clock was another, or a peer was too late: it is compared again.
@@ -173,8 +173,49 @@ impl Scrub {
         }
     }
 
-    /// The keys that a mend asks nobody for now, and is to.
+    /// How many more keys can be asked for now. Those that rest hold no place: some may have to rest for days, for one who is away.
+    pub fn room_to_mend(&self) -> usize {
+        MENDS_MAX.saturating_sub(self.mends.values().filter(|mend| !mend.is_resting()).count())
+    }
+
+    /// The keys whose mends are to go on: those of whom somebody is too late, and as there is room those that have rested, the longest first.
     pub fn due_mends(&self, now: Time) -> Vec<ObjectKey> {
-        self.mends.iter().filter(|(_, mend)| mend.is_due(now)).map(|(key, _)| key.clone()).collect()
+        let due = self.mends.iter().filter(|(_, mend)| mend.is_due(now));
+        let (mut rested, mut late): (Vec<_>, Vec<_>) = due.partition(|(_, mend)| mend.is_resting());
+        rested.sort_by_key(|(_, mend)| mend.deadline());
+        late.extend(rested.into_iter().take(self.room_to_mend()));
+        late.into_iter().map(|(key, _)| key.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scrub::mend::Whom;
+    use quorate_ring::{BucketName, Key};
+
+    fn key(number: usize) -> ObjectKey {
+        let key = Key::new(format!("{number:02}")).expect("valid");
+        ObjectKey::new(&BucketName::new("b").expect("valid"), &key)
+    }
+
+    #[test]
+    fn keys_that_rest_leave_their_places_to_those_that_have_waited_longer() {
+        const MORE: usize = 4;
+        let (start, late) = (Time::default(), Time::default() + Duration::from_secs(1));
+        let mut scrub = Scrub::new(None, &BTreeSet::from([PartitionId::new(0)]), 0);
+        scrub.mends = (0..MENDS_MAX + MORE).map(|number| (key(number), Mend::new(start))).collect();
+        let first: Vec<ObjectKey> = (0..MENDS_MAX).map(key).collect();
+        assert_eq!(scrub.due_mends(start), first);
+
+        let asked = |number| BTreeMap::from([(ExchangeId(number), NodeId::new(2).expect("not 0"))]);
+        for (key, number) in first.iter().zip(0..) {
+            scrub.mends.get_mut(key).expect("it is there").handle_asked(Whom::Replicas, asked(number), 0, late);
+        }
+        assert_eq!((scrub.room_to_mend(), scrub.due_mends(start)), (0, Vec::new()));
+
+        first.iter().for_each(|key| _ = scrub.mends.get_mut(key).expect("it is there").rest(start));
+        assert_eq!(scrub.due_mends(late)[..MORE], (MENDS_MAX..MENDS_MAX + MORE).map(key).collect::<Vec<_>>());
+        assert_eq!(scrub.due_mends(late).len(), MENDS_MAX);
     }
 }

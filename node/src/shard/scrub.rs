@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 
 use quorate_ring::limits::SCRUB_KEYS_MAX;
 use quorate_ring::wire::{
-    ExchangeId, Likeness, NamedKeys, PeerMessage, ReplicaError, ScrubMessage, ScrubObjects, ScrubStatus,
+    Durability, ExchangeId, Likeness, NamedKeys, PeerMessage, ReplicaError, ScrubMessage, ScrubObjects, ScrubStatus,
+    StoredObject,
 };
-use quorate_ring::{NodeId, ObjectKey, PartitionId};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Position};
 use rand::RngExt;
 
 use super::{Shard, Timer};
 use crate::Time;
 use crate::limits::{SCRUB_PAGE_BYTES, SCRUB_TIMEOUT};
+use crate::replica::mending::is_compared;
 use crate::replica::{Asker, KeyOperation, Page};
 use crate::scrub::{Comparing, Scrub, State, fingerprint};
 
@@ -118,7 +120,7 @@ impl Shard {
         range.through = fingerprint::end_of(&page.objects, page.last);
         let clock = fingerprint::of_clock(&page.clock);
         let known = fingerprint::of_page(&page.objects, page.clock.base(), self.wall());
-        let left_out = fingerprint::ahead(&page.objects, page.clock.base());
+        let ahead = fingerprint::ahead(&page.objects, page.clock.base());
         let hash = fingerprint::of_hashes(&known);
         let peers = if page.complete { self.replicas_to_ask(range.partition) } else { Vec::new() };
         let mut waiting = BTreeMap::new();
@@ -129,7 +131,7 @@ impl Shard {
             waiting.insert(exchange, peer);
         }
         let until = now + SCRUB_TIMEOUT;
-        self.scrub.state = State::Comparing(Comparing { range, clock, known, left_out, waiting, unlike: false, until });
+        self.scrub.state = State::Comparing(Comparing { range, clock, known, ahead, waiting, unlike: false, until });
         self.timers.insert((until, Timer::Scrub));
         self.go_on_comparing(now);
     }
@@ -173,7 +175,8 @@ impl Shard {
         self.go_on_comparing(now);
     }
 
-    /// A peer has sent what it holds and this replica does not: what is missing here is put back.
+    /// A peer has sent what it holds and this replica does not: what is missing here is put back, and what the peer knows beyond the clock is
+    /// merged.
     fn scrub_fetched(
         &mut self,
         now: Time,
@@ -181,20 +184,28 @@ impl Shard {
         exchange: ExchangeId,
         objects: Result<ScrubObjects, ReplicaError>,
     ) {
+        let wall = self.wall();
         let Some(comparing) = self.scrub.comparing(from, exchange) else { return };
         comparing.waiting.remove(&exchange);
         let (partition, clock) = (comparing.range.partition, comparing.clock);
         let mut objects = objects.map(|objects| objects.0).unwrap_or_default();
-        objects.retain(|object| !comparing.left_out.contains(&object.key));
-        if !objects.is_empty() {
+        objects.retain(|object| self.ring.partitions().partition_of(Position::of(&object.key)) == partition);
+        let (ahead, mut held): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| !object.container.vector().is_empty());
+        // By the peer's clock it may not expire so soon.
+        let compared = |object: &StoredObject| object.container.values().any(|(_, value)| is_compared(value, wall));
+        held.retain(|object| !comparing.ahead.contains(&object.key) && compared(object));
+        if !held.is_empty() {
             self.scrub.counters.ranges_differing += 1;
             tracing::error!(node = %self.own(), peer = %from, %partition, "the same clock, and different contents");
         }
-        for object in objects {
-            if self.partition_of(&object.key) == partition {
-                let (asker, container) = (Asker::Nobody, object.container);
-                self.replica.handle_key(object.key, KeyOperation::Restore { asker, container, clock });
-            }
+        let asker = Asker::Nobody;
+        for StoredObject { key, container } in held {
+            self.replica.handle_key(key, KeyOperation::Restore { asker, container, clock });
+        }
+        for StoredObject { key, container } in ahead {
+            let (dots, durability) = (Vec::new(), Durability::Buffered);
+            self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots, durability });
         }
         self.go_on_comparing(now);
     }

@@ -50,7 +50,7 @@ pub enum ScrubMessage {
         range: ScrubRange,
         /// The hash of the asker's clock of the partition.
         clock: u64,
-        /// A hash of each key's values that the asker holds.
+        /// A hash of each key's values that the asker holds, and of what it knows of it beyond the clock.
         #[serde(deserialize_with = "at_most::<SCRUB_KEYS_MAX, _, _>")]
         known: Vec<u64>,
     },
@@ -59,7 +59,7 @@ pub enum ScrubMessage {
     Fetched {
         /// Of the question.
         exchange: ExchangeId,
-        /// The objects, as stored; nothing if the clocks are not the same any more.
+        /// The objects, stripped; filled, those that know more than the clock says. Nothing if the clocks are not the same any more.
         objects: Result<ScrubObjects, ReplicaError>,
     },
     /// My copy of this key cannot be read: what do you hold of it? Asked of replicas, and of others for what they keep as hints.

@@ -39,6 +39,13 @@ pub(super) const ALL: &[Named] = &[
             together: was_closed,
         },
     },
+    Named::built(
+        "a-repair-brought-the-last-delete",
+        "a node's last event, a delete, is lost with it, and a repair had brought it to one replica: no clock knows of it, and all have it",
+        "P2 beside read repair",
+        "what a replica knows beyond the clock is fetched from it: \"scrub-keeps-what-is-ahead\". The read at another replica shows the value",
+        repair_brought_the_last,
+    ),
 ];
 
 fn was_closed(outcomes: &[Outcome]) -> Result<(), String> {
@@ -92,5 +99,21 @@ fn repair_brought_it() -> Vec<Scenario> {
     run.expect(later).is_stored();
     let read = run.at(60_000).client(3).asking(3).with_quorum(1).gets(0);
     run.expect(read).shows(&[]);
+    vec![run]
+}
+
+fn repair_brought_the_last() -> Vec<Scenario> {
+    let mut run = Scenario::of(3);
+    run.at(50).client(0).asking(1).with_quorum(3).puts(0);
+    run.between(60, 200, islands(&[&[1], &[2, 3]]));
+    run.at(100).client(0).asking(1).with_quorum(1).deletes(0);
+    run.between(190, 400, islands(&[&[1, 2], &[3]]));
+    let read = run.at(209).client(1).asking(2).gets(0);
+    run.between(218, 300, power_loss(&[1]));
+    run.expect(read).shows(&[]);
+    for (client, node) in [(2, 1), (3, 3)] {
+        let read = run.at(60_000).client(client).asking(node).with_quorum(1).gets(0);
+        run.expect(read).shows(&[]);
+    }
     vec![run]
 }

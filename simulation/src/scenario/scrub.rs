@@ -1,5 +1,7 @@
 //! What disks lost, rotted or misplaced is mended from the other replicas, and nothing else is lost by that.
 
+use quorate_node::limits::SCRUB_EXPIRY_MARGIN;
+
 use super::Named;
 use super::script::{Scenario, islands};
 use crate::engine::Outcome;
@@ -36,6 +38,17 @@ pub(super) const ALL: &[Named] = &[
             rule: "different contents under one clock are a fault: \"scrub-difference-ignored\". O6: it never comes back",
             runs: lost_object,
             together: differed_and_was_mended,
+        },
+    },
+    Named {
+        name: "clocks-differ-about-what-soon-expires",
+        line: "by one node's clock a value is to be compared, by another's it expires too soon for that: no fault is counted",
+        source: "P6",
+        body: Body::Built {
+            rule: "what is not compared by this node's clock is not taken for missing: \"scrub-compares-by-the-peers-clock\". \
+                   A range was found to differ",
+            runs: margin,
+            together: differed_nowhere,
         },
     },
     Named::built(
@@ -102,6 +115,24 @@ fn differed_and_was_mended(outcomes: &[Outcome]) -> Result<(), String> {
         return Err("no range was found to differ".to_owned());
     }
     was_mended(outcomes)
+}
+
+fn margin() -> Vec<Scenario> {
+    let ahead = |node| {
+        let mut run = Scenario::of(3);
+        run.between(10, 50_000, Fault::Clock { node, jump_millis: 60_000, drift_ppm: 0 });
+        // Between the margin by the clocks of the others, and by that one: for a minute.
+        let margin = u64::try_from(SCRUB_EXPIRY_MARGIN.as_millis()).expect("it is short");
+        run.at(100).client(0).with_quorum(3).living(margin + 60_000).puts(0);
+        run.until(50_000);
+        run
+    };
+    (1..=3).map(ahead).collect()
+}
+
+fn differed_nowhere(outcomes: &[Outcome]) -> Result<(), String> {
+    let differed = |outcome: &Outcome| 0 < outcome.tallies.count(Sometimes::RangeDiffered);
+    if outcomes.iter().any(differed) { Err("a range was found to differ".to_owned()) } else { Ok(()) }
 }
 
 fn hint_has_it() -> Vec<Scenario> {

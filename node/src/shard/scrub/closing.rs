@@ -37,8 +37,8 @@ impl Shard {
         if self.scrub.closing.deadline().is_some_and(|deadline| deadline <= now) {
             match &self.scrub.closing.state {
                 State::Pausing { partition, after, .. } => {
-                    let (partition, after) = (*partition, Some(after.clone()));
-                    self.read_to_share(partition, after);
+                    let (partition, after) = (*partition, after.clone());
+                    self.read_to_share(now, partition, after);
                 }
                 _ => self.close_next(now),
             }
@@ -160,7 +160,7 @@ impl Shard {
         }
         let actors: Vec<Actor> = self.gaps_of(partition).actors_with_gaps().collect();
         if self.view().is_some_and(|view| self.is_at_rest(now, partition, view, &actors)) {
-            return self.read_to_share(partition, None);
+            return self.read_to_share(now, partition, None);
         }
         if let (State::Asking { again, .. }, Some(pace)) = (&mut self.scrub.closing.state, self.scrub.pace) {
             *again = now + pace.pause;
@@ -168,11 +168,19 @@ impl Shard {
         }
     }
 
-    fn read_to_share(&mut self, partition: PartitionId, after: Option<ObjectKey>) {
+    fn read_to_share(&mut self, now: Time, partition: PartitionId, after: Option<ObjectKey>) {
+        if let Some(until) = self.background_waits(now) {
+            return self.pause_sharing(partition, after, until);
+        }
         let exchange = ExchangeId(self.next_number());
         let range = ScrubRange { partition, after: after.clone(), through: None };
         self.scrub.closing.state = State::Reading { partition, after, exchange };
         self.replica.handle_range(Asker::Scrub(exchange), &range, SCRUB_PAGE_KEYS as usize, SCRUB_PAGE_BYTES);
+    }
+
+    fn pause_sharing(&mut self, partition: PartitionId, after: Option<ObjectKey>, until: Time) {
+        self.scrub.closing.state = State::Pausing { partition, after, until };
+        self.timers.insert((until, Timer::Scrub));
     }
 
     /// A page was read: every container that knows of events beyond the gaps is to be on the disks of all replicas.
@@ -184,6 +192,7 @@ impl Shard {
         }
         // What cannot be read is found by the sweep, and mended.
         let Ok(page) = result else { return self.close_next(now) };
+        self.note_page(&page);
         let others: Vec<NodeId> = self.ring.primaries(partition).filter(|node| *node != self.own()).collect();
         let through = fingerprint::end_of(&page.objects, page.last);
         let mut waiting = BTreeMap::new();
@@ -255,11 +264,7 @@ impl Shard {
             return self.close_next(now);
         }
         match (through, self.scrub.pace) {
-            (Some(after), Some(pace)) => {
-                let until = now + pace.pause;
-                self.scrub.closing.state = State::Pausing { partition, after, until };
-                self.timers.insert((until, Timer::Scrub));
-            }
+            (Some(after), Some(pace)) => self.pause_sharing(partition, Some(after), now + pace.pause),
             _ => {
                 self.scrub.closing.note_shared(partition);
                 self.ask_to_agree(now, partition);

@@ -6,9 +6,10 @@ use quorate_ring::wire::{ExchangeId, HeldObject, ReplicaError, ScrubMessage};
 use quorate_ring::{NodeId, ObjectKey};
 
 use crate::Time;
-use crate::limits::{MENDS_MAX, SCRUB_TIMEOUT};
+use crate::limits::SCRUB_TIMEOUT;
 use crate::replica::{Asker, Evidence, KeyOperation};
 use crate::scrub::mend::{Mend, Next, Whom};
+use crate::shard::coordination::Coordination;
 use crate::shard::{Shard, Timer};
 
 impl Shard {
@@ -16,26 +17,18 @@ impl Shard {
     pub(in crate::shard) fn mend_soon(&mut self, now: Time, key: ObjectKey) {
         let partition = self.partition_of(&key);
         tracing::error!(node = %self.own(), %partition, "a key cannot be read");
-        let mendable = self.ring.primaries(partition).len() > 1;
-        if mendable && self.scrub.mends.len() < MENDS_MAX && !self.scrub.mends.contains_key(&key) {
-            self.scrub.mends.insert(key.clone(), Mend::new(now));
-            self.ask_replicas(now, &key, Whom::Replicas);
-        }
+        self.drive_mends(now);
     }
 
-    /// Goes on with every key whose time has come, and begins with others as there is room.
+    /// Goes on with every key whose time has come, as there is room.
     pub(super) fn drive_mends(&mut self, now: Time) {
         let readable: Vec<ObjectKey> =
             self.scrub.mends.keys().filter(|key| !self.replica.unreadable().contains_key(*key)).cloned().collect();
         readable.iter().for_each(|key| drop(self.scrub.mends.remove(key)));
-        let room = MENDS_MAX.saturating_sub(self.scrub.mends.len());
         let waiting = self.replica.unreadable().keys().filter(|key| !self.scrub.mends.contains_key(*key));
-        let begin: Vec<ObjectKey> = waiting.take(room).cloned().collect();
-        for key in begin {
-            if self.ring.primaries(self.partition_of(&key)).len() > 1 {
-                self.scrub.mends.insert(key, Mend::new(now));
-            }
-        }
+        let mendable = waiting.filter(|key| self.ring.primaries(self.partition_of(key)).len() > 1);
+        let begin: Vec<(ObjectKey, Mend)> = mendable.map(|key| (key.clone(), Mend::new(now))).collect();
+        self.scrub.mends.extend(begin);
         for key in self.scrub.due_mends(now) {
             self.ask_replicas(now, &key, Whom::Replicas);
         }
@@ -95,6 +88,8 @@ impl Shard {
         match mend.handle_held(now, (from, exchange), result, &lost.clock) {
             Next::Wait => self.wake_for(&key),
             Next::Store => self.write_anew(&key, None),
+            // What others would be given of such a write is in nobody's store yet.
+            Next::StoreRest if self.is_writing(&key) => self.rest_mend(now, &key),
             Next::StoreRest => self.write_anew(&key, Some(number)),
             Next::Ask(Whom::Others) => self.ask_others(now, &key),
             Next::Ask(whom) => self.ask_replicas(now, &key, whom),
@@ -123,16 +118,28 @@ impl Shard {
     /// A key was written anew, or could not be.
     pub(in crate::shard) fn mended(&mut self, now: Time, exchange: ExchangeId, result: Result<(), ReplicaError>) {
         let mut mends = self.scrub.mends.iter_mut();
-        let Some((key, mend)) = mends.find(|(_, mend)| mend.is_storing(exchange)) else {
+        let Some((key, _)) = mends.find(|(_, mend)| mend.is_storing(exchange)) else {
             return self.stored_by(now, self.own(), exchange, result);
         };
         let key = key.clone();
         match result {
             Ok(()) => drop(self.scrub.mends.remove(&key)),
-            Err(_) => {
-                let at = mend.rest(now);
-                self.timers.insert((at, Timer::Scrub));
-            }
+            Err(_) => self.rest_mend(now, &key),
         }
+    }
+
+    /// Nothing came of a mend: it goes on later.
+    fn rest_mend(&mut self, now: Time, key: &ObjectKey) {
+        if let Some(mend) = self.scrub.mends.get_mut(key) {
+            let at = mend.rest(now);
+            self.timers.insert((at, Timer::Scrub));
+        }
+    }
+
+    /// Whether a write of a key is being coordinated here.
+    fn is_writing(&self, key: &ObjectKey) -> bool {
+        self.coordinations
+            .values()
+            .any(|coordination| matches!(coordination, Coordination::Write(write) if write.key == *key))
     }
 }
