@@ -187,9 +187,6 @@ impl<Q, A> Read<Q, A> {
         patience: impl Fn(NodeId) -> Duration,
     ) -> Vec<NodeId> {
         self.fallbacks.retain(|node| !away(*node));
-        if self.answered || self.fallbacks.is_empty() {
-            return Vec::new();
-        }
         let missing = usize::from(self.tally.needed()).saturating_sub(self.tally.hopeful(&away));
         let forsaken = self.tally.forsaken(&away).into_iter().take(missing);
         let asked: Vec<(NodeId, NodeId)> =
@@ -461,6 +458,20 @@ mod tests {
         read.hedge(NOW, 1, at(node(1), all));
         assert_eq!(read.handle_answer(node(1), "one", true), Step::Answer);
         assert_eq!(read.handle_unreachable(node(2)), Step::End);
+    }
+
+    #[test]
+    fn a_read_that_repairs_first_lives_until_the_repair_is_stored_whatever_else_comes() {
+        let mut read = read(3).mending_first();
+        read.ask(NOW, at(node(1), all));
+        assert_eq!(read.handle_answer(node(1), "new", true), Step::Wait);
+        assert_eq!(read.handle_answer(node(2), "old", true), Step::Wait);
+        assert_eq!(read.handle_answer(node(3), "new", true), Step::Answer);
+        assert!(read.is_to_mend());
+        assert_eq!(read.mend(vec![node(2)]), Step::Wait);
+        assert_eq!(read.handle_answer(node(3), "new", true), Step::Wait, "it came twice");
+        assert_eq!(read.handle_mended(node(2), Ok(())), Step::Answer);
+        assert!(read.is_mended());
     }
 
     #[test]

@@ -275,6 +275,74 @@ mod tests {
         assert_eq!(tally.verdict(), Verdict::Lost);
     }
 
+    /// What is known of a node, beside answers: that it was asked, and its connection broke before it answered.
+    #[derive(Clone, PartialEq, Eq)]
+    enum Said {
+        Nothing,
+        NotAsked,
+        Gone,
+        Answered(ReplicaAnswer),
+    }
+
+    impl Said {
+        /// Whether something is there, or may be of a node that is away or is not.
+        fn is_hopeful(&self, away: bool) -> bool {
+            match self {
+                Self::Nothing | Self::NotAsked => !away,
+                Self::Gone => false,
+                Self::Answered(answer) => *answer == ReplicaAnswer::Done,
+            }
+        }
+
+        fn is_given_up(&self, away: bool) -> bool {
+            match self {
+                Self::NotAsked => false,
+                Self::Nothing => away,
+                Self::Gone => true,
+                Self::Answered(answer) => matches!(answer, ReplicaAnswer::Unreachable | ReplicaAnswer::StorageFailed),
+            }
+        }
+
+        fn tell(&self, tally: &mut Tally, node: NodeId) {
+            match self {
+                Self::Nothing | Self::NotAsked => {}
+                Self::Gone => tally.lose(node),
+                Self::Answered(answer) => assert!(tally.record(node, answer.clone())),
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_is_hoped_for_or_forsaken_or_waited_for_by_what_its_primary_and_its_stand_in_say() {
+        use ReplicaAnswer::{CatchingUp, Done, Overloaded, StorageFailed, Unreachable};
+        let answered = || [Done, CatchingUp, Overloaded, StorageFailed, Unreachable].map(Said::Answered);
+        let asked = || [Said::Nothing, Said::Gone].into_iter().chain(answered());
+        let (primary, other) = (node(1), node(4));
+        for said in asked().chain([Said::NotAsked]) {
+            for stands_in in asked().map(Some).chain([None]) {
+                let mut tally = Tally::new(1, std::iter::once(primary));
+                if said != Said::NotAsked {
+                    tally.ask(primary);
+                }
+                said.tell(&mut tally, primary);
+                if let Some(stands_in) = &stands_in {
+                    tally.stand_in(other, primary);
+                    stands_in.tell(&mut tally, other);
+                }
+                for (away, other_away) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let is_away = |node: NodeId| if node == primary { away } else { other_away };
+                    let stood_in = stands_in.as_ref().is_some_and(|stands_in| stands_in.is_hopeful(other_away));
+                    assert_eq!(tally.hopeful(is_away), usize::from(said.is_hopeful(away) || stood_in));
+                    let forsaken = if said.is_given_up(away) && !stood_in { vec![primary] } else { Vec::new() };
+                    assert_eq!(tally.forsaken(is_away), forsaken);
+                }
+                assert_eq!(tally.waits_for(primary), said == Said::Nothing);
+                assert_eq!(tally.waits_for(other), stands_in == Some(Said::Nothing));
+                assert!(!tally.waits_for(node(5)));
+            }
+        }
+    }
+
     #[test]
     fn one_that_has_answered_is_not_lost_with_its_connection() {
         let mut tally = tally(1);

@@ -138,7 +138,7 @@ impl Write {
 
     /// Chooses who is to stand in for those that are away now, and notes that they are asked. Nobody before the event is made.
     pub fn call_stand_ins(&mut self, away: impl Fn(NodeId) -> bool) -> Vec<Asked> {
-        if self.made.is_none() || self.fallbacks.is_empty() {
+        if self.made.is_none() {
             return Vec::new();
         }
         let mut asked = Vec::new();
