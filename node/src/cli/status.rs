@@ -82,6 +82,8 @@ struct JsonScrub {
     keys_unreadable: u64,
     ranges_differing: u64,
     faults_mended: u64,
+    pages_uncompared: u64,
+    pages_unreadable: u64,
 }
 
 #[derive(Serialize)]
@@ -174,6 +176,10 @@ fn faults(status: &NodeStatus) -> Vec<String> {
             "keys cannot be read there; others answer, and they are mended when all replicas can be asked",
         ),
         (scrub.faults_mended, "faults of its disk were found and mended since its start: look after the disk"),
+        (
+            scrub.pages_unreadable,
+            "times a part of its store could not be read at all: stop it, give it an empty data directory, and it fetches all from the others",
+        ),
     ];
     let told = told.into_iter().filter(|(count, _)| 0 < *count);
     told.map(|(count, what)| format!("{node}: {} {what}", human::count(count))).collect()
@@ -290,6 +296,8 @@ fn json_scrub(scrub: ScrubStatus) -> JsonScrub {
         keys_unreadable: scrub.keys_unreadable,
         ranges_differing: scrub.ranges_differing,
         faults_mended: scrub.faults_mended,
+        pages_uncompared: scrub.pages_uncompared,
+        pages_unreadable: scrub.pages_unreadable,
     }
 }
 

@@ -190,6 +190,16 @@ fn add_sync(metrics: &mut Metrics, status: &NodeStatus) {
         "Ranges in which replicas with the same clock had different contents: a fault of a disk",
         scrub.ranges_differing,
     );
+    metrics.counter(
+        "scrub_pages_uncompared",
+        "Pages that the scrub passed without having compared them with every other replica",
+        scrub.pages_uncompared,
+    );
+    metrics.counter(
+        "scrub_pages_unreadable",
+        "Pages that the scrub could not read: the disk is damaged there",
+        scrub.pages_unreadable,
+    );
 }
 
 fn add_hints(metrics: &mut Metrics, status: &NodeStatus) {

@@ -90,6 +90,8 @@ fn add_scrub(sum: &mut ScrubStatus, shard: ScrubStatus) {
     sum.keys_unreadable += shard.keys_unreadable;
     sum.ranges_differing += shard.ranges_differing;
     sum.faults_mended += shard.faults_mended;
+    sum.pages_uncompared += shard.pages_uncompared;
+    sum.pages_unreadable += shard.pages_unreadable;
 }
 
 fn add_hints(sum: &mut Vec<HintStatus>, shard: Vec<HintStatus>) {

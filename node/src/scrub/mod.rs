@@ -59,6 +59,8 @@ pub struct Counters {
     pub pages: u64,
     /// Pages that could not be.
     pub pages_unreadable: u64,
+    /// Pages that were passed without having been compared with every other replica.
+    pub pages_uncompared: u64,
     /// Keys that the sweep had stored with less, or removed.
     pub tidied: u64,
     /// Ranges that differed from a peer's under the same clock.
@@ -128,6 +130,8 @@ pub struct Comparing {
     pub waiting: BTreeMap<ExchangeId, NodeId>,
     /// Whether some peer's clock was another, or a peer was too late: it is compared again.
     pub unlike: bool,
+    /// Whether some other replica cannot be asked.
+    pub partial: bool,
     /// When answers are too late.
     pub until: Time,
 }
@@ -155,6 +159,8 @@ impl Scrub {
             rounds: self.sweep.rounds(),
             round_age_millis: self.sweep.ended().map(age),
             ranges_differing: self.counters.ranges_differing,
+            pages_uncompared: self.counters.pages_uncompared,
+            pages_unreadable: self.counters.pages_unreadable,
             ..ScrubStatus::default()
         }
     }

@@ -123,6 +123,7 @@ impl Shard {
         let ahead = fingerprint::ahead(&page.objects, page.clock.base());
         let hash = fingerprint::of_hashes(&known);
         let peers = if page.complete { self.replicas_to_ask(range.partition) } else { Vec::new() };
+        let partial = peers.len() + 1 < self.ring.primaries(range.partition).len();
         let mut waiting = BTreeMap::new();
         for peer in peers {
             let exchange = ExchangeId(self.next_number());
@@ -131,7 +132,8 @@ impl Shard {
             waiting.insert(exchange, peer);
         }
         let until = now + SCRUB_TIMEOUT;
-        self.scrub.state = State::Comparing(Comparing { range, clock, known, ahead, waiting, unlike: false, until });
+        let comparing = Comparing { range, clock, known, ahead, waiting, unlike: false, partial, until };
+        self.scrub.state = State::Comparing(comparing);
         self.timers.insert((until, Timer::Scrub));
         self.go_on_comparing(now);
     }
@@ -219,10 +221,11 @@ impl Shard {
     /// All peers have answered, or are too late.
     fn page_compared(&mut self, now: Time) {
         let State::Comparing(comparing) = &mut self.scrub.state else { return };
-        let (unlike, through) = (comparing.unlike, comparing.range.through.take());
+        let (unlike, partial, through) = (comparing.unlike, comparing.partial, comparing.range.through.take());
         if unlike && self.scrub.sweep.handle_unlike() {
             return self.rest_scrub(now);
         }
+        self.scrub.counters.pages_uncompared += u64::from(unlike || partial);
         self.page_done(now, through);
     }
 
@@ -272,6 +275,7 @@ impl Shard {
         for key in keys.into_iter().take(SCRUB_KEYS_MAX) {
             self.replica.handle_key(key, KeyOperation::Tidy { asker: Asker::Nobody });
         }
+        self.scrub.counters.pages_uncompared += 1;
         self.page_done(now, through);
     }
 

@@ -9,6 +9,7 @@ mod hints;
 mod peers;
 mod reads;
 mod replica;
+mod scrub;
 mod writes;
 
 use std::time::Duration;

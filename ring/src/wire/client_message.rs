@@ -366,6 +366,11 @@ pub struct ScrubStatus {
     pub ranges_differing: u64,
     /// Keys mended, that could not be read or lacked a value. Each is a fault, too.
     pub faults_mended: u64,
+    /// Pages that it passed without having compared them with every other replica: one was away or catching up, or the clocks were never the
+    /// same while it looked, as where much is written.
+    pub pages_uncompared: u64,
+    /// Pages that could not be read, not even a key at a time. The disk is damaged there, and stays so when the keys are mended.
+    pub pages_unreadable: u64,
 }
 
 /// What a node keeps for one that could not be reached.

@@ -390,6 +390,8 @@ fn status(start: StartKind) -> NodeStatus {
                 keys_unreadable: 28,
                 ranges_differing: 29,
                 faults_mended: 30,
+                pages_uncompared: 31,
+                pages_unreadable: 32,
             },
         },
         hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23, outstanding_from: 24 }],
