@@ -143,6 +143,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_store_had_is_there_and_durable_after_a_barrier() {
+        let mut stored = NodeClock::new();
+        stored.add(dot(1));
+        let mut clocks = Clocks::recovered(BTreeMap::from([(PARTITION, stored.clone())]));
+        assert_eq!((clocks.live(PARTITION), clocks.durable(PARTITION).is_empty()), (&stored, true));
+        let (barrier, _) = clocks.take_barrier().expect("it may be with the operating system only");
+        clocks.reached(barrier);
+        assert_eq!(clocks.durable(PARTITION), &stored);
+    }
+
+    #[test]
     fn nothing_new_waits_for_the_barrier_under_way_and_then_for_none() {
         let mut clocks = Clocks::recovered(BTreeMap::from([(PARTITION, NodeClock::new())]));
         let (barrier, _) = clocks.take_barrier().expect("what was recovered is not durable");

@@ -98,17 +98,25 @@ fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<(), 
     }
     match &hello.role {
         Role::Client => holds(connection, &client_server_name(&shared.cluster)),
-        Role::Peer { node, ring, .. } => check_peer(shared, connection, *node, *ring),
+        Role::Peer { node, ring, secret, .. } => check_peer(shared, connection, *node, (*ring, *secret)),
     }
 }
 
-fn check_peer(shared: &Shared, connection: &Connection, node: NodeId, ring: u64) -> Result<(), Refusal> {
+fn check_peer(
+    shared: &Shared,
+    connection: &Connection,
+    node: NodeId,
+    (ring, secret): (u64, u64),
+) -> Result<(), Refusal> {
     if node == shared.node || shared.ring.member(node).is_none() {
         return Err(Refusal::Identity { claimed: format!("{node}, which is no peer of {}", shared.node) });
     }
     holds(connection, &node_server_name(&shared.cluster, node))?;
     if ring != shared.ring.fingerprint() {
         return Err(Refusal::Ring { node: shared.ring.fingerprint(), yours: ring });
+    }
+    if secret != shared.secret {
+        return Err(Refusal::Secret);
     }
     Ok(())
 }

@@ -192,6 +192,7 @@ impl Node {
         let shared = Arc::new(Shared::new(Parts {
             node: config.node,
             cluster: config.cluster.name.clone(),
+            secret: context_key(config).fingerprint(),
             verdict: directory.verdict.clone(),
             ring,
             members: members(config),
@@ -287,12 +288,16 @@ fn deal(recovered: Recovered, slices: Slices, count: u8) -> Vec<Recovered> {
     dealt
 }
 
+fn context_key(config: &NodeConfig) -> ContextKey {
+    ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name)
+}
+
 fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -> Result<ShardConfig, RunError> {
     Ok(ShardConfig {
         actor: Actor { node: config.node, incarnation: verdict.incarnation },
         quorum: config.cluster.quorum,
         durability: config.cluster.durability,
-        context_key: ContextKey::derive(config.cluster.secret.as_bytes(), &config.cluster.name),
+        context_key: context_key(config),
         shard,
         shards,
         ancestors: verdict.ancestors.iter().copied().collect(),

@@ -20,6 +20,8 @@ use crate::storage::rocks::RocksStore;
 pub(super) struct Shared {
     pub(super) node: NodeId,
     pub(super) cluster: ClusterName,
+    /// The fingerprint of what contexts are sealed with.
+    pub(super) secret: u64,
     pub(super) verdict: Verdict,
     pub(super) ring: Arc<Ring>,
     pub(super) description: RingDescription,
@@ -38,6 +40,8 @@ pub(super) struct Shared {
 pub(super) struct Parts {
     pub(super) node: NodeId,
     pub(super) cluster: ClusterName,
+    /// The fingerprint of what contexts are sealed with.
+    pub(super) secret: u64,
     pub(super) verdict: Verdict,
     pub(super) ring: Arc<Ring>,
     pub(super) members: Vec<MemberDescription>,
@@ -62,6 +66,7 @@ impl Shared {
         Self {
             node: parts.node,
             cluster: parts.cluster,
+            secret: parts.secret,
             verdict: parts.verdict,
             ring: parts.ring,
             description,
@@ -91,7 +96,12 @@ impl Shared {
 
     /// What this node says at the start of a stream that it opens to a peer.
     pub(super) fn hello(&self) -> Hello {
-        let role = Role::Peer { node: self.node, incarnation: self.verdict.incarnation, ring: self.ring.fingerprint() };
+        let role = Role::Peer {
+            node: self.node,
+            incarnation: self.verdict.incarnation,
+            ring: self.ring.fingerprint(),
+            secret: self.secret,
+        };
         Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
     }
 

@@ -134,6 +134,12 @@ impl ContextKey {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// What tells this key from another and does not reveal it.
+    pub fn fingerprint(&self) -> u64 {
+        let hash = blake3::keyed_hash(&self.0, b"quorate: fingerprint of the key of contexts, format 1");
+        u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+    }
+
     /// The token of a context for a key. One of no events (nothing was found) is as good as any other.
     ///
     /// A vector of more than 2,600 actors is cut to fit a token: the context then covers less, which keeps a sibling too many,

@@ -36,6 +36,9 @@ pub enum Role {
         incarnation: Incarnation,
         /// The fingerprint of the ring it works with ([`crate::Ring::fingerprint`]).
         ring: u64,
+        /// The fingerprint of the key of contexts ([`crate::version::ContextKey::fingerprint`]): what one node gave to a client, every
+        /// other must take.
+        secret: u64,
     },
 }
 
@@ -90,6 +93,10 @@ pub enum Refusal {
         /// What the refused side said.
         yours: u64,
     },
+    /// A peer was given another secret.
+    #[error("the node was given another secret; `secret` must be the same in every node's configuration")]
+    #[serde(rename = "k")]
+    Secret,
     /// The certificate belongs to somebody else than the [`Hello`] names.
     #[error("the certificate does not belong to {claimed}")]
     #[serde(rename = "i")]

@@ -86,8 +86,8 @@ fn container() -> impl Strategy<Value = Container<StoredValue>> {
 }
 
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
-    let peer = (node(), incarnation(), any::<u64>());
-    let peer = peer.prop_map(|(node, incarnation, ring)| Role::Peer { node, incarnation, ring });
+    let peer = (node(), incarnation(), any::<(u64, u64)>());
+    let peer = peer.prop_map(|(node, incarnation, (ring, secret))| Role::Peer { node, incarnation, ring, secret });
     let role = prop_oneof![Just(Role::Client), peer];
     (any::<u16>(), cluster(), role).prop_map(|(protocol, cluster, role)| Hello { protocol, cluster, role })
 }
@@ -99,6 +99,7 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome> {
         any::<(u16, u16)>().prop_map(|(node, yours)| Refusal::Protocol { node, yours }),
         (cluster(), cluster()).prop_map(|(node, yours)| Refusal::Cluster { node, yours }),
         any::<(u64, u64)>().prop_map(|(node, yours)| Refusal::Ring { node, yours }),
+        Just(Refusal::Secret),
         any::<String>().prop_map(|claimed| Refusal::Identity { claimed }),
         Just(Refusal::Stopping),
     ];

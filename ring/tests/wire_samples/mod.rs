@@ -24,7 +24,7 @@ macro_rules! variants {
 
 variants!(role_name, ROLES, Role { Client, Peer });
 variants!(welcome_name, WELCOMES, Welcome { Accepted, Refused });
-variants!(refusal_name, REFUSALS, Refusal { Protocol, Cluster, Ring, Identity, Stopping });
+variants!(refusal_name, REFUSALS, Refusal { Protocol, Cluster, Ring, Secret, Identity, Stopping });
 variants!(request_name, REQUESTS, Request { Get, GetRepaired, Put, Delete, GetMany, PutMany, Scan, Ring, Status });
 variants!(response_name, RESPONSES, Response { Found, Stored, Many, Page, Ring, Status });
 variants!(
@@ -251,8 +251,8 @@ fn put_item() -> PutItem {
 }
 
 fn roles() -> Vec<Role> {
-    let (incarnation, ring) = (Incarnation::new(1), 0x0123_4567_89ab_cdef);
-    vec![Role::Client, Role::Peer { node: node(7), incarnation, ring }]
+    let (incarnation, ring, secret) = (Incarnation::new(1), 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+    vec![Role::Client, Role::Peer { node: node(7), incarnation, ring, secret }]
 }
 
 fn hello(role: Role) -> Hello {
@@ -264,6 +264,7 @@ fn welcomes() -> Vec<Welcome> {
         Refusal::Protocol { node: 1, yours: 2 },
         Refusal::Cluster { node: cluster("carts"), yours: cluster("photos-2") },
         Refusal::Ring { node: 1, yours: u64::MAX },
+        Refusal::Secret,
         Refusal::Identity { claimed: "n7".to_owned() },
         Refusal::Stopping,
     ];

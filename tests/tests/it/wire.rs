@@ -8,6 +8,7 @@ use quorate_ring::ClusterName;
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
 use quorate_tests::Cluster;
+use quorate_tests::wait::{BOUND, until_async};
 
 use crate::support::{assert_value, node};
 
@@ -43,7 +44,7 @@ fn hello(cluster: &Cluster) -> Hello {
 }
 
 fn peer(number: u32, ring: u64) -> Role {
-    Role::Peer { node: node(number), incarnation: Incarnation::new(1), ring }
+    Role::Peer { node: node(number), incarnation: Incarnation::new(1), ring, secret: 0 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,6 +73,19 @@ async fn a_stranger_is_told_why_it_is_refused() {
 
     let welcome = client(&mut cluster).await.greet(&own).await;
     assert!(matches!(welcome, Welcome::Accepted { .. }), "{welcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_secret_is_refused_by_its_peers_and_status_says_why() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(3).stop();
+    std::fs::write(cluster.file("cluster.secret"), "as long as a secret has to be, and another").expect("it is ours");
+    cluster.node(3).start();
+    let refused = async || {
+        let status = cluster.quorate(["status"]).run();
+        status.stdout.contains("was given another secret").then_some(())
+    };
+    until_async("status says that n3 is refused", BOUND, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

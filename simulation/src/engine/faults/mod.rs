@@ -106,7 +106,7 @@ impl Simulation {
     /// node refuses it is for the tests of real processes; here it must be read without harm.
     fn stranger(&mut self, node: usize, fault: &Fault) {
         let name = quorate_ring::ClusterName::new("another").expect("a valid name");
-        let role = Role::Peer { node: node_id(node), incarnation: Incarnation::new(1), ring: 0 };
+        let role = Role::Peer { node: node_id(node), incarnation: Incarnation::new(1), ring: 0, secret: 0 };
         let hello = Hello { protocol: PROTOCOL_VERSION, cluster: name, role };
         let mut frame = Vec::new();
         quorate_ring::wire::frame::encode(&hello, &mut frame).expect("a small message");
