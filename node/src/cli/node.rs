@@ -179,7 +179,10 @@ fn failure(error: &RunError) -> Failure {
             _ => "choose another address with --listen",
         }),
         RunError::Data(data) => data_failure(error, data),
-        RunError::Thread { .. } | RunError::StorageFailed { .. } | RunError::Panicked => Failure::local(error),
+        RunError::Thread { .. }
+        | RunError::StorageFailed { .. }
+        | RunError::StorageDamaged { .. }
+        | RunError::Panicked => Failure::local(error),
     }
 }
 

@@ -102,6 +102,11 @@ impl Clocks {
         std::mem::take(&mut self.touched)
     }
 
+    /// Whether there are any.
+    pub fn are_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     fn change(&mut self, partition: PartitionId) -> &mut NodeClock {
         self.changed.insert(partition);
         self.touched.insert(partition);

@@ -49,7 +49,26 @@ pub enum RunError {
         /// What the store said.
         reason: String,
     },
+    /// A part of the store cannot be read, and compaction has to.
+    #[error(
+        "a part of the store is damaged and the node has stopped: {reason}; move its data directory away and start it on an empty one: \
+         the other nodes bring it everything"
+    )]
+    StorageDamaged {
+        /// What the store said.
+        reason: String,
+    },
     /// A shard ended by a bug.
     #[error("a shard panicked; this is a bug, and the log says where")]
     Panicked,
+}
+
+impl RunError {
+    /// Why the store stopped: RocksDB begins what it says of a block that cannot be what was written with this word.
+    pub(super) fn of_storage(reason: String) -> Self {
+        match reason.starts_with("Corruption") {
+            true => Self::StorageDamaged { reason },
+            false => Self::StorageFailed { reason },
+        }
+    }
 }

@@ -103,7 +103,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             Some(alarm) = alarms.recv() => match alarm {
-                Alarm::StorageFailed(reason) => break Err(RunError::StorageFailed { reason }),
+                Alarm::StorageFailed(reason) => break Err(RunError::of_storage(reason)),
                 Alarm::LossFound { shard, by, lost } => node.loss_found(shard, by, lost)?,
                 Alarm::Panicked => break Err(RunError::Panicked),
                 Alarm::CaughtUp { shard } => node.caught_up(shard)?,

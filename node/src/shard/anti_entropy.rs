@@ -328,13 +328,13 @@ impl Shard {
         }
     }
 
-    /// An event was made. Where no other node holds a replica nobody is compared with, so its log is looked after apart.
-    pub(super) fn note_logged(&mut self, now: Time, partition: PartitionId) {
-        if !self.anti_entropy.peers.is_empty() {
-            return;
-        }
-        self.anti_entropy.watermarks.note_logged(std::iter::once(partition));
-        if !std::mem::replace(&mut self.anti_entropy.prunes_alone, true) {
+    /// Where no other node holds a replica nobody is compared with, so the log is looked after apart: of events that were made here, were
+    /// handed over by one that stood in, or were there at the start.
+    pub(super) fn prune_alone_soon(&mut self, now: Time) {
+        let AntiEntropy { peers, watermarks, prunes_alone, .. } = &mut self.anti_entropy;
+        let alone = peers.is_empty() && !*prunes_alone;
+        if alone && (watermarks.are_behind() || self.replica.clocks().are_touched()) {
+            *prunes_alone = true;
             self.timers.insert((now + self.config.exchange_interval, Timer::AntiEntropy));
         }
     }

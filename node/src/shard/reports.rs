@@ -1,8 +1,8 @@
 //! What the replica side tells the shard: passed on to the coordinator or the peer that asked.
 
+use quorate_ring::StoredValue;
 use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{PeerMessage, ReplicaError, ReplicaPage, RequestError, Response};
-use quorate_ring::{Position, StoredValue};
 
 use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
@@ -18,6 +18,7 @@ impl Shard {
         while let Some(report) = self.replica.poll_report() {
             self.handle_report(now, report);
         }
+        self.prune_alone_soon(now);
         while let Some((id, operation)) = self.replica.poll_operation() {
             self.outputs.push_back(Output::Store { id, operation });
         }
@@ -81,12 +82,10 @@ impl Shard {
         let siblings = u32::try_from(container.siblings()).unwrap_or(u32::MAX);
         let response = Response::Stored { siblings, context };
         let own = self.config.actor.node;
-        let partition = self.ring.partition_of(Position::of(&write.key));
         let bytes = bytes_in(&container);
         let asked = write.handle_made(own, dot, container, response, away);
         self.hold(id, bytes);
         self.send_event(now, id, asked);
-        self.note_logged(now, partition);
     }
 
     /// Sends a write event to those that are asked to store it.

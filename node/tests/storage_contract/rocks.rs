@@ -161,13 +161,7 @@ fn drop_family(directory: &TempDir, name: &str) {
 fn a_garbled_object_fails_its_read_and_nothing_else() {
     let mut engine = RocksEngine::empty();
     write(&mut engine, one_object(1), Durability::Buffered);
-    let engine = engine.restart();
-    let copy = engine.copy(None);
-    let path = files(copy.path(), "sst").pop().expect("a file of objects");
-    let mut bytes = fs::read(&path).expect("the file is read");
-    bytes[3] ^= 1;
-    fs::write(&path, bytes).expect("the file is written");
-    let mut engine = RocksEngine::open(copy);
+    let mut engine = garbled(engine.restart());
     let column = Column::Objects;
     let read_and_look_up =
         vec![Operation::Read { column, key: key(1, "a") }, Operation::Lookup { column, keys: vec![key(1, "a")] }];
@@ -176,6 +170,39 @@ fn a_garbled_object_fails_its_read_and_nothing_else() {
     }
     write(&mut engine, one_object(2), Durability::Synced);
     assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)));
+}
+
+/// The store with a bit of its newest file flipped.
+fn garbled(engine: RocksEngine) -> RocksEngine {
+    let copy = engine.copy(None);
+    let path = files(copy.path(), "sst").pop().expect("a file of objects");
+    let mut bytes = fs::read(&path).expect("the file is read");
+    bytes[3] ^= 1;
+    fs::write(&path, bytes).expect("the file is written");
+    RocksEngine::open(copy)
+}
+
+#[test]
+fn a_garbled_block_stays_in_the_way_of_scans_and_ends_the_store_when_compaction_meets_it() {
+    const RESTARTS: usize = 20;
+    let mut engine = RocksEngine::empty();
+    write(&mut engine, one_object(1), Durability::Buffered);
+    let mut engine = garbled(engine.restart());
+    write(&mut engine, one_object(2), Durability::Synced);
+    assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)), "it was written anew");
+    let outcome = turn(&mut engine, vec![Operation::Scan(whole_of(Column::Objects))]).remove(0);
+    assert!(matches!(outcome, Err(StorageError::Read { .. })), "{outcome:?}");
+    // Each restart leaves a file, until there are so many that they are merged.
+    for number in 0..RESTARTS {
+        engine = engine.restart();
+        let write = Operation::Write { batch: one_object(number), durability: Durability::Synced };
+        match turn(&mut engine, vec![write]).remove(0) {
+            Ok(_) => {}
+            Err(StorageError::Poisoned { reason }) => return assert!(reason.contains("Corruption"), "{reason}"),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("{RESTARTS} files were not merged");
 }
 
 #[test]
