@@ -50,24 +50,26 @@ pub(crate) fn rate(number: u64, time: Duration) -> u64 {
     if seconds == 0.0 { 0 } else { (number as f64 / seconds).round() as u64 }
 }
 
-/// Reads a time such as `500ms`, `5s`, `2m` or `5` (seconds); more than 0.
+/// Reads a time such as `500ms`, `5s`, `2m`, `12h`, `7d` or `5` (seconds): more than 0, and no longer than the longest ttl.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected a time such as 500ms, 5s or 2m, not {text:?}");
-    let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    let millis = match unit {
-        "ms" => Some(number),
-        "" | "s" => number.checked_mul(1000),
-        "m" | "min" => number.checked_mul(60_000),
-        _ => None,
-    };
-    millis.filter(|millis| 0 < *millis).map(Duration::from_millis).ok_or_else(expected)
+    time_in_range(text)?.ok_or_else(|| format!("a time is {TIME_RANGE}, not {text}"))
 }
 
-/// Reads how long a value lives, such as `30s`, `5m`, `12h`, `7d` or `30` (seconds).
+/// Reads how long a value lives, as [`parse_duration`] does.
 pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected a time such as 30s, 5m, 12h or 7d, not {text:?}");
+    let refused = || format!("a ttl is {TIME_RANGE}, not {text}; without one a value lives for ever");
+    time_in_range(text)?.ok_or_else(refused)
+}
+
+/// What [`time_in_range`] takes, which is what a [`Ttl`] may be.
+const TIME_RANGE: &str = "1ms to 3650d (ten years)";
+
+/// A time as it is typed; `None` if it is out of range.
+fn time_in_range(text: &str) -> Result<Option<Duration>, String> {
+    let expected = || format!("expected a time such as 500ms, 5s, 2m, 12h or 7d, not {text:?}");
+    if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
+        return Ok(None);
+    }
     let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let number: u64 = number.parse().map_err(|_| expected())?;
@@ -79,8 +81,7 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(expected()),
     };
-    let ttl = Ttl::from_millis(number.saturating_mul(unit_millis)).map_err(|error| error.to_string())?;
-    Ok(ttl.duration())
+    Ok(Ttl::from_millis(number.saturating_mul(unit_millis)).ok().map(Ttl::duration))
 }
 
 #[cfg(test)]
@@ -96,27 +97,26 @@ mod tests {
     }
 
     #[test]
-    fn times_have_a_unit_or_are_seconds() {
-        for (text, millis) in [("500ms", 500), ("5s", 5000), ("5", 5000), ("2m", 120_000)] {
+    fn every_time_has_a_unit_up_to_days_or_is_in_seconds() {
+        let times =
+            [("500ms", 500), ("5s", 5_000), ("5", 5_000), ("2m", 120_000), ("12h", 43_200_000), ("7d", 604_800_000)];
+        for (text, millis) in times {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
+            assert_eq!(parse_ttl(text), Ok(Duration::from_millis(millis)));
         }
-        for text in ["", "s", "0", "0s", "-1s", "5h", "1.5s", "99999999999999999999"] {
-            assert!(parse_duration(text).is_err(), "{text}");
+        for text in ["", "s", "--json", "1.5h", "5w", "99999999999999999999"] {
+            let refused = parse_duration(text).expect_err(text);
+            assert!(refused.starts_with("expected a time such as 500ms, 5s, 2m, 12h or 7d"), "{refused}");
         }
     }
 
     #[test]
-    fn a_ttl_is_told_in_units_up_to_days_and_refused_with_what_is_allowed() {
-        for (text, seconds) in [("30s", 30), ("30", 30), ("5m", 300), ("12h", 43_200), ("7d", 604_800)] {
-            assert_eq!(parse_ttl(text), Ok(Duration::from_secs(seconds)));
-        }
-        for text in ["0", "0d", "3651d", "99999999999999d"] {
+    fn a_time_out_of_range_is_refused_with_what_is_allowed_as_it_would_be_typed() {
+        for text in ["0", "0d", "-1s", "-5", "3651d", "99999999999999d"] {
+            let refused = parse_duration(text).expect_err(text);
+            assert_eq!(refused, format!("a time is 1ms to 3650d (ten years), not {text}"));
             let refused = parse_ttl(text).expect_err(text);
-            assert!(refused.contains("a ttl is 1 ms to"), "{refused}");
-        }
-        for text in ["", "s", "-1s", "1.5h", "5w", "99999999999999999999"] {
-            let refused = parse_ttl(text).expect_err(text);
-            assert!(refused.starts_with("expected a time such as"), "{refused}");
+            assert!(refused.starts_with("a ttl is 1ms to 3650d (ten years), not"), "{refused}");
         }
     }
 }

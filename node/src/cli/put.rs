@@ -32,8 +32,9 @@ pub(crate) struct PutArguments {
     /// The context of the read that this write replaces, as `get` prints it
     #[arg(long, value_name = "TEXT", value_parser = parse_context)]
     context: Option<ContextToken>,
-    /// How long the value lives, such as 30s, 5m, 12h or 7d: then it is gone as if deleted [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = human::parse_ttl)]
+    /// How long the value lives, such as 500ms, 30s, 5m, 12h or 7d (30 is 30 seconds), up to 3650d: then it is gone as if deleted
+    /// [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = human::parse_ttl, allow_hyphen_values = true)]
     ttl: Option<Duration>,
     /// Read first, and replace what is there
     #[arg(long, conflicts_with = "context")]
