@@ -57,7 +57,7 @@ pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, 
                 pause = PAUSE_MIN;
                 run(&shared, (peer, incarnation), &connection, foreground, background).await;
             }
-            Err(problem) => shared.peers.disconnected(peer, problem),
+            Err(problem) => shared.disconnected(peer, problem),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -158,5 +158,5 @@ async fn run(
     };
     connection.close(0_u32.into(), b"link ended");
     shared.send_all(|| Event::LinkDown { link, peer }).await;
-    shared.peers.link_ended(peer, link, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
+    shared.link_ended(peer, link, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
 }

@@ -83,6 +83,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| RunError::Thread { source })?;
     let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
     let ring = Arc::new(ring(config)?);
+    warn_of_quorum(config);
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config()))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
     let metrics = match config.metrics {
@@ -103,7 +104,10 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             Some(alarm) = alarms.recv() => match alarm {
-                Alarm::StorageFailed(reason) => break Err(RunError::of_storage(reason)),
+                Alarm::StorageFailed(reason) => {
+                    tracing::error!(reason, "the store failed: the node stops");
+                    break Err(RunError::of_storage(reason));
+                }
                 Alarm::LossFound { shard, by, lost } => node.loss_found(shard, by, lost)?,
                 Alarm::Panicked => break Err(RunError::Panicked),
                 Alarm::CaughtUp { shard } => node.caught_up(shard)?,
@@ -112,6 +116,19 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
         }
     };
     node.stop(endpoint, ended).await
+}
+
+/// A cluster may be meant so; one that is not should hear of it before its users do.
+fn warn_of_quorum(config: &NodeConfig) {
+    let quorum = config.cluster.quorum;
+    if !quorum.reads_own_writes() {
+        tracing::warn!(
+            replicas = quorum.n(),
+            read_quorum = quorum.r(),
+            write_quorum = quorum.w(),
+            "reads may miss acknowledged writes: read_quorum + write_quorum is not more than replicas"
+        );
+    }
 }
 
 fn ring(config: &NodeConfig) -> Result<Ring, RunError> {
@@ -146,6 +163,8 @@ struct Node {
     directory: DataDirectory,
     /// The shards that have all again that they may have lost.
     caught_up: BTreeSet<u8>,
+    /// Whether that something was lost is told already: each shard finds it for itself, and by several peers.
+    loss_told: bool,
     first: tokio::task::JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
@@ -206,15 +225,17 @@ impl Node {
         for member in config.cluster.members.iter().filter(|member| config.node < member.node) {
             tokio::spawn(link::keep(shared.clone(), endpoint.clone(), member.node, member.address.clone()));
         }
-        Ok((Self { shared, directory, caught_up: BTreeSet::new(), first, others }, alarms_receiver))
+        Ok((Self { shared, directory, caught_up: BTreeSet::new(), loss_told: false, first, others }, alarms_receiver))
     }
 
     /// A peer has met an incarnation of this node that its store does not remember.
     fn loss_found(&mut self, shard: u8, by: NodeId, lost: Incarnation) -> Result<(), RunError> {
-        tracing::error!(
-            peer = %by, %lost,
-            "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
-        );
+        if !std::mem::replace(&mut self.loss_told, true) {
+            tracing::error!(
+                peer = %by, %lost,
+                "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
+            );
+        }
         self.caught_up.remove(&shard);
         Ok(self.directory.remember_standing(Standing::Lost)?)
     }
@@ -225,6 +246,7 @@ impl Node {
         if self.caught_up.len() < self.shared.shards.len() {
             return Ok(());
         }
+        self.loss_told = false;
         tracing::info!("caught up with all peers: reads count on this node again");
         Ok(self.directory.remember_standing(Standing::Proven)?)
     }

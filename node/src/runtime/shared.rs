@@ -105,6 +105,20 @@ impl Shared {
         Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
     }
 
+    /// Notes that there is no connection to a peer, and why. A node that stops ends them all, which is nothing to tell.
+    pub(super) fn disconnected(&self, peer: NodeId, problem: String) {
+        if !self.is_stopping() {
+            self.peers.disconnected(peer, problem);
+        }
+    }
+
+    /// The same at the end of a link, unless a newer one has replaced it.
+    pub(super) fn link_ended(&self, peer: NodeId, link: LinkId, problem: String) {
+        if !self.is_stopping() {
+            self.peers.link_ended(peer, link, problem);
+        }
+    }
+
     /// Hands an event to a shard; waits while the shard has too much to do.
     pub(super) async fn send(&self, shard: u8, event: Event) {
         // A shard that has ended takes nothing: the node is stopping.
@@ -152,14 +166,14 @@ impl Peers {
     }
 
     /// Notes that there is none, and why.
-    pub(super) fn disconnected(&self, node: NodeId, problem: String) {
+    fn disconnected(&self, node: NodeId, problem: String) {
         let Some(new) = self.change(node, problem) else { return };
         tracing::warn!(peer = %node, problem = new, "no connection to peer");
     }
 
     /// Notes that a link has ended. A newer one may have replaced it before: the peer crashed, came back and dialed, and only then
     /// was the loss of its old connection noticed. Then there is a connection, and nothing to note.
-    pub(super) fn link_ended(&self, node: NodeId, link: LinkId, problem: String) {
+    fn link_ended(&self, node: NodeId, link: LinkId, problem: String) {
         let current = self.table().get(&node).is_some_and(|peer| peer.link == Some(link));
         if current {
             self.disconnected(node, problem);

@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use quorate_tests::{Cluster, ClusterOptions, Ended};
+use quorate_tests::{Cluster, ClusterOptions, Ended, wait};
 
 #[track_caller]
 fn assert_ended(ended: &Ended, code: i32, phrases: &[&str]) {
@@ -100,6 +100,22 @@ fn a_store_of_another_node_cluster_or_layout_is_refused_and_unharmed() {
 
     let again = cluster.node(1).start();
     assert_eq!(again.incarnation, first.incarnation, "none of those who were refused has touched the store");
+}
+
+#[test]
+fn only_quorums_that_may_miss_writes_are_warned_of_and_a_clean_stop_is_not() {
+    let mut cluster = prepared();
+    cluster.start_all();
+    let connected = |log: &str| (log.matches("connected to peer").count() == 2).then_some(());
+    wait::until("n3 has found the others", wait::BOUND, || connected(&cluster.node(3).log()));
+    let ended = cluster.node(3).stop();
+    assert_ended(&ended, 0, &["stopped"]);
+    assert!(!ended.log.contains("WARN") && !ended.log.contains("ERROR"), "{}", ended.log);
+
+    cluster.node(3).edit_config("name = \"it\"\n", "name = \"it\"\nread_quorum = 1\nwrite_quorum = 2\n");
+    cluster.node(3).start();
+    let ended = cluster.node(3).stop();
+    assert_ended(&ended, 0, &["WARN", "reads may miss acknowledged writes", "read_quorum=1"]);
 }
 
 #[test]

@@ -57,6 +57,8 @@ async fn a_wiped_node_receives_everything_again_and_then_counts_for_reads() {
     let after = status(&client, 3).await;
     assert_ne!(after.incarnation, before.incarnation);
     assert!(after.complete, "{:?}", after.sync);
+    let log = cluster.node(3).log_of_run();
+    assert_eq!(log.matches("this store was emptied or set back").count(), 1, "each shard has found it: {log}");
 
     cluster.node(1).kill();
     until_missed(&client, 2, 1).await;

@@ -67,6 +67,8 @@ async fn a_node_whose_disk_is_full_stops_and_nothing_acknowledged_is_lost() {
     for phrase in ["the store failed and the node has stopped", "No space left on device", "start the node again"] {
         assert!(ended.log.contains(phrase), "expected {phrase:?} in\n{}", ended.log);
     }
+    let (cause, stopping) = (ended.log.find("the store failed: the node stops"), ended.log.find("stopping"));
+    assert!(cause.expect("it is logged") < stopping.expect("it is logged"), "the cause comes first: {}", ended.log);
     let others = async || bucket.put("after", "the others go on").await.ok();
     wait::until_async("the others go on", wait::BOUND, others).await;
     assert!(BATCH * 10 < acknowledged.len(), "the disk was full before much was written: {}", acknowledged.len());
