@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use quorate_client::transport::Credentials;
+use quorate_client::transport::{Credentials, CredentialsError};
 use quorate_client::{Client, Error, Outcome, Tried};
 use quorate_node::runtime::config::Source;
 use quorate_ring::wire::RequestError;
@@ -36,10 +36,11 @@ pub(crate) struct ConnectArguments {
     #[arg(long, value_name = "FILE", env = "QUORATE_CERTIFICATE")]
     certificate: Option<PathBuf>,
     /// PEM file with the private key of the certificate
-    #[arg(long, value_name = "FILE", env = "QUORATE_KEY")]
+    // Not `key`, which is what is read or written: of two arguments with one id only one can be given.
+    #[arg(id = "private_key", long = "key", value_name = "FILE", env = "QUORATE_KEY")]
     key: Option<PathBuf>,
-    /// How long to wait for each request, as 500ms, 5s or 2m
-    #[arg(long, value_name = "TIME", env = "QUORATE_TIMEOUT", default_value = "5s", value_parser = human::parse_duration)]
+    /// How long to wait for each request, as 500ms, 5s or 2m (5 is 5 seconds)
+    #[arg(long, value_name = "TIME", env = "QUORATE_TIMEOUT", default_value = "5s", value_parser = human::parse_duration, allow_hyphen_values = true)]
     timeout: Duration,
     /// Print JSON, also for errors (on standard error)
     #[arg(long)]
@@ -91,9 +92,8 @@ impl ConnectArguments {
     /// Which setting is missing or wrong, or what each seed said.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let settings = self.settings()?;
-        let credentials = Credentials::load(&settings.ca, &settings.certificate, &settings.key).map_err(|error| {
-            Failure::local(error).help("`quorate cert client NAME` makes a client's certificate and key")
-        })?;
+        let credentials = Credentials::load(&settings.ca, &settings.certificate, &settings.key);
+        let credentials = credentials.map_err(|error| credentials_failure(&error, "cert client NAME", "client"))?;
         let builder =
             Client::builder().seeds(settings.seeds).cluster(settings.cluster.as_str()).credentials(credentials);
         builder.timeout(self.timeout).connect().await.map_err(|error| failure(&error))
@@ -114,7 +114,10 @@ impl ConnectArguments {
         let path = |flag: &Option<PathBuf>, named: Option<String>| {
             flag.clone().or_else(|| Some(source.as_ref()?.resolve(named?)))
         };
-        let seeds = if self.seeds.is_empty() { section.seeds } else { self.seeds.clone() };
+        // An empty flag or variable names nobody, as if it were not there.
+        let named = |seeds: &[String]| seeds.iter().any(|seed| !seed.trim().is_empty());
+        let mut seeds = if named(&self.seeds) { self.seeds.clone() } else { section.seeds };
+        seeds.retain(|seed| !seed.trim().is_empty());
         Ok(Settings {
             seeds: if seeds.is_empty() { return Err(missing("seeds", "QUORATE_SEEDS")) } else { seeds },
             cluster: cluster.ok_or_else(|| missing("cluster", "QUORATE_CLUSTER"))?,
@@ -126,8 +129,19 @@ impl ConnectArguments {
     }
 }
 
+/// Whose certificates cannot be used, and the command that makes what is missing.
+pub(crate) fn credentials_failure(error: &CredentialsError, makes_own: &str, whose: &str) -> Failure {
+    Failure::local(error).help(match error {
+        CredentialsError::Unreadable { what: "CA certificate", .. } | CredentialsError::Authority { .. } => {
+            "`quorate cert init` makes a cluster's CA (ca.pem) once; every node and client needs a copy of it"
+                .to_owned()
+        }
+        _ => format!("`quorate {makes_own}` makes a {whose}'s certificate and key"),
+    })
+}
+
 fn missing(setting: &str, variable: &str) -> Failure {
-    Failure::invalid(format!("--{setting} is not given")).help(format!(
+    Failure::invalid(format!("--{setting} is not given, or empty")).help(format!(
         "give --{setting}, set {variable}, or name a file with --config (or QUORATE_CONFIG) that has {setting} under [client]"
     ))
 }

@@ -123,4 +123,14 @@ mod tests {
     fn command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
+
+    // What clap asserts itself only in a debug build.
+    #[test]
+    fn no_two_arguments_of_a_command_have_one_id() {
+        for command in Arguments::command().get_subcommands() {
+            let mut ids: Vec<_> = command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+            ids.sort_unstable();
+            assert!(ids.is_sorted_by(|one, next| one != next), "{}: {ids:?}", command.get_name());
+        }
+    }
 }

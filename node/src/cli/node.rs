@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::thread;
 
 use clap::Args;
-use quorate_node::runtime::config::{NodeConfig, NodeOverrides};
+use quorate_node::runtime::config::{ConfigError, NodeConfig, NodeOverrides, SECRET_DEFAULT, SECRET_WHAT};
 use quorate_node::runtime::data_directory::DataError;
 use quorate_node::runtime::{Ready, RunError, run};
 use quorate_node::start::{Forced, NotOurs};
 use quorate_node::storage::rocks::OpenError;
 use rustix::process::{Signal, getpid, kill_process};
 
+use super::connect::credentials_failure;
 use super::exit::Failure;
 use super::logging::LogArguments;
 use super::output;
@@ -129,9 +130,7 @@ impl NodeArguments {
         }
         let forced = if self.new_incarnation { Forced::NewIncarnation } else { Forced::No };
         let path = self.config.clone();
-        let config = NodeConfig::load(&path, self.overrides()).map_err(|error| {
-            Failure::invalid(error).help("`quorate node --help` shows a whole configuration with every default")
-        })?;
+        let config = NodeConfig::load(&path, self.overrides()).map_err(|error| config_failure(&error))?;
         run(&config, forced, |ready| tell_ready(&config, ready)).map_err(|error| failure(&error))
     }
 
@@ -164,12 +163,20 @@ fn tell_ready(config: &NodeConfig, ready: &Ready) {
     }
 }
 
+fn config_failure(error: &ConfigError) -> Failure {
+    Failure::invalid(error).help(match error {
+        ConfigError::Read { what: SECRET_WHAT, .. } | ConfigError::Secret { .. } => format!(
+            "`quorate cert init` makes a cluster's secret ({SECRET_DEFAULT}) once; every node needs a copy of it, named by \
+             cluster.secret or --secret"
+        ),
+        _ => "`quorate node --help` shows a whole configuration with every default".to_owned(),
+    })
+}
+
 fn failure(error: &RunError) -> Failure {
     match error {
         RunError::Ring { .. } => Failure::invalid(error),
-        RunError::Credentials(_) => {
-            Failure::local(error).help("`quorate cert node NUMBER` makes a node's certificate and key")
-        }
+        RunError::Credentials(error) => credentials_failure(error, "cert node NUMBER", "node"),
         RunError::BindMetrics { .. } => Failure::local(error).help("choose another address with --metrics"),
         RunError::Bind { source, .. } => Failure::local(error).help(match source.kind() {
             io::ErrorKind::AddrInUse => {
@@ -195,6 +202,9 @@ fn data_failure(error: &RunError, data: &DataError) -> Failure {
             "check node.id and node.data: each node has a directory of its own, which stays with it"
         }
         DataError::NotOurs { .. } => "set the configuration back to what the store was made with",
+        DataError::NoDirectory { .. } => {
+            "node.data (or --data) names a directory, which the node makes if there is nothing: choose another name"
+        }
         DataError::Damaged { .. } | DataError::Anonymous { .. } => {
             "move the directory away: the node then starts empty, and its peers have its data too"
         }

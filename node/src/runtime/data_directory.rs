@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +64,12 @@ pub enum DataError {
         /// What it said.
         source: StorageError,
     },
+    /// There is something else in the directory's place.
+    #[error("cannot use {directory} as data directory: it is no directory")]
+    NoDirectory {
+        /// Where it should be.
+        directory: PathBuf,
+    },
     /// A file beside the store cannot be read or written.
     #[error("cannot use {file}: {source}")]
     File {
@@ -97,8 +103,10 @@ impl DataDirectory {
     /// # Errors
     /// Why it cannot be used. It is then unchanged, save that it may have been made.
     pub fn open(path: &Path, expected: Expected, options: &RocksOptions, forced: Forced) -> Result<Self, DataError> {
-        let file = |source| DataError::File { file: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(file)?;
+        fs::create_dir_all(path).map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => DataError::NoDirectory { directory: path.to_owned() },
+            _ => DataError::File { file: path.to_owned(), source },
+        })?;
         let store = Arc::new(RocksStore::open(&path.join("store"), options)?);
         let (identity, recovered) = recover(path, &store, &expected)?;
         let evidence = evidence(path)?;
@@ -203,7 +211,7 @@ fn evidence(path: &Path) -> Result<Evidence, DataError> {
     let file = path.join(MARKER);
     let nonce = match fs::read_to_string(&file) {
         Ok(text) => u64::from_str_radix(text.trim(), 16).ok(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(source) => return Err(DataError::File { file, source }),
     };
     let place = fs::metadata(&file).map(|metadata| place(&metadata)).unwrap_or_default();
@@ -214,7 +222,7 @@ fn evidence(path: &Path) -> Result<Evidence, DataError> {
 /// be a new file.
 fn write_marker(new: &Path, nonce: u64) -> std::io::Result<String> {
     match fs::remove_file(new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = fs::File::create(new)?;

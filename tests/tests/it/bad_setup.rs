@@ -33,15 +33,20 @@ fn a_mistake_in_the_configuration_is_shown_where_it_is() {
         ("name = \"it\"", "name = \"No Good\"", &["n1.toml:2:", "cluster.name"]),
         ("name = \"it\"\n", "name = \"it\"\nreplicas = 4\n", &["n1.toml:", "replicas (4)", "found 3"]),
         ("name = \"it\"\n", "name = \"it\"\nwrite_quorum = 4\n", &["n1.toml:3:", "write_quorum", "from 1 to 3"]),
-        ("name = \"it\"\n", "name = \"it\"\nsecret = \"nowhere\"\n", &["cluster secret", "nowhere"]),
-        ("shards = 2", "certificate = \"nowhere.pem\"", &["certificate", "nowhere.pem"]),
+        (
+            "name = \"it\"\n",
+            "name = \"it\"\nsecret = \"nowhere\"\n",
+            &["cluster secret", "nowhere", "quorate cert init"],
+        ),
+        ("shards = 2", "certificate = \"nowhere.pem\"", &["certificate", "nowhere.pem", "quorate cert node"]),
+        ("shards = 2", "ca = \"nowhere.pem\"", &["CA certificate", "nowhere.pem", "quorate cert init"]),
         ("shards = 2", "certificate = \"n2.pem\"", &["n2.pem", "n1.key"]),
     ];
     for (old, new, phrases) in cases {
         let mut cluster = prepared();
         cluster.node(1).edit_config(old, new);
         // Certificates are files of this machine, all else is the configuration's fault.
-        let code = if new.starts_with("certificate") { 5 } else { 2 };
+        let code = if new.starts_with("c") { 5 } else { 2 };
         assert_refused(&mut cluster, 1, code, phrases);
     }
     let mut cluster = prepared();
@@ -100,6 +105,13 @@ fn a_store_of_another_node_cluster_or_layout_is_refused_and_unharmed() {
 
     let again = cluster.node(1).start();
     assert_eq!(again.incarnation, first.incarnation, "none of those who were refused has touched the store");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_data_directory_is_told() {
+    let mut cluster = prepared();
+    std::fs::write(cluster.node(1).data(), "a file").expect("the temporary directory can be written");
+    assert_refused(&mut cluster, 1, 5, &["n1.data as data directory: it is no directory", "--data"]);
 }
 
 #[test]

@@ -25,6 +25,10 @@ async fn an_unreachable_cluster_is_told_seed_by_seed() {
 #[test]
 fn a_missing_setting_is_named_with_the_ways_to_give_it() {
     Quorate::new(["get", "k"]).run().ends_with(2).says(&["--seeds", "QUORATE_SEEDS", "--config"]);
+    Quorate::new(["get", "k", "--seeds", ""]).run().ends_with(2).says(&["--seeds is not given, or empty"]);
+    let all =
+        ["get", "k", "--seeds", "h:1", "--cluster", "c", "--certificate", "c.pem", "--key", "c.key", "--ca", "nowhere"];
+    Quorate::new(all).run().ends_with(5).says(&["CA certificate from nowhere", "quorate cert init"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,8 @@ use crate::limits::EXCHANGE_INTERVAL;
 use super::{
     CA_DEFAULT, CACHE_MIB_DEFAULT, CACHE_MIB_MAX, ClusterConfig, ClusterSecret, ConfigError, DATA_DEFAULT,
     EXCHANGE_INTERVAL_MILLIS_MAX, EXCHANGE_INTERVAL_MILLIS_MIN, MemberConfig, NodeConfig, NodeOverrides,
-    REPLICAS_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_DEFAULT, SHARDS_MAX, SYNC_INTERVAL_MILLIS_DEFAULT,
-    SYNC_INTERVAL_MILLIS_MAX, Source, default_shards, file,
+    REPLICAS_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_DEFAULT, SECRET_WHAT, SHARDS_MAX,
+    SYNC_INTERVAL_MILLIS_DEFAULT, SYNC_INTERVAL_MILLIS_MAX, Source, default_shards, file,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -300,11 +300,8 @@ where
 
 /// Reads a secret. A line break at its end, which editors like to add, is not part of it.
 fn read_secret(path: &Path) -> Result<ClusterSecret, ConfigError> {
-    let mut bytes = fs::read(path).map_err(|source| ConfigError::Read {
-        what: "the cluster secret",
-        path: path.to_owned(),
-        source,
-    })?;
+    let mut bytes =
+        fs::read(path).map_err(|source| ConfigError::Read { what: SECRET_WHAT, path: path.to_owned(), source })?;
     bytes.truncate(bytes.trim_ascii_end().len());
     if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()) {
         return Err(ConfigError::Secret { path: path.to_owned(), bytes: bytes.len() });

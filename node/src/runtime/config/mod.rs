@@ -30,6 +30,8 @@ pub const DATA_DEFAULT: &str = "data";
 pub const CA_DEFAULT: &str = "ca.pem";
 /// The file of the cluster's secret unless told otherwise, beside the file: the name that `quorate cert init` gives it.
 pub const SECRET_DEFAULT: &str = "cluster.secret";
+/// What the secret is called where it cannot be read.
+pub const SECRET_WHAT: &str = "the cluster secret";
 /// Most shards that are started without being asked for. A core each up to here: four serve more than one disk or network
 /// card usually takes, and leave the machine's other cores to compaction and to whatever else runs there.
 pub const SHARDS_DEFAULT_MAX: u16 = 4;
