@@ -164,7 +164,29 @@ pub(crate) fn describe(answers: &[Answer], indent: &str) -> String {
         }
     }
     let problems: Vec<_> = problems.iter().map(|problem| format!("{indent}{problem}\n")).collect();
-    table.render(indent) + &problems.concat()
+    table.render(indent) + &describe_hints(answers, indent) + &problems.concat()
+}
+
+/// What nodes keep for others, if any do: the table above has only the sums.
+fn describe_hints(answers: &[Answer], indent: &str) -> String {
+    let mut table = Table::new([
+        ("hints kept by", Align::Left),
+        ("for", Align::Left),
+        ("count", Align::Right),
+        ("bytes", Align::Right),
+        ("oldest", Align::Right),
+    ]);
+    let statuses: Vec<_> = answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    for (keeper, hints) in statuses.iter().flat_map(|status| status.hints.iter().map(|hints| (status.node, hints))) {
+        table.row([
+            keeper.to_string(),
+            hints.target.to_string(),
+            human::count(hints.count),
+            human::bytes(hints.bytes),
+            human::duration(Duration::from_millis(hints.age_millis)),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.render(indent) }
 }
 
 /// What a node's disk has done wrong. Each is a fault, however well it was mended.
@@ -303,4 +325,68 @@ fn json_scrub(scrub: ScrubStatus) -> JsonScrub {
 
 fn json_hints(hints: &HintStatus) -> JsonHints {
     JsonHints { target: hints.target.number(), count: hints.count, bytes: hints.bytes, age_millis: hints.age_millis }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use quorate_ring::ClusterName;
+    use quorate_ring::version::Incarnation;
+    use quorate_ring::wire::PeerStatus;
+
+    use super::*;
+
+    pub(crate) fn node(number: u32) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    /// A node that has been compared with its only peer, and keeps nothing.
+    pub(crate) fn status() -> NodeStatus {
+        NodeStatus {
+            node: node(1),
+            cluster: ClusterName::new("c").expect("valid"),
+            release: String::new(),
+            incarnation: Incarnation::new(1),
+            start: StartKind::First,
+            complete: true,
+            uptime_millis: 0,
+            shards: 1,
+            partitions: 8,
+            peers: vec![PeerStatus { node: node(2), connected: true, problem: None }],
+            gets: 0,
+            puts: 0,
+            deletes: 0,
+            errors: 0,
+            repairs: 0,
+            in_flight: 0,
+            keys_about: 0,
+            disk_bytes: 0,
+            memory_bytes: 0,
+            cpu_micros: 0,
+            sync: SyncStatus { age_millis: Some(99), ..SyncStatus::default() },
+            hints: Vec::new(),
+            hints_counted: true,
+            hints_mark: 0,
+        }
+    }
+
+    #[test]
+    fn hints_are_told_with_whom_they_are_for_and_how_old_they_are() {
+        let hint = |number, count| HintStatus {
+            target: node(number),
+            count,
+            bytes: 2048,
+            age_millis: 90_000,
+            outstanding_from: 0,
+        };
+        let keeps = NodeStatus { hints: vec![hint(2, 303), hint(3, 1)], ..status() };
+        let text = anstream::adapter::strip_str(&describe(&[(node(1), Ok(keeps))], "")).to_string();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let told = [
+            vec!["n1", "n2", "303", "2.0", "KiB", "1", "min", "30", "s"],
+            vec!["n1", "n3", "1", "2.0", "KiB", "1", "min", "30", "s"],
+        ];
+        assert!(told.iter().all(|row| rows.contains(row)), "{text}");
+        let none = describe(&[(node(1), Ok(status()))], "");
+        assert!(!none.contains("hints kept by"), "{none}");
+    }
 }

@@ -28,6 +28,11 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Whether it has no row.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The table as lines, each with the given indent.
     pub(crate) fn render(&self, indent: &str) -> String {
         let widths: Vec<_> = (0..self.columns.len()).map(|column| self.width(column)).collect();
