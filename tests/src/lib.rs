@@ -25,7 +25,7 @@ pub mod process;
 pub mod store;
 pub mod wait;
 
-pub use binary::{Quorate, Run};
+pub use binary::{Quorate, Run, Running};
 pub use cluster::{Cluster, ClusterOptions};
 pub use network::Network;
 pub use node::{Ended, Node, Ready};

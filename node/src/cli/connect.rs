@@ -91,12 +91,20 @@ impl ConnectArguments {
     /// # Errors
     /// Which setting is missing or wrong, or what each seed said.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        self.connect_within(self.timeout).await
+    }
+
+    /// Connects to the cluster, waiting for no request longer than this.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(crate) async fn connect_within(&self, most: Duration) -> Result<Client, Failure> {
         let settings = self.settings()?;
         let credentials = Credentials::load(&settings.ca, &settings.certificate, &settings.key);
         let credentials = credentials.map_err(|error| credentials_failure(&error, "cert client NAME", "client"))?;
         let builder =
             Client::builder().seeds(settings.seeds).cluster(settings.cluster.as_str()).credentials(credentials);
-        builder.timeout(self.timeout).connect().await.map_err(|error| failure(&error))
+        builder.timeout(self.timeout.min(most)).connect().await.map_err(|error| failure(&error))
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

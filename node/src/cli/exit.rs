@@ -15,7 +15,8 @@ Exit codes:
   2  wrong usage or invalid input; nothing changed (load: lines before a bad one may be stored)
   3  the cluster cannot be reached, or too few replicas answered in time
   4  the outcome of a write is unknown: it may or may not be stored
-  5  failure on this machine: files, certificates, sockets, storage; a demo that was cut short or broke a promise";
+  5  failure on this machine: files, certificates, sockets, storage; a demo that was cut short or broke a promise
+  130  interrupted (load, dump, wait): what was done until then is told";
 
 /// What kind of failure it was. Each has its exit code, and its name in `--json` output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +32,8 @@ pub(crate) enum FailureKind {
     OutcomeUnknown,
     /// Files, certificates, sockets or storage of this machine.
     Local,
+    /// Ctrl-C or SIGTERM, before it was done.
+    Interrupted,
 }
 
 impl FailureKind {
@@ -42,6 +45,8 @@ impl FailureKind {
             Self::Unavailable => 3,
             Self::OutcomeUnknown => 4,
             Self::Local => 5,
+            // As shells tell of a process that Ctrl-C has ended.
+            Self::Interrupted => 130,
         }
     }
 }

@@ -8,6 +8,7 @@ mod dump;
 mod exit;
 mod get;
 mod human;
+mod interrupt;
 mod json_lines;
 mod keys;
 mod load;

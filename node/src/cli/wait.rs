@@ -1,100 +1,188 @@
 //! `quorate wait`: returns when all replicas hold the same, or what is kept for others is delivered.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use quorate_client::{Client, Error};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::NodeStatus;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::cert::parse_node;
 use super::connect::ConnectArguments;
 use super::exit::{Failure, FailureKind, Format};
+use super::interrupt::interrupted;
 use super::status::Answer;
 use super::{human, output};
 
 /// How often the nodes are asked.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long saying goodbye to the nodes may take. One that is away would be waited for longer.
+const FAREWELL_TIME: Duration = Duration::from_millis(50);
 
 /// Waits until all that was written before is on every replica, or every hint made before is delivered
 ///
 /// With --converged every node must be up, must have found since the wait began that each of its peers has received the same as it, and
 /// must keep no hint that was made before. With --hints every node must be up and have delivered the hints that it kept when the wait
-/// began; a node that they are for may be behind otherwise. What is written meanwhile is not waited for. Exit code 3 if it takes too
-/// long; what is waited for is said then.
+/// began; a node that they are for may be behind otherwise. With --hints NODE only those for that node count. What is written meanwhile
+/// is not waited for. Exit code 3 if it takes too long; what is waited for is said then, and also at Ctrl-C.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["converged", "hints"]))]
 pub(crate) struct WaitArguments {
     /// Wait for all replicas to hold the same
-    #[arg(long, required_unless_present = "hints")]
+    #[arg(long)]
     converged: bool,
-    /// Wait for the hints that nodes keep for others now to be delivered
-    #[arg(long, conflicts_with = "converged")]
-    hints: bool,
-    /// How long to wait at most, as 500ms, 5s or 2m
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = human::parse_duration)]
+    /// Wait for the hints that nodes keep now, for all others or for this node, to be delivered
+    #[arg(long, value_name = "NODE", num_args = 0..=1, value_parser = parse_node)]
+    hints: Option<Option<NodeId>>,
+    /// How long to wait at most, all in all, as 500ms, 5s or 2h (5 is 5 seconds)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = human::parse_duration, allow_hyphen_values = true)]
     at_most: Duration,
     #[command(flatten)]
     pub(crate) connect: ConnectArguments,
 }
 
+/// Why the wait is over.
+enum End {
+    /// Nothing is lacking, or the time is up.
+    Told,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// What each node lacks that lacks something.
+type Lacking = BTreeMap<NodeId, String>;
+
 impl WaitArguments {
     /// Runs the command.
     ///
     /// # Errors
-    /// If it takes too long: what is waited for.
+    /// If it takes too long, or is interrupted: what is waited for.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connect.connect().await?;
         let began = Instant::now();
-        let mut marks = Marks::new();
-        let waits_for = loop {
-            let answers: Vec<Answer> = client.statuses().await;
-            let lacks = |answer: &Answer| match self.hints {
-                true => keeps(answer, &mut marks),
-                false => lacks(answer, began.elapsed()),
-            };
-            let waits_for: Vec<String> = answers.iter().filter_map(lacks).collect();
-            if waits_for.is_empty() || self.at_most <= began.elapsed() {
-                break waits_for;
-            }
-            tokio::time::sleep(PAUSE.min(self.at_most.saturating_sub(began.elapsed()))).await;
+        let mut lacking = Lacking::new();
+        let end = tokio::select! {
+            waited = self.wait(began, &mut lacking) => waited.map(|()| End::Told)?,
+            () = interrupted() => End::Interrupted,
         };
-        client.close().await;
-        if !waits_for.is_empty() {
-            let message = format!("after {}: {}", human::duration(began.elapsed()), waits_for.join("; "));
-            return Err(Failure::new(FailureKind::Unavailable, message));
-        }
-        match self.connect.format() {
-            Format::Json => {
-                output::print_json(&serde_json::json!({ (if self.hints { "delivered" } else { "converged" }): true }))
+        let waited = human::duration(began.elapsed());
+        let waits_for = lacking.into_values().collect::<Vec<_>>().join("; ");
+        match end {
+            End::Interrupted if waits_for.is_empty() => {
+                let message = format!("interrupted after {waited}, before all nodes had answered");
+                Err(Failure::new(FailureKind::Interrupted, message))
             }
-            Format::Human => {
-                let what =
-                    if self.hints { "every hint from before is delivered" } else { "all replicas hold the same" };
-                output::print(&format!("{what}, after {}\n", human::duration(began.elapsed())))
+            End::Interrupted => {
+                let message = format!("interrupted after {waited}, with this still to come: {waits_for}");
+                Err(Failure::new(FailureKind::Interrupted, message))
+            }
+            End::Told if waits_for.is_empty() => self.print_done(&waited),
+            End::Told => Err(Failure::new(FailureKind::Unavailable, format!("after {waited}: {waits_for}"))),
+        }
+    }
+
+    /// Returns when nothing is lacking, or the time is up.
+    async fn wait(&self, began: Instant, lacking: &mut Lacking) -> Result<(), Failure> {
+        let deadline = began + self.at_most;
+        let client = self.connect.connect_within(self.at_most).await?;
+        let nodes = self.asked(&client)?;
+        let mut marks = Marks::new();
+        loop {
+            for (node, answer) in ask(&client, &nodes, deadline).await {
+                match answer.map(|answer| self.lack(&(node, answer), &mut marks, began.elapsed())) {
+                    Some(Some(lack)) => _ = lacking.insert(node, lack),
+                    Some(None) => _ = lacking.remove(&node),
+                    // What it lacked when it last spoke says more.
+                    None => _ = lacking.entry(node).or_insert_with(|| format!("{node} has not answered")),
+                }
+            }
+            if lacking.is_empty() || deadline <= Instant::now() {
+                break;
+            }
+            sleep_until(deadline.min(Instant::now() + PAUSE)).await;
+        }
+        // Whoever does not hear it notices by itself.
+        let _ = timeout(FAREWELL_TIME, client.close()).await;
+        Ok(())
+    }
+
+    /// Who has to answer: all, but one whose hints are waited for, which keeps none for itself.
+    fn asked(&self, client: &Client) -> Result<Vec<NodeId>, Failure> {
+        let members: Vec<NodeId> = client.known_ring().members.iter().map(|member| member.node).collect();
+        match self.hints.flatten() {
+            None => Ok(members),
+            Some(target) if members.contains(&target) => {
+                Ok(members.into_iter().filter(|node| *node != target).collect())
+            }
+            Some(target) => {
+                let names = members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(Failure::invalid(format!("{target} is no member of the cluster; its members are {names}")))
             }
         }
     }
+
+    fn lack(&self, answer: &Answer, marks: &mut Marks, waited: Duration) -> Option<String> {
+        match self.hints {
+            Some(target) => keeps(answer, target, marks),
+            None => lacks(answer, waited),
+        }
+    }
+
+    fn print_done(&self, waited: &str) -> Result<(), Failure> {
+        match self.connect.format() {
+            Format::Json => {
+                let what = if self.hints.is_some() { "delivered" } else { "converged" };
+                output::print_json(&serde_json::json!({ what: true }))
+            }
+            Format::Human => {
+                let what = match self.hints {
+                    None => "all replicas hold the same".to_owned(),
+                    Some(None) => "every hint from before is delivered".to_owned(),
+                    Some(Some(target)) => format!("every hint for {target} from before is delivered"),
+                };
+                output::print(&format!("{what}, after {waited}\n"))
+            }
+        }
+    }
+}
+
+/// Asks these nodes at once. Of one that has not answered by the deadline there is nothing.
+async fn ask(client: &Client, nodes: &[NodeId], deadline: Instant) -> Vec<(NodeId, Option<Result<NodeStatus, Error>>)> {
+    let ask = |node: NodeId| {
+        let client = client.clone();
+        (node, tokio::spawn(async move { timeout_at(deadline, client.status(node)).await.ok() }))
+    };
+    let asked: Vec<_> = nodes.iter().copied().map(ask).collect();
+    let mut answers = Vec::with_capacity(asked.len());
+    for (node, answer) in asked {
+        // A task is only lost with the whole runtime.
+        answers.push((node, answer.await.unwrap_or(Some(Err(Error::Closed)))));
+    }
+    answers
 }
 
 /// Of each node, its incarnation and the least number of a hint that it made after the wait began.
 type Marks = BTreeMap<NodeId, (Incarnation, u64)>;
 
-/// What a node keeps from before the wait began.
-fn keeps((node, answer): &Answer, marks: &mut Marks) -> Option<String> {
+/// What a node keeps from before the wait began, for this target or for any.
+fn keeps((node, answer): &Answer, target: Option<NodeId>, marks: &mut Marks) -> Option<String> {
     match answer {
         Err(error) => Some(format!("{node} is down: {error}")),
-        Ok(status) => kept_by(*node, status, marks),
+        Ok(status) => kept_by(*node, status, target, marks),
     }
 }
 
-fn kept_by(node: NodeId, status: &NodeStatus, marks: &mut Marks) -> Option<String> {
+fn kept_by(node: NodeId, status: &NodeStatus, target: Option<NodeId>, marks: &mut Marks) -> Option<String> {
     let &mut (incarnation, mark) = marks.entry(node).or_insert((status.incarnation, status.hints_mark));
     if !status.hints_counted {
         return Some(format!("{node} looks for the hints that it kept before its start"));
     }
     // Numbers begin anew with a start; those from before it count as 0.
     let mark = if incarnation == status.incarnation { mark } else { 1 };
-    let kept = status.hints.iter().find(|hints| hints.outstanding_from < mark)?;
+    let mut kept = status.hints.iter().filter(|hints| target.is_none_or(|target| hints.target == target));
+    let kept = kept.find(|hints| hints.outstanding_from < mark)?;
     Some(format!("{node} keeps {} hints for {}", kept.count, kept.target))
 }
 
@@ -128,42 +216,8 @@ fn lack_of(node: NodeId, status: &NodeStatus, waited_millis: u64) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_ring::ClusterName;
-    use quorate_ring::version::Incarnation;
-    use quorate_ring::wire::{HintStatus, PeerStatus, StartKind, SyncStatus};
-
-    fn node(number: u32) -> NodeId {
-        NodeId::new(number).expect("not 0")
-    }
-
-    fn status() -> NodeStatus {
-        NodeStatus {
-            node: node(1),
-            cluster: ClusterName::new("c").expect("valid"),
-            release: String::new(),
-            incarnation: Incarnation::new(1),
-            start: StartKind::First,
-            complete: true,
-            uptime_millis: 0,
-            shards: 1,
-            partitions: 8,
-            peers: vec![PeerStatus { node: node(2), connected: true, problem: None }],
-            gets: 0,
-            puts: 0,
-            deletes: 0,
-            errors: 0,
-            repairs: 0,
-            in_flight: 0,
-            keys_about: 0,
-            disk_bytes: 0,
-            memory_bytes: 0,
-            cpu_micros: 0,
-            sync: SyncStatus { age_millis: Some(99), ..SyncStatus::default() },
-            hints: Vec::new(),
-            hints_counted: true,
-            hints_mark: 0,
-        }
-    }
+    use crate::cli::status::tests::{node, status};
+    use quorate_ring::wire::{HintStatus, SyncStatus};
 
     #[test]
     fn a_node_that_was_compared_since_lacks_nothing() {
@@ -177,18 +231,20 @@ mod tests {
         let kept =
             |outstanding_from| HintStatus { target: node(3), count: 7, bytes: 70, age_millis: 100, outstanding_from };
         let before = NodeStatus { hints_mark: 5, hints: vec![kept(2)], ..status() };
-        assert_eq!(kept_by(node(1), &before, &mut marks).as_deref(), Some("n1 keeps 7 hints for n3"));
+        assert_eq!(kept_by(node(1), &before, None, &mut marks).as_deref(), Some("n1 keeps 7 hints for n3"));
+        assert!(kept_by(node(1), &before, Some(node(3)), &mut marks).is_some());
+        assert_eq!(kept_by(node(1), &before, Some(node(2)), &mut marks), None, "they are for another");
         let after = NodeStatus { hints_mark: 9, hints: vec![kept(5)], ..status() };
-        assert_eq!(kept_by(node(1), &after, &mut marks), None);
+        assert_eq!(kept_by(node(1), &after, None, &mut marks), None);
         let restarted = |outstanding_from, hints_counted| NodeStatus {
             incarnation: Incarnation::new(2),
             hints: vec![kept(outstanding_from)],
             hints_counted,
             ..status()
         };
-        assert!(kept_by(node(1), &restarted(1, false), &mut marks).is_some(), "it has not found all yet");
-        assert!(kept_by(node(1), &restarted(0, true), &mut marks).is_some(), "one is from before the start");
-        assert_eq!(kept_by(node(1), &restarted(1, true), &mut marks), None);
+        assert!(kept_by(node(1), &restarted(1, false), None, &mut marks).is_some(), "it has not found all yet");
+        assert!(kept_by(node(1), &restarted(0, true), None, &mut marks).is_some(), "one is from before the start");
+        assert_eq!(kept_by(node(1), &restarted(1, true), None, &mut marks), None);
     }
 
     #[test]

@@ -106,12 +106,3 @@ async fn a_store_of_an_hour_ago_gets_all_that_came_since() {
     assert!(status(&client, 2).await.complete);
     assert_eq!(assert_same_stores(&mut cluster), KEYS as usize / 2, "nothing that was deleted is back");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn waiting_for_what_cannot_come_says_what_it_waits_for() {
-    let mut cluster = Cluster::start(3).await;
-    cluster.node(3).kill();
-    let run = cluster.quorate(["wait", "--converged", "--at-most", "1s"]).run();
-    run.ends_with(3).says(&["n3 is down"]);
-    cluster.quorate(["wait"]).run().ends_with(2).says(&["--converged"]);
-}

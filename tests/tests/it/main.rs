@@ -12,4 +12,5 @@ mod metrics;
 mod serving;
 mod support;
 mod unreachable;
+mod waiting;
 mod wire;

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::cluster::DemoCluster;
 use self::tell::Teller;
 use self::tour::Tour;
 use super::exit::Failure;
+use super::interrupt::interrupted;
 
 /// Shows a real cluster on this machine, and what it survives, in less than a minute
 #[derive(Debug, Args)]
@@ -97,17 +97,4 @@ fn tell_how_to_connect(cluster: &DemoCluster, teller: &Teller) -> Result<(), Fai
     teller.command("quorate status")?;
     teller.command("quorate put greeting hello")?;
     teller.command("quorate get greeting")
-}
-
-/// Resolves at Ctrl-C or SIGTERM.
-async fn interrupted() {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        // Without signals the process ends at the first one as every process does, and the nodes with it.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }

@@ -1,0 +1,56 @@
+//! `quorate wait` for what does not come, and Ctrl-C: they end when they should, and say what is missing or was done.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use quorate_tests::{Cluster, Running, wait};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The bit of SIGINT in the masks of signals that the kernel tells.
+const INTERRUPT_BIT: u64 = 1 << 1;
+/// What a command may take that was told to take a second: more than any pause in it, and less than what a request may.
+const SECOND_MAX: Duration = Duration::from_secs(3);
+
+/// Presses Ctrl-C, once the command takes it.
+fn interrupt(command: &Running) {
+    let status = format!("/proc/{}/status", command.id());
+    let takes = || {
+        let status = fs::read_to_string(&status).ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        (mask & INTERRUPT_BIT != 0).then_some(())
+    };
+    wait::until("the command takes Ctrl-C", wait::BOUND, takes);
+    let id = i32::try_from(command.id()).ok().and_then(Pid::from_raw).expect("a process's id is above 0");
+    kill_process(id, Signal::INT).expect("a child can be signalled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_what_cannot_come_ends_in_time_and_says_what_it_waits_for() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.node(3).pause();
+    for what in ["--converged", "--hints"] {
+        let begun = Instant::now();
+        let run = cluster.quorate(["wait", what, "--at-most", "1s"]).run();
+        let took = begun.elapsed();
+        run.ends_with(3).says(&["n3 has not answered"]);
+        assert!(took < SECOND_MAX, "{what} took {took:?}");
+    }
+    cluster.node(3).kill();
+    let run = cluster.quorate(["wait", "--converged", "--at-most", "1s"]).run();
+    run.ends_with(3).says(&["after 1.", "n3"]);
+    let waiting = cluster.quorate(["wait", "--converged", "--at-most", "1h"]).start();
+    interrupt(&waiting);
+    waiting.finish().ends_with(130).says(&["interrupted after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_waited_for_is_named_by_who_asks() {
+    let cluster = Cluster::start(3).await;
+    cluster.quorate(["wait"]).run().ends_with(2).says(&["--converged", "--hints"]);
+    cluster.quorate(["wait", "--hints", "--converged"]).run().ends_with(2).says(&["cannot be used with"]);
+    cluster.quorate(["wait", "--hints", "n9"]).run().ends_with(2).says(&["n9 is no member", "n1, n2, n3"]);
+    cluster.quorate(["wait", "--hints", "--at-most", "-1s"]).run().ends_with(2).says(&["1ms to 3650d", "-1s"]);
+    let delivered = cluster.quorate(["wait", "--hints", "n2"]).run();
+    assert!(delivered.ends_with(0).stdout.starts_with("every hint for n2 from before is delivered"), "{delivered}");
+}
