@@ -2,6 +2,8 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::exit::{Failure, FailureKind};
+
 /// Resolves at Ctrl-C or SIGTERM.
 pub(crate) async fn interrupted() {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
@@ -12,5 +14,19 @@ pub(crate) async fn interrupted() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+/// What `work` gives, or that it was interrupted.
+///
+/// # Errors
+/// Those of `work`, and the interruption with what it means for what was done.
+pub(crate) async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    means: &str,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => result,
+        () = interrupted() => Err(Failure::new(FailureKind::Interrupted, format!("interrupted: {means}"))),
     }
 }

@@ -1,9 +1,11 @@
 //! `quorate wait` for what does not come, and Ctrl-C: they end when they should, and say what is missing or was done.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use quorate_tests::{Cluster, Running, wait};
+use quorate_tests::{Cluster, ClusterOptions, Running, wait};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The bit of SIGINT in the masks of signals that the kernel tells.
@@ -53,4 +55,21 @@ async fn what_is_waited_for_is_named_by_who_asks() {
     cluster.quorate(["wait", "--hints", "--at-most", "-1s"]).run().ends_with(2).says(&["1ms to 3650d", "-1s"]);
     let delivered = cluster.quorate(["wait", "--hints", "n2"]).run();
     assert!(delivered.ends_with(0).stdout.starts_with("every hint for n2 from before is delivered"), "{delivered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_interrupted_tells_what_it_has_stored() {
+    let cluster = ClusterOptions::new(3).start().await;
+    let bucket = cluster.client().await.bucket("b").expect("valid");
+    let fifo = cluster.file("lines");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there").success());
+    let load = cluster.quorate(["load", "--bucket", "b", "--batch", "1"]).arg(&fifo).start();
+    let mut lines = OpenOptions::new().write(true).open(&fifo).expect("the load reads it");
+    lines.write_all(b"{\"key\":\"first\",\"value\":1}\n").expect("the load reads it");
+    let stored = async || (!bucket.get("first").await.ok()?.values().is_empty()).then_some(());
+    wait::until_async("the first record is stored", wait::BOUND, stored).await;
+    interrupt(&load);
+    let load = load.finish();
+    load.ends_with(130).says(&["interrupted"]);
+    assert!(load.stdout.starts_with("stored "), "{load}");
 }

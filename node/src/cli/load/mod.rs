@@ -15,13 +15,14 @@ use clap::Args;
 use quorate_ring::limits::BATCH_ITEMS_MAX;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use self::read::Numbered;
 use self::read::{BadLines, Input, ReadSummary, deal};
 use self::write::{Mode, WriteOptions, Writer, Written};
 use super::connect::{BucketArguments, ConnectArguments, failure};
 use super::exit::{Failure, Format};
+use super::interrupt::unless_interrupted;
 use super::keys::WriteArguments;
 use super::progress::{Progress, Step};
 use super::{human, output};
@@ -58,8 +59,8 @@ pub(crate) struct LoadArguments {
     /// Requests under way at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// How long a record may keep failing before the load gives up
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = human::parse_duration)]
+    /// How long a record may keep failing before the load gives up, as 500ms, 5s or 2m (5 is 5 seconds)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = human::parse_duration, allow_hyphen_values = true)]
     patience: Duration,
     #[command(flatten)]
     write: WriteArguments,
@@ -98,7 +99,8 @@ impl LoadArguments {
         let written = Arc::new(Written::default());
         let mut progress = Progress::start("loading");
         let writer = Writer::new(bucket, options, written.clone());
-        let result = self.pump(input, &writer, &written, &mut progress).await;
+        let pumped = self.pump(input, &writer, &written, &mut progress);
+        let result = unless_interrupted(pumped, "what was counted is stored, and perhaps some records more").await;
         progress.finish();
         client.close().await;
         let skipped = result.as_ref().map_or(0, |read| read.skipped);
@@ -118,28 +120,17 @@ impl LoadArguments {
         let (consumed, bytes) = (input.consumed.clone(), input.bytes);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..self.concurrency).map(|_| mpsc::channel(QUEUE_BATCHES)).unzip();
-        let mut writers: JoinSet<_> =
-            receivers.into_iter().map(|receiver| write_all(writer.clone(), receiver)).collect();
+        let writers: JoinSet<_> = receivers.into_iter().map(|receiver| write_all(writer.clone(), receiver)).collect();
         let batch = self.batch;
-        let mut reader = tokio::task::spawn_blocking(move || deal(input, bad_lines, batch, &senders));
-        let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-        let mut read = None;
-        loop {
-            tokio::select! {
-                joined = &mut reader, if read.is_none() => {
-                    read = Some(joined.expect("the reader does not panic")?);
-                }
-                joined = writers.join_next() => match joined {
-                    Some(joined) => joined.expect("a writer does not panic")?,
-                    None => return Ok(read.expect("writers end when the reader has ended")),
-                },
-                _ = ticks.tick() => progress.show(Step {
-                    records: written.records.load(Ordering::Relaxed),
-                    done: consumed.load(Ordering::Relaxed),
-                    whole: bytes,
-                }),
-            }
-        }
+        let reader = tokio::task::spawn_blocking(move || deal(input, bad_lines, batch, &senders));
+        let show = || {
+            progress.show(Step {
+                records: written.records.load(Ordering::Relaxed),
+                done: consumed.load(Ordering::Relaxed),
+                whole: bytes,
+            });
+        };
+        joined(reader, writers, show).await
     }
 
     fn summarise(&self, written: &Written, skipped: u64, time: Duration) -> Result<(), Failure> {
@@ -168,6 +159,27 @@ impl LoadArguments {
     }
 }
 
+/// Waits for the reader and all writers, or for the first failure among them.
+///
+/// When the reader fails its queues end, and so do writers that have nothing to do: whichever of them is seen first, what is told
+/// is the reader's failure.
+async fn joined(
+    mut reader: JoinHandle<Result<ReadSummary, Failure>>,
+    mut writers: JoinSet<Result<(), Failure>>,
+    mut show: impl FnMut(),
+) -> Result<ReadSummary, Failure> {
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+    let mut read = None;
+    while read.is_none() || !writers.is_empty() {
+        tokio::select! {
+            joined = &mut reader, if read.is_none() => read = Some(joined.expect("the reader does not panic")?),
+            Some(joined) = writers.join_next() => joined.expect("a writer does not panic")?,
+            _ = ticks.tick() => show(),
+        }
+    }
+    Ok(read.expect("that is what was waited for"))
+}
+
 /// Writes batches until there are no more.
 async fn write_all(writer: Writer, mut batches: mpsc::Receiver<Vec<Numbered>>) -> Result<(), Failure> {
     while let Some(batch) = batches.recv().await {
@@ -179,4 +191,30 @@ async fn write_all(writer: Writer, mut batches: mpsc::Receiver<Vec<Numbered>>) -
 fn batch_size(text: &str) -> Result<usize, String> {
     let size = text.parse().ok().filter(|size| (1..=BATCH_ITEMS_MAX).contains(size));
     size.ok_or_else(|| format!("expected a number from 1 to {BATCH_ITEMS_MAX}, not {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_readers_failure_is_told_though_all_writers_are_seen_to_end_before_it() {
+        let (seen, writers_are_seen) = tokio::sync::oneshot::channel();
+        let reader = tokio::spawn(async {
+            writers_are_seen.await.expect("they are seen");
+            Err(Failure::invalid("the input is truncated"))
+        });
+        let mut writers = JoinSet::new();
+        writers.spawn(async { Ok(()) });
+        let mut seen = Some(seen);
+        let mut ticks = 0;
+        let joined = joined(reader, writers, || {
+            ticks += 1;
+            // The writer has ended long before the second.
+            if 1 < ticks {
+                let _ = seen.take().map(|seen| seen.send(()));
+            }
+        });
+        assert_eq!(joined.await.expect_err("the reader failed").message, "the input is truncated");
+    }
 }
