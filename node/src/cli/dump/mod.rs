@@ -1,34 +1,33 @@
 //! `quorate dump`: writes a bucket as JSON Lines, to standard output or a file.
 //!
-//! A file appears under its name only when it is whole: it is written beside it, synced and then renamed.
+//! Where the lines go, and what happens to what is there already, is [`sink`]'s business.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod sink;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use quorate_client::{Client, Cursor, Entry};
 use quorate_ring::{Key, Value};
 use serde::Serialize;
 
+use self::sink::Sink;
 use super::connect::{BucketArguments, ConnectArguments, failure};
 use super::exit::{Failure, Format};
 use super::human;
+use super::interrupt::unless_interrupted;
 use super::json_lines::Record;
 use super::load::FORMAT_HELP;
-use super::output::{self, Reader, written};
+use super::output::{self, Reader};
 use super::progress::{Progress, Step};
-
-const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes a bucket as JSON Lines
 #[derive(Debug, Args)]
 #[command(after_help = FORMAT_HELP)]
 pub(crate) struct DumpArguments {
-    /// The file to write, compressed if its name ends with .gz [default: standard output]
+    /// The file to write, compressed if its name ends with .gz [default: standard output]. What it held is replaced when all is
+    /// written, and not before; a device or FIFO is written to directly
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// How many replicas must answer, 1 to n [default: the cluster's read_quorum]
@@ -56,29 +55,24 @@ struct Dumped {
     siblings: u64,
 }
 
-/// Where lines go.
-enum Sink {
-    Output(BufWriter<io::Stdout>),
-    Plain { file: BufWriter<File>, paths: Paths },
-    Gzip { file: Box<GzEncoder<BufWriter<File>>>, paths: Paths },
-}
-
-struct Paths {
-    name: PathBuf,
-    unfinished: PathBuf,
-}
-
 impl DumpArguments {
     /// Runs the command.
     ///
     /// # Errors
     /// If the cluster cannot be read, or the file cannot be written.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.connect.connect().await?;
         let mut sink = Sink::open(self.out.as_deref())?;
+        let client = match self.connect.connect().await {
+            Ok(client) => client,
+            Err(failure) => {
+                sink.abandon();
+                return Err(failure);
+            }
+        };
         let mut progress = Progress::start("dumping");
         let mut dumped = Dumped::default();
-        let result = self.copy(&client, &mut sink, &mut dumped, &mut progress).await;
+        let copied = self.copy(&client, &mut sink, &mut dumped, &mut progress);
+        let result = unless_interrupted(copied, "the dump is not whole").await;
         progress.finish();
         client.close().await;
         match result {
@@ -161,49 +155,4 @@ fn record(entry: &Entry) -> Record {
 /// How many partitions lie before a cursor; its text, whose form is stable, says in which one it is.
 fn partitions_done(cursor: &Cursor) -> u64 {
     cursor.to_string().split(':').nth(2).and_then(|partition| partition.parse().ok()).unwrap_or_default()
-}
-
-impl Sink {
-    fn open(out: Option<&Path>) -> Result<Self, Failure> {
-        let Some(name) = out else { return Ok(Self::Output(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))) };
-        let mut unfinished = name.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let paths = Paths { name: name.to_owned(), unfinished: unfinished.into() };
-        let file =
-            File::create(&paths.unfinished).map_err(|error| Failure::file("write", &paths.unfinished, &error))?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        if name.extension().is_some_and(|extension| extension == "gz") {
-            let file = Box::new(GzEncoder::new(file, Compression::default()));
-            return Ok(Self::Gzip { file, paths });
-        }
-        Ok(Self::Plain { file, paths })
-    }
-
-    fn write(&mut self, lines: &[u8]) -> Result<Reader, Failure> {
-        match self {
-            Self::Output(output) => written(output.write_all(lines), Path::new("standard output")),
-            Self::Plain { file, paths } => written(file.write_all(lines), &paths.name),
-            Self::Gzip { file, paths } => written(file.write_all(lines), &paths.name),
-        }
-    }
-
-    /// Brings everything where it belongs.
-    fn finish(self) -> Result<(), Failure> {
-        let (file, paths) = match self {
-            Self::Output(mut output) => return written(output.flush(), Path::new("standard output")).map(|_| ()),
-            Self::Plain { file, paths } => (Ok(file), paths),
-            Self::Gzip { file, paths } => (file.finish(), paths),
-        };
-        let synced = file.and_then(|file| file.into_inner().map_err(io::IntoInnerError::into_error));
-        let renamed = synced.and_then(|file| file.sync_all()).and_then(|()| fs::rename(&paths.unfinished, &paths.name));
-        renamed.map_err(|error| Failure::file("write", &paths.name, &error))
-    }
-
-    /// Leaves nothing behind.
-    fn abandon(self) {
-        if let Self::Plain { paths, .. } | Self::Gzip { paths, .. } = self {
-            // What matters is that nothing stands under the file's name; the rest is tidiness.
-            let _ = fs::remove_file(paths.unfinished);
-        }
-    }
 }
