@@ -66,7 +66,12 @@ impl Shard {
             Report::Poisoned { reason } => self.outputs.push_back(Output::StorageFailed { reason }),
             Report::Held { node, exchange, held } => self.send_held(node, exchange, Ok(held)),
             Report::Unreadable(key) => self.mend_soon(now, key),
-            Report::Damaged { reason } => tracing::error!(node = %self.own(), reason, "a stored entry cannot be read"),
+            // A store that has stopped has told why, and fails whatever was asked of it.
+            Report::Damaged { reason } => {
+                if self.replica.poisoned().is_none() {
+                    tracing::error!(node = %self.own(), reason, "a stored entry cannot be read");
+                }
+            }
         }
     }
 

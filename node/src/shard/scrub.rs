@@ -281,7 +281,9 @@ impl Shard {
 
     /// What is behind where the sweep is cannot be read, nor does anybody say what it is: it is left for the next round.
     fn skip_partition(&mut self, now: Time) {
-        if let Some((range, _)) = self.scrub.sweep.next(now) {
+        if let Some((range, _)) = self.scrub.sweep.next(now)
+            && self.replica.poisoned().is_none()
+        {
             tracing::error!(node = %self.own(), partition = %range.partition, "a part of a partition cannot be read");
         }
         self.page_done(now, None);

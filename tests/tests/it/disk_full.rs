@@ -69,6 +69,7 @@ async fn a_node_whose_disk_is_full_stops_and_nothing_acknowledged_is_lost() {
     }
     let (cause, stopping) = (ended.log.find("the store failed: the node stops"), ended.log.find("stopping"));
     assert!(cause.expect("it is logged") < stopping.expect("it is logged"), "the cause comes first: {}", ended.log);
+    assert!(!ended.log.contains("cannot be read"), "nothing has rotted: {}", ended.log);
     let others = async || bucket.put("after", "the others go on").await.ok();
     wait::until_async("the others go on", wait::BOUND, others).await;
     assert!(BATCH * 10 < acknowledged.len(), "the disk was full before much was written: {}", acknowledged.len());
