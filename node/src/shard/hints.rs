@@ -155,7 +155,7 @@ impl Shard {
             let taker = if self.ring.is_primary(target, partition) { Some(target) } else { takers.next() };
             match taker {
                 Some(to) => {
-                    let sequence = self.hints.store.is_counted().then(|| counts.sequence());
+                    let sequence = self.hints.store.is_counted().then(|| self.hints.store.visible_before());
                     delivery.handle_begin(now, partition, to, sequence);
                     let after = delivery.cursor().and_then(|cursor| cursor.after.clone());
                     let bytes_max = delivery.grant_bytes() as usize;

@@ -100,8 +100,8 @@ impl Delivery {
         self.grant_bytes
     }
 
-    /// Begins to read a batch that goes to this node: of the cursor's partition, or of a later one. `sequence` is that of the next hint;
-    /// nothing while it is not known yet what is kept, for then a pass does not go to all.
+    /// Begins to read a batch that goes to this node: of the cursor's partition, or of a later one. `sequence` is up to which all hints can
+    /// be read; nothing while it is not known yet what is kept, for then a pass does not go to all.
     pub fn handle_begin(&mut self, now: Time, partition: PartitionId, to: NodeId, sequence: Option<u64>) {
         if self.cursor == Some(Cursor::start()) {
             self.clean_since = sequence.map(|sequence| (sequence, now));

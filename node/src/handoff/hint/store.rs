@@ -98,6 +98,8 @@ enum State {
     Writing {
         told: Told,
         hints: Hints,
+        /// What is being written has no smaller number than this.
+        from: u64,
     },
 }
 
@@ -160,6 +162,15 @@ impl HintStore {
     pub fn set_wall(&mut self, wall: WallTime) {
         self.wall = wall;
         self.counts.set_wall(wall);
+    }
+
+    /// Every hint with a smaller number than this can be seen by a page that is read from now on: those that are being written may not be.
+    pub fn visible_before(&self) -> u64 {
+        let being_written = self.slots.values().filter_map(|slot| match slot.state {
+            State::Writing { from, .. } => Some(from),
+            State::Idle | State::Reading => None,
+        });
+        being_written.min().unwrap_or_else(|| self.counts.sequence())
     }
 
     /// Whether what was found at the start is counted.
@@ -371,7 +382,7 @@ impl HintStore {
                 Some(hints) => self.run(now, key, slot, hints),
                 None => self.fail(&key, slot),
             },
-            (State::Writing { told, hints }, Ok(Completion::Written)) => {
+            (State::Writing { told, hints, .. }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
                 self.tell(told, Ok(()));
                 self.run(now, key, slot, hints);
@@ -408,6 +419,7 @@ impl HintStore {
     /// Works through a key's queue until something must be written or nothing waits.
     fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut hints: Hints) {
         while let Some(operation) = slot.queue.pop_front() {
+            let from = self.counts.sequence();
             let written = match operation {
                 HintOperation::Read { asker, deadline } => {
                     if now < deadline {
@@ -427,7 +439,7 @@ impl HintStore {
             };
             match written {
                 Some(told) => {
-                    slot.state = State::Writing { told, hints };
+                    slot.state = State::Writing { told, hints, from };
                     self.slots.insert(key, slot);
                     return;
                 }
