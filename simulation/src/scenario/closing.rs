@@ -34,7 +34,8 @@ pub(super) const ALL: &[Named] = &[
         line: "a delete that is lost with its node had been brought to one replica by a repair: all have it when its gap is closed",
         source: "P2 beside read repair",
         body: Body::Built {
-            rule: "what is known of the gap is shared: \"gap-closed-without-sharing\". O6: replicas differ under the same clock",
+            rule: "what is known of the gap is shared (\"gap-closed-without-sharing\"), and what a replica knows beyond the clock is \
+                   fetched from it (\"scrub-keeps-what-is-ahead\"): without both. O6: replicas differ under the same clock",
             runs: repair_brought_it,
             together: was_closed,
         },
