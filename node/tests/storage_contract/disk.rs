@@ -31,7 +31,11 @@ pub(crate) struct RocksEngine {
 
 impl RocksEngine {
     pub(crate) fn open(directory: TempDir) -> Self {
-        let store = RocksStore::open(directory.path(), &unhurried()).expect("it opens");
+        Self::open_with(directory, &unhurried())
+    }
+
+    pub(crate) fn open_with(directory: TempDir, options: &RocksOptions) -> Self {
+        let store = RocksStore::open(directory.path(), options).expect("it opens");
         let wakes = Wakes::default();
         Self { handle: store.handle(wakes.waker()), store, wakes, synced_bytes: 0, directory }
     }

@@ -23,7 +23,7 @@ fn one_object(value: usize) -> Batch {
     batch
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < WAIT_MAX, "waited in vain until {what}");
@@ -184,7 +184,6 @@ fn garbled(engine: RocksEngine) -> RocksEngine {
 
 #[test]
 fn a_garbled_block_stays_in_the_way_of_scans_and_ends_the_store_when_compaction_meets_it() {
-    const RESTARTS: usize = 20;
     let mut engine = RocksEngine::empty();
     write(&mut engine, one_object(1), Durability::Buffered);
     let mut engine = garbled(engine.restart());
@@ -192,17 +191,19 @@ fn a_garbled_block_stays_in_the_way_of_scans_and_ends_the_store_when_compaction_
     assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)), "it was written anew");
     let outcome = turn(&mut engine, vec![Operation::Scan(whole_of(Column::Objects))]).remove(0);
     assert!(matches!(outcome, Err(StorageError::Read { .. })), "{outcome:?}");
-    // Each restart leaves a file, until there are so many that they are merged.
-    for number in 0..RESTARTS {
-        engine = engine.restart();
-        let write = Operation::Write { batch: one_object(number), durability: Durability::Synced };
-        match turn(&mut engine, vec![write]).remove(0) {
-            Ok(_) => {}
-            Err(StorageError::Poisoned { reason }) => return assert!(reason.contains("Corruption"), "{reason}"),
-            Err(error) => panic!("{error:?}"),
-        }
-    }
-    panic!("{RESTARTS} files were not merged");
+    // Of a small memtable nearly each write makes a file, until there are so many that they are merged.
+    let options = RocksOptions { memtable_bytes: 64 * 1024, ..unhurried() };
+    let mut engine = RocksEngine::open_with(engine.copy(None), &options);
+    let large = || {
+        let mut batch = Batch::default();
+        batch.put(Column::Objects, key(1, "a"), Bytes::from(vec![0; 64 * 1024]));
+        vec![Operation::Write { batch, durability: Durability::Buffered }]
+    };
+    wait_until("files were merged", || match turn(&mut engine, large()).remove(0) {
+        Ok(_) => false,
+        Err(StorageError::Poisoned { reason }) => reason.contains("Corruption"),
+        Err(error) => panic!("{error:?}"),
+    });
 }
 
 #[test]
