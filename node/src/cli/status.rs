@@ -200,7 +200,8 @@ fn faults(status: &NodeStatus) -> Vec<String> {
         (scrub.faults_mended, "faults of its disk were found and mended since its start: look after the disk"),
         (
             scrub.pages_unreadable,
-            "times a part of its store could not be read at all: stop it, give it an empty data directory, and it fetches all from the others",
+            "times a part of its store could not be read at all: where others hold replicas, stop it, move its data directory away, and start \
+             it on an empty one; keep the old one until it has caught up",
         ),
     ];
     let told = told.into_iter().filter(|(count, _)| 0 < *count);

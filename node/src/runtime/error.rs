@@ -51,8 +51,8 @@ pub enum RunError {
     },
     /// A part of the store cannot be read, and compaction has to.
     #[error(
-        "a part of the store is damaged and the node has stopped: {reason}; move its data directory away and start it on an empty one: \
-         the other nodes bring it everything"
+        "a part of the store is damaged and the node has stopped: {reason}; where other nodes hold replicas (n is 2 or more), move its \
+         data directory away and start it on an empty one: they bring it what they have; keep the old one until they have"
     )]
     StorageDamaged {
         /// What the store said.
