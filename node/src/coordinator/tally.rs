@@ -275,11 +275,12 @@ mod tests {
         assert_eq!(tally.verdict(), Verdict::Lost);
     }
 
-    /// What is known of a node, beside answers: that it was asked, and its connection broke before it answered.
+    /// What became of a question to a node.
     #[derive(Clone, PartialEq, Eq)]
     enum Said {
-        Nothing,
         NotAsked,
+        Silent,
+        /// Its connection broke before it answered.
         Gone,
         Answered(ReplicaAnswer),
     }
@@ -288,7 +289,7 @@ mod tests {
         /// Whether something is there, or may be of a node that is away or is not.
         fn is_hopeful(&self, away: bool) -> bool {
             match self {
-                Self::Nothing | Self::NotAsked => !away,
+                Self::Silent | Self::NotAsked => !away,
                 Self::Gone => false,
                 Self::Answered(answer) => *answer == ReplicaAnswer::Done,
             }
@@ -297,7 +298,7 @@ mod tests {
         fn is_given_up(&self, away: bool) -> bool {
             match self {
                 Self::NotAsked => false,
-                Self::Nothing => away,
+                Self::Silent => away,
                 Self::Gone => true,
                 Self::Answered(answer) => matches!(answer, ReplicaAnswer::Unreachable | ReplicaAnswer::StorageFailed),
             }
@@ -305,7 +306,7 @@ mod tests {
 
         fn tell(&self, tally: &mut Tally, node: NodeId) {
             match self {
-                Self::Nothing | Self::NotAsked => {}
+                Self::Silent | Self::NotAsked => {}
                 Self::Gone => tally.lose(node),
                 Self::Answered(answer) => assert!(tally.record(node, answer.clone())),
             }
@@ -316,7 +317,7 @@ mod tests {
     fn a_place_is_hoped_for_or_forsaken_or_waited_for_by_what_its_primary_and_its_stand_in_say() {
         use ReplicaAnswer::{CatchingUp, Done, Overloaded, StorageFailed, Unreachable};
         let answered = || [Done, CatchingUp, Overloaded, StorageFailed, Unreachable].map(Said::Answered);
-        let asked = || [Said::Nothing, Said::Gone].into_iter().chain(answered());
+        let asked = || [Said::Silent, Said::Gone].into_iter().chain(answered());
         let (primary, other) = (node(1), node(4));
         for said in asked().chain([Said::NotAsked]) {
             for stands_in in asked().map(Some).chain([None]) {
@@ -336,8 +337,8 @@ mod tests {
                     let forsaken = if said.is_given_up(away) && !stood_in { vec![primary] } else { Vec::new() };
                     assert_eq!(tally.forsaken(is_away), forsaken);
                 }
-                assert_eq!(tally.waits_for(primary), said == Said::Nothing);
-                assert_eq!(tally.waits_for(other), stands_in == Some(Said::Nothing));
+                assert_eq!(tally.waits_for(primary), said == Said::Silent);
+                assert_eq!(tally.waits_for(other), stands_in == Some(Said::Silent));
                 assert!(!tally.waits_for(node(5)));
             }
         }

@@ -9,7 +9,7 @@ use quorate_node::storage::{Column, Completion, Operation, OperationId};
 use quorate_node::{Output, Time};
 use quorate_ring::limits::{SIBLINGS_BYTES_MAX, VALUE_BYTES_MAX};
 use quorate_ring::version::{Actor, Container, Dot, VersionVector};
-use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, PutItem, ReplicaError, Request, RequestError};
+use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, PutItem, ReplicaError, Request, RequestError, Response};
 use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, StoredValue, Value};
 
 use crate::four;
@@ -235,8 +235,10 @@ fn what_is_damaged_is_refused_until_it_is_mended_from_the_others() {
     };
     damage(&mut cluster);
     let partition = cluster.partition(&key);
-    let scan = Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: Some(3) };
-    for request in [scan, Request::Get { key: key.clone(), r: Some(3), strict: true }] {
+    let scan = |r| Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: Some(r) };
+    let page = cluster.ask(primaries[0], scan(2));
+    assert!(matches!(&page, Ok(Response::Page { items, .. }) if items.len() == 1), "another is asked: {page:?}");
+    for request in [scan(3), Request::Get { key: key.clone(), r: Some(3), strict: true }] {
         let error = cluster.ask(primaries[0], request).expect_err("R is 3");
         let RequestError::ReadQuorum { needed: 3, answers, .. } = &error else { panic!("{error:?}") };
         assert_eq!(answers[0], (primaries[0], quorate_ring::wire::ReplicaAnswer::StorageFailed));

@@ -204,7 +204,7 @@ fn emptied_disk_is_not_a_deleted_key() -> Vec<Scenario> {
 }
 
 fn every_page_twice() -> Vec<Scenario> {
-    // Whether the second of a page comes while the first is being stored is chance: there are many pages.
+    // Whether the second of a page comes while the first is being stored is chance: keys, and the moment of the loss, differ.
     let with_keys = |first: usize| {
         let mut run = Scenario::of(3).disks_take(20).all_messages_twice();
         let keys: [usize; 8] = std::array::from_fn(|index| first + index);
