@@ -43,7 +43,8 @@ pub enum Step {
         to: NodeId,
         /// What to send as the message's timeout.
         timeout_millis: u32,
-        /// If there is no connection to the node after this time, report the attempt as not sent.
+        /// If there is no connection to the node after this time, report the attempt as not sent. It ends before the deadline, so
+        /// that a write which never left is not told of as one of unknown outcome.
         connect_within: Duration,
     },
     /// Nothing until an attempt ends or this time has come.
@@ -283,7 +284,7 @@ impl Operation {
         let margin = (left / 8).min(ANSWER_MARGIN_MAX);
         let timeout_millis =
             u32::try_from((left - margin).as_millis()).unwrap_or(u32::MAX).clamp(1, TIMEOUT_MILLIS_MAX);
-        Step::Send { attempt, to: node, timeout_millis, connect_within: self.slice.min(left) }
+        Step::Send { attempt, to: node, timeout_millis, connect_within: self.slice.min(left - margin) }
     }
 
     fn take_outstanding(&mut self, attempt: AttemptId) -> Option<Outstanding> {

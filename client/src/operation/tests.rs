@@ -115,8 +115,9 @@ fn run_by(
     for _ in 0..100_000 {
         match operation.next_step(router, now) {
             Step::Done(result) => return Run { ended: now, result, asked },
-            Step::Send { attempt, to, timeout_millis, .. } => {
+            Step::Send { attempt, to, timeout_millis, connect_within } => {
                 assert!(0 < timeout_millis);
+                assert!(now + connect_within < begun + timeout, "what has no connection by then was not sent");
                 let (act, micros) = act(asked.len(), to);
                 coming.push((now + Duration::from_micros(micros), attempt, to, act));
                 asked.push((now, to));
