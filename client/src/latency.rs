@@ -119,10 +119,18 @@ impl Latencies {
         known().filter(|(_, latency)| latency.is_slow(best, now)).map(|(node, _)| node).collect()
     }
 
-    /// How long a read waits for this node before another is asked as well.
+    /// How long a read waits for this node before another is asked as well: about as long as it takes at most, or, where it is slow and
+    /// asked to see whether it still is, as the fastest does.
     pub(crate) fn hedge_after(&self, node: NodeId, now: Time) -> Duration {
-        let measured = self.nodes.get(&node).filter(|latency| latency.is_fresh(now));
-        measured.map_or(HEDGE_UNKNOWN, |latency| (latency.high * 2).max(HEDGE_MIN))
+        let Some(own) = self.nodes.get(&node).filter(|latency| latency.is_fresh(now)) else { return HEDGE_UNKNOWN };
+        let high = if SLOW_MORE < own.mean {
+            let fresh = self.nodes.values().filter(|latency| latency.is_fresh(now));
+            let best = fresh.min_by_key(|latency| latency.mean).unwrap_or(own);
+            if own.is_slow(best.mean, now) { best.high } else { own.high }
+        } else {
+            own.high
+        };
+        (high * 2).max(HEDGE_MIN)
     }
 
     /// Whether the budget has a hedge left.
@@ -200,6 +208,13 @@ mod tests {
         // One in ten takes 20 ms, so the 95th percentile is that.
         let after = latencies.hedge_after(node(1), at(4000));
         assert!(MILLI * 30 < after && after < MILLI * 50, "{after:?}");
+    }
+
+    #[test]
+    fn nobody_waits_long_for_a_node_that_is_known_to_be_slow() {
+        let latencies = with_one_of(MILLI * 90);
+        let [fast, slow] = [1, 3].map(|number| latencies.hedge_after(node(number), at(40)));
+        assert!(fast == slow && slow < MILLI * 10, "{slow:?}");
     }
 
     #[test]
