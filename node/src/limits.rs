@@ -5,6 +5,15 @@ use std::time::Duration;
 /// Most client requests and forwarded writes that a shard coordinates at once, batch items counted singly. One more is answered
 /// `Overloaded`.
 pub const COORDINATIONS_MAX: usize = 16 * 1024;
+/// How much longer than usual even the quickest request of a shard may take before its limit of requests comes down: for so long a
+/// request may queue.
+///
+/// People notice a quarter of a second, and most timeouts are far longer.
+pub const STANDING_QUEUE: Duration = Duration::from_millis(200);
+/// How long the quickest is looked for. A burst that is over by then made no queue that stands.
+pub const LIMIT_WINDOW: Duration = Duration::from_millis(200);
+/// The least that the limit of a shard's requests comes down to: too few to queue for long anywhere, and enough to learn what is usual.
+pub const LIMIT_MIN: usize = 64;
 /// Most bytes of values that the requests of a shard hold while they are worked on: what replicas answered, and what is sent to them. With
 /// more, a further request is answered `Overloaded`.
 pub const COORDINATION_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -1,11 +1,10 @@
-//! One client, one share: who has how much of a shard's table of requests.
+//! One client, one share: who has how many of the requests that a shard works on.
 
 use std::collections::BTreeMap;
 
 use quorate_ring::NodeId;
 
 use crate::SessionId;
-use crate::limits::COORDINATIONS_MAX;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +17,8 @@ pub enum Party {
 
 /// How many requests of each party are being worked on.
 ///
-/// While there is room, anybody may have as many as it likes. When the table is more than half full, one that has its equal share already gets
-/// no more: the other half is for those who have less. One that is alone may fill it.
+/// While there is room, anybody may have as many as it likes. With half as many as may be worked on at once, one that has its equal share
+/// already gets no more: the other half is for those who have less. One that is alone may have all.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
     held: BTreeMap<Party, usize>,
@@ -27,13 +26,13 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// The most that this party may have now.
-    pub fn most(&self, party: Party) -> usize {
-        if self.whole < COORDINATIONS_MAX / 2 {
-            return COORDINATIONS_MAX;
+    /// The most that this party may have now, of so many that all may have.
+    pub fn most(&self, party: Party, all: usize) -> usize {
+        if self.whole < all / 2 {
+            return all;
         }
         let parties = self.held.len() + usize::from(!self.held.contains_key(&party));
-        (COORDINATIONS_MAX / parties).max(1)
+        (all / parties).max(1)
     }
 
     /// How many it has.
@@ -67,6 +66,8 @@ impl Shares {
 mod tests {
     use super::*;
 
+    const ALL: usize = 900;
+
     const fn session(number: u64) -> Party {
         Party::Session(SessionId(number))
     }
@@ -78,20 +79,20 @@ mod tests {
     #[test]
     fn who_is_alone_may_fill_the_table() {
         let mut shares = Shares::default();
-        begin(&mut shares, session(1), COORDINATIONS_MAX - 1);
-        assert_eq!(shares.most(session(1)), COORDINATIONS_MAX);
+        begin(&mut shares, session(1), ALL - 1);
+        assert_eq!(shares.most(session(1), ALL), ALL);
     }
 
     #[test]
     fn when_others_want_in_nobody_gets_more_than_an_equal_share() {
         let mut shares = Shares::default();
-        begin(&mut shares, session(1), COORDINATIONS_MAX / 2 - 2);
+        begin(&mut shares, session(1), ALL / 2 - 2);
         begin(&mut shares, session(2), 1);
-        assert_eq!(shares.most(session(1)), COORDINATIONS_MAX, "there is room");
+        assert_eq!(shares.most(session(1), ALL), ALL, "there is room");
         begin(&mut shares, session(3), 1);
-        let third = COORDINATIONS_MAX / 3;
-        assert!(shares.most(session(1)) == third && third < shares.of(session(1)));
-        assert_eq!((shares.most(session(2)), shares.most(session(4))), (third, COORDINATIONS_MAX / 4));
+        let third = ALL / 3;
+        assert!(shares.most(session(1), ALL) == third && third < shares.of(session(1)));
+        assert_eq!((shares.most(session(2), ALL), shares.most(session(4), ALL)), (third, ALL / 4));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::Time;
 pub struct Forward {
     /// Who gets the answer.
     pub reply_to: ReplyTo,
+    /// Since when it is handed over.
+    pub begun: Time,
     /// When it ends.
     pub deadline: Time,
     /// Who coordinates.

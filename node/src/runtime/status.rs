@@ -28,6 +28,7 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         puts: 0,
         deletes: 0,
         errors: 0,
+        overloads: 0,
         repairs: 0,
         in_flight: 0,
         keys_about: shared.store.keys_about(),
@@ -61,6 +62,7 @@ fn add(status: &mut NodeStatus, figures: Figures) {
     status.puts += figures.counters.puts;
     status.deletes += figures.counters.deletes;
     status.errors += figures.counters.errors;
+    status.overloads += figures.counters.overloads;
     status.repairs += figures.counters.repairs;
     status.in_flight += figures.in_flight as u64;
     add_sync(&mut status.sync, figures.sync);

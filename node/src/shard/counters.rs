@@ -23,7 +23,9 @@ pub struct Counters {
     pub ranked_away: u64,
     /// Gets that asked such a replica besides, to see whether it is quick again.
     pub probes: u64,
-    /// Requests that were refused because their client had its share of the table already.
+    /// Requests that were refused because there were too many already.
+    pub overloads: u64,
+    /// Of these, those of a client that had its share.
     pub shares_refused: u64,
     /// Batches of background work that waited for the budget.
     pub background_waits: u64,

@@ -39,6 +39,7 @@ use self::sharing::{held, shared, sharing};
 use self::wall_clock::WallClock;
 use crate::Time;
 use crate::admission::hedge::HedgeBudget;
+use crate::admission::limit::{Kind, Limit};
 use crate::admission::pacer::Pacer;
 use crate::admission::ranking::Peers;
 use crate::admission::share::Shares;
@@ -228,8 +229,12 @@ pub struct Shard {
     /// How quickly each node answers reads.
     ranking: Peers,
     hedges: HedgeBudget,
-    /// Who has how much of the table of requests.
+    /// How many requests are worked on at once.
+    limit: Limit,
+    /// Who has how many of them.
     shares: Shares,
+    /// Reads that have been answered and wait for those who have not, to repair them.
+    lingering: BTreeSet<CoordinationId>,
     /// Bytes of the values that the requests hold.
     held_bytes: usize,
     pacer: Pacer,
@@ -283,7 +288,9 @@ impl Shard {
             anti_entropy,
             ranking: Peers::default(),
             hedges: HedgeBudget::default(),
+            limit: Limit::default(),
             shares: Shares::default(),
+            lingering: BTreeSet::new(),
             held_bytes: 0,
             pacer: Pacer::default(),
             background: Waiting::default(),
@@ -324,6 +331,11 @@ impl Shard {
     /// Requests of all parties, as their shares are counted: as many as are being worked on.
     pub const fn shared(&self) -> usize {
         self.shares.whole()
+    }
+
+    /// The most requests that are worked on at once for now.
+    pub const fn request_limit(&self) -> usize {
+        self.limit.most()
     }
 
     /// Bytes of values that requests hold.
@@ -525,6 +537,15 @@ impl Shard {
         }
     }
 
+    /// A request that was coordinated here has its answer.
+    fn note_answered(&mut self, now: Time, kind: Kind, begun: Time, is_ok: bool) {
+        let took = now.since(begun);
+        self.pacer.handle_answered(now, took);
+        if is_ok {
+            self.limit.handle_answered(now, kind, took);
+        }
+    }
+
     /// Ends a request with its answer.
     fn finish(&mut self, id: CoordinationId, result: Result<Response, RequestError>) {
         let Some(coordination) = self.end(id) else { return };
@@ -535,6 +556,7 @@ impl Shard {
     fn end(&mut self, id: CoordinationId) -> Option<Coordination> {
         let mut coordination = self.coordinations.remove(&id)?;
         self.shares.end(coordination.reply_to().party());
+        self.lingering.remove(&id);
         self.held_bytes -= coordination.bytes_mut().map_or(0, |bytes| *bytes);
         if let Some(deadline) = coordination.deadline() {
             self.timers.remove(&(deadline, Timer::Request(id)));

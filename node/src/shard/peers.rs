@@ -10,6 +10,7 @@ use quorate_ring::{NodeId, ObjectKey};
 use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
 use crate::Time;
+use crate::admission::limit::Kind;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
 use crate::replica::{Asker, KeyOperation};
@@ -71,7 +72,7 @@ impl Shard {
             }
             PeerMessage::Hint(message) => self.handle_hint_message(now, from, message),
             PeerMessage::ScanReply { exchange, result } => self.page_answered(now, exchange, from, result),
-            PeerMessage::ForwardReply { exchange, result } => self.forward_answered(exchange, from, result),
+            PeerMessage::ForwardReply { exchange, result } => self.forward_answered(now, exchange, from, result),
         }
     }
 
@@ -203,10 +204,21 @@ impl Shard {
         }
     }
 
-    fn forward_answered(&mut self, exchange: ExchangeId, from: NodeId, result: Result<Response, RequestError>) {
+    fn forward_answered(
+        &mut self,
+        now: Time,
+        exchange: ExchangeId,
+        from: NodeId,
+        result: Result<Response, RequestError>,
+    ) {
         let id = CoordinationId(exchange.0);
         match self.coordinations.get(&id) {
-            Some(Coordination::Forward(forward)) if forward.primary == from => self.finish(id, result),
+            Some(Coordination::Forward(forward)) if forward.primary == from => {
+                if result.is_ok() {
+                    self.limit.handle_answered(now, Kind::Write, now.since(forward.begun));
+                }
+                self.finish(id, result);
+            }
             _ => {}
         }
     }

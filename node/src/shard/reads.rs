@@ -9,6 +9,7 @@ use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, StoredValue};
 use super::requests::{Standbys, invalid};
 use super::{Coordination, PageQuestion, Shard, Timer};
 use crate::Time;
+use crate::admission::limit::Kind;
 use crate::admission::ranking::{Class, Rank};
 use crate::coordinator::read::{Read, Step};
 use crate::coordinator::repair::{is_stale, merge, merge_pages};
@@ -28,7 +29,7 @@ impl Shard {
         standbys: Standbys,
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
-        self.refuse_overload(reply_to)?;
+        self.refuse_overload(now, reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         let ring = self.ring.clone();
         let list = ring.preference_list(self.partition_of(&key));
@@ -53,7 +54,7 @@ impl Shard {
         key: ObjectKey,
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
-        self.refuse_overload(reply_to)?;
+        self.refuse_overload(now, reply_to)?;
         let ring = self.ring.clone();
         let primaries = ring.primaries(self.partition_of(&key));
         let read = Read::new(key, reply_to, (now, deadline), self.config.quorum.n(), primaries).mending_first();
@@ -108,7 +109,7 @@ impl Shard {
                 let values = merged.values().map(|(_, stored)| stored.value.clone()).collect();
                 let (reply_to, begun) = (read.reply_to, read.asking.begun());
                 let next = read.step();
-                self.pacer.handle_answered(now, now.since(begun));
+                self.note_answered(now, Kind::Read, begun, true);
                 self.reply(reply_to, Ok(Response::Found { values, context }));
                 match next {
                     Step::End => self.get_step(now, id, next),
@@ -126,6 +127,7 @@ impl Shard {
     /// A read is answered, and some that were asked are silent: they get a little longer.
     fn wait_for_late_replies(&mut self, now: Time, id: CoordinationId) {
         self.set_hedge_timer(id);
+        self.lingering.insert(id);
         let deadline = match self.coordinations.get_mut(&id) {
             Some(Coordination::Get(read)) => &mut read.deadline,
             Some(Coordination::Page(read)) => &mut read.deadline,
@@ -335,7 +337,7 @@ impl Shard {
         question: PageQuestion,
         r: Option<u8>,
     ) -> Result<(), RequestError> {
-        self.refuse_overload(reply_to)?;
+        self.refuse_overload(now, reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         self.check_page(&question)?;
         let ring = self.ring.clone();

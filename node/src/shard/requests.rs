@@ -6,12 +6,13 @@ use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, Ttl};
 
 use super::{Coordination, PageQuestion, Shard};
 use crate::Time;
+use crate::admission::limit::Kind;
 use crate::coordinator::batch::Batch;
 use crate::coordinator::forward::Forward;
 use crate::coordinator::write::{self, Write};
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
-use crate::limits::{COORDINATION_BYTES_MAX, COORDINATIONS_MAX, STAND_INS_MAX};
+use crate::limits::{COORDINATION_BYTES_MAX, COORDINATIONS_MAX, STAND_INS_MAX, STANDING_QUEUE};
 use crate::replica::{Event, KeyOperation};
 
 impl Shard {
@@ -72,11 +73,14 @@ impl Shard {
     }
 
     /// Refuses a request if there are too many, or too many of the same client while others want in, or if they hold too much.
-    pub(super) fn refuse_overload(&mut self, reply_to: ReplyTo) -> Result<(), RequestError> {
+    pub(super) fn refuse_overload(&mut self, now: Time, reply_to: ReplyTo) -> Result<(), RequestError> {
         let (requests, party) = (self.coordinations.len(), reply_to.party());
-        let (own, most) = (self.shares.of(party), self.shares.most(party));
+        let has_room = self.limit.has_room(now, requests - self.lingering.len());
+        let (own, most) = (self.shares.of(party), self.shares.most(party, self.limit.most()));
         let what = if COORDINATIONS_MAX <= requests {
             format!("{requests} requests are being worked on, {COORDINATIONS_MAX} is the most")
+        } else if !has_room {
+            format!("{requests} requests are being worked on, and more would queue for longer than {STANDING_QUEUE:?}")
         } else if most <= own {
             self.counters.shares_refused += 1;
             format!("{own} requests of this client are being worked on, {most} is its share while others want in")
@@ -85,6 +89,7 @@ impl Shard {
         } else {
             return self.refuse_failed();
         };
+        self.counters.overloads += 1;
         Err(RequestError::Overloaded { node: self.own(), what })
     }
 
@@ -107,7 +112,7 @@ impl Shard {
             Request::Delete { .. } => self.counters.deletes += 1,
             _ => self.counters.puts += 1,
         }
-        self.refuse_overload(reply_to)?;
+        self.refuse_overload(now, reply_to)?;
         let partition = match &request {
             Request::Put { item, .. } => {
                 ttl_of(item)?;
@@ -203,7 +208,7 @@ impl Shard {
     pub(super) fn end_write(&mut self, now: Time, id: CoordinationId, step: write::Step) {
         if let write::Step::End(result) = step {
             if let Some(Coordination::Write(write)) = self.coordinations.get(&id) {
-                self.pacer.handle_answered(now, now.since(write.begun));
+                self.note_answered(now, Kind::Write, write.begun, result.is_ok());
             }
             if let Some(Coordination::Write(write)) = self.coordinations.get(&id)
                 && !write.is_made()
@@ -231,7 +236,7 @@ impl Shard {
     }
 
     fn forward(&mut self, now: Time, reply_to: ReplyTo, deadline: Time, primary: NodeId, request: Request) {
-        let id = self.begin(Coordination::Forward(Forward { reply_to, deadline, primary }));
+        let id = self.begin(Coordination::Forward(Forward { reply_to, begun: now, deadline, primary }));
         self.set_timer(deadline, id);
         let timeout_millis = deadline.millis_from(now);
         self.send(primary, PeerMessage::Forward { exchange: id.exchange(), timeout_millis, request });

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_node::limits::{COORDINATIONS_MAX, OVERLOAD_PAUSE, PROBE_INTERVAL, REPLICA_BYTES_MAX};
+use quorate_node::limits::{
+    COORDINATIONS_MAX, LIMIT_MIN, OVERLOAD_PAUSE, PROBE_INTERVAL, REPLICA_BYTES_MAX, STANDING_QUEUE,
+};
 use quorate_node::{Input, SessionId};
 use quorate_ring::limits::VALUE_BYTES_MAX;
 use quorate_ring::wire::{ExchangeId, PeerMessage, PutItem, ReplicaError, Request, RequestError, RequestId};
@@ -57,6 +59,38 @@ fn a_client_with_its_share_of_a_half_full_table_is_refused_and_others_are_not() 
     assert!(refused.iter().all(|answer| matches!(answer, Err(RequestError::Overloaded { .. }))));
     let late = begin_on(&mut cluster, at, 4, 2_000_000, get(&others[0], 1));
     assert_eq!(cluster.answer(late), None, "there is room for who has less");
+}
+
+#[test]
+fn a_queue_that_stands_is_cut_and_what_no_longer_fits_is_refused_at_once() {
+    const COUNT: u64 = 500;
+    let (mut cluster, key, primaries, _) = four();
+    let at = primaries[0];
+    // All wait for their store for longer than a request may queue, time after time.
+    let crowd = |cluster: &mut Cluster, round: u64| {
+        cluster.stuck.insert(at);
+        let requests = (0..COUNT).map(|number| RequestId(1_000_000 + round * COUNT + number));
+        let requests: Vec<_> = requests.map(|id| begin_on(cluster, at, 1 + id.0 % 5, id.0, get(&key, 1))).collect();
+        let refused = requests.iter().filter_map(|id| cluster.answer(*id)).collect::<Vec<_>>();
+        cluster.pass(STANDING_QUEUE * 2);
+        cluster.stuck.clear();
+        cluster.settle();
+        refused
+    };
+    let refused: Vec<_> = (0..4).map(|round| crowd(&mut cluster, round)).collect();
+    assert!(refused[0].is_empty(), "a burst is let in");
+    let last = &refused[3];
+    assert!((COUNT as usize / 2..=COUNT as usize - LIMIT_MIN).contains(&last.len()), "{}", last.len());
+    let early = |error: &RequestError| matches!(error, RequestError::Overloaded { .. }) && error.nothing_changed();
+    assert!(last.iter().all(|answer| answer.as_ref().is_err_and(early)));
+    assert_eq!(cluster.machines[&at].shard.counters().overloads, refused.iter().map(Vec::len).sum::<usize>() as u64);
+    let limit = |cluster: &Cluster| cluster.machines[&at].shard.request_limit();
+    let low = limit(&cluster);
+    for _ in 0..3 {
+        cluster.pass(STANDING_QUEUE);
+        cluster.get(at, &key, Some(1));
+    }
+    assert!((LIMIT_MIN..COUNT as usize).contains(&low) && low < limit(&cluster), "{low}, {}", limit(&cluster));
 }
 
 #[test]

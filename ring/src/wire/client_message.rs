@@ -303,6 +303,8 @@ pub struct NodeStatus {
     pub deletes: u64,
     /// Requests it answered with an error since its start.
     pub errors: u64,
+    /// Requests of clients and peers that it refused before anything was done for them, as it had too many already.
+    pub overloads: u64,
     /// Replicas it found stale while coordinating, and sent the newer state.
     pub repairs: u64,
     /// Requests being worked on now.

@@ -201,7 +201,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
     let peer = peer.prop_map(|(node, connected, problem)| PeerStatus { node, connected, problem });
     let starts = vec![StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
     let who = (node(), cluster(), any::<String>(), incarnation(), prop::sample::select(starts));
-    let counts = (any::<u16>(), any::<u32>(), any::<[u64; 11]>());
+    let counts = (any::<u16>(), any::<u32>(), any::<[u64; 12]>());
     (who, counts, vec(peer, 0..4)).prop_map(|(who, (shards, partitions, counts), peers)| {
         let (node, cluster, release, incarnation, start) = who;
         let [
@@ -210,6 +210,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
             puts,
             deletes,
             errors,
+            overloads,
             repairs,
             in_flight,
             keys_about,
@@ -232,6 +233,7 @@ fn status() -> impl Strategy<Value = NodeStatus> {
             puts,
             deletes,
             errors,
+            overloads,
             repairs,
             in_flight,
             keys_about,

@@ -369,6 +369,7 @@ fn status(start: StartKind) -> NodeStatus {
         puts: 5,
         deletes: 6,
         errors: 7,
+        overloads: 2,
         repairs: 8,
         in_flight: 9,
         keys_about: 10,
