@@ -57,11 +57,11 @@ impl Inner {
         loop {
             let now = self.now_or_end();
             let step = operation.next_step(&self.router(), now);
+            if operation.has_observed() {
+                self.note_observed(operation.take_observed());
+            }
             match step {
-                Step::Done(result) => {
-                    self.note_observed(operation.take_observed());
-                    return result.map_err(|error| self.explain(error));
-                }
+                Step::Done(result) => return result.map_err(|error| self.explain(error)),
                 Step::Send { attempt, to, timeout_millis, connect_within } => {
                     self.note_asked(to, now, &operation);
                     let asked = self.attempt(to, operation.request(), timeout_millis, connect_within);

@@ -106,6 +106,13 @@ impl Latencies {
         latency.measure(now, took);
     }
 
+    /// A node has answered, but did nothing for it.
+    pub(crate) fn note_refused(&mut self, node: NodeId) {
+        if let Some(latency) = self.nodes.get_mut(&node) {
+            latency.asked_since = None;
+        }
+    }
+
     /// A node has not answered for so long, and nobody waits for it any more.
     pub(crate) fn note_unanswered(&mut self, node: NodeId, now: Time, waited: Duration) {
         self.nodes.entry(node).or_insert(Latency::UNMEASURED).measure(now, waited);

@@ -98,6 +98,7 @@ mod latency;
 pub mod operation;
 mod problem;
 pub mod routing;
+mod throttle;
 
 #[cfg(feature = "transport")]
 mod bucket;

@@ -1,9 +1,10 @@
 //! One stream to one node, shared by all requests to it.
 //!
-//! Callers append their encoded request to a common buffer; one task writes whatever has gathered there as one piece, another one
-//! hands out the answers as they come, in any order. So under load many requests share a packet, and a lone one waits for nobody.
+//! Callers append their encoded request to a common buffer; one task writes what has gathered there piece by piece, another one
+//! hands out the answers as they come, in any order. So under load many requests share a packet, and a lone one waits for nobody. A piece
+//! for whose answers nobody waits any more is not written: a node that stood still does not go through what came meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ use crate::transport::{FrameReceiver, FrameSender, ReceiveError, SendError};
 
 /// Most bytes that may wait to be written to one node; a request beyond is not sent ([`ConnectProblem::Backlog`]).
 const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A piece with so many bytes gets no further requests.
+const PIECE_BYTES: usize = 16 * 1024;
 /// A request with more bytes is encoded apart, so that others do not wait for the lock meanwhile.
 const ENCODED_APART_BYTES_MIN: usize = 16 * 1024;
 
@@ -48,16 +51,21 @@ impl Waiter {
     }
 }
 
+/// Encoded requests that are written together.
+#[derive(Default)]
+struct Piece<B> {
+    ids: Vec<u64>,
+    bytes: B,
+}
+
 #[derive(Default)]
 struct State {
-    /// Encoded requests, in the order of their ids.
-    queued: Vec<Bytes>,
-    gathering: Vec<u8>,
+    /// In the order in which they are written. What is in none of them may have been sent.
+    queued: VecDeque<Piece<Bytes>>,
+    gathering: Piece<Vec<u8>>,
     queued_bytes: usize,
     waiting: BTreeMap<u64, Waiter>,
     next: u64,
-    /// Requests with ids below were handed to the connection; the others surely were not sent.
-    handed_over: u64,
     closed: Option<ConnectProblem>,
 }
 
@@ -141,18 +149,21 @@ impl Link {
         }
         let mut state = self.0.lock();
         let id = state.admit()?;
-        let before = state.gathering.len();
+        let before = state.gathering.bytes.len();
         let message = ClientMessage { id: RequestId(id), timeout_millis, request: request.clone() };
-        encode(&message, &mut state.gathering)?;
-        state.queued_bytes += state.gathering.len() - before;
+        encode(&message, &mut state.gathering.bytes)?;
+        state.gathering.ids.push(id);
+        state.queued_bytes += state.gathering.bytes.len() - before;
         state.waiting.insert(id, waiter);
+        if PIECE_BYTES <= state.gathering.bytes.len() {
+            state.close_gathering();
+        }
         drop(state);
         self.0.queued.notify_one();
         Ok(id)
     }
 
-    /// Encodes without holding the lock. By the time it is queued, later ids may have been handed over; then its loss counts as
-    /// unknown although it was not sent, which is the safe side.
+    /// Encodes without holding the lock.
     fn enqueue_large(&self, request: &Request, timeout_millis: u32, waiter: Waiter) -> Result<u64, ConnectProblem> {
         let id = self.0.lock().admit()?;
         let message = ClientMessage { id: RequestId(id), timeout_millis, request: request.clone() };
@@ -164,7 +175,7 @@ impl Link {
         }
         state.close_gathering();
         state.queued_bytes += encoded.len();
-        state.queued.push(encoded.into());
+        state.queued.push_back(Piece { ids: vec![id], bytes: encoded.into() });
         state.waiting.insert(id, waiter);
         drop(state);
         self.0.queued.notify_one();
@@ -186,17 +197,22 @@ impl State {
     }
 
     fn close_gathering(&mut self) {
-        if !self.gathering.is_empty() {
-            self.queued.push(std::mem::take(&mut self.gathering).into());
+        if !self.gathering.ids.is_empty() {
+            let Piece { ids, bytes } = std::mem::take(&mut self.gathering);
+            self.queued.push_back(Piece { ids, bytes: bytes.into() });
         }
     }
 
-    /// Everything queued; from now on it counts as sent.
-    fn hand_over(&mut self) -> Vec<Bytes> {
+    /// The next piece with a request that somebody waits for; from now on it counts as sent.
+    fn hand_over(&mut self) -> Option<Bytes> {
         self.close_gathering();
-        self.handed_over = self.next;
-        self.queued_bytes = 0;
-        std::mem::take(&mut self.queued)
+        while let Some(Piece { ids, bytes }) = self.queued.pop_front() {
+            self.queued_bytes -= bytes.len();
+            if ids.iter().any(|id| self.waiting.contains_key(id)) {
+                return Some(bytes);
+            }
+        }
+        None
     }
 
     /// The waiter that this message completes. A batch's waiter gets part after part until all its items are answered.
@@ -232,16 +248,18 @@ impl Shared {
 
     async fn write(&self, mut sender: FrameSender) -> LinkEnd {
         loop {
-            let chunks = self.lock().hand_over();
-            if chunks.is_empty() {
+            let Some(piece) = self.next_piece() else {
                 self.queued.notified().await;
-            }
-            for chunk in chunks {
-                if let Err(error) = sender.send_encoded(chunk).await {
-                    return LinkEnd::Send(error);
-                }
+                continue;
+            };
+            if let Err(error) = sender.send_encoded(piece).await {
+                return LinkEnd::Send(error);
             }
         }
+    }
+
+    fn next_piece(&self) -> Option<Bytes> {
+        self.lock().hand_over()
     }
 
     async fn read(&self, mut receiver: FrameReceiver) -> LinkEnd {
@@ -272,13 +290,14 @@ impl Shared {
 
     fn close(&self, problem: ConnectProblem) -> ConnectProblem {
         let mut state = self.lock();
-        let handed_over = state.handed_over;
+        state.close_gathering();
         let waiting = std::mem::take(&mut state.waiting);
-        (state.queued, state.gathering) = (Vec::new(), Vec::new());
+        let queued = std::mem::take(&mut state.queued);
         state.closed.get_or_insert_with(|| problem.clone());
         drop(state);
+        let queued: BTreeSet<u64> = queued.into_iter().flat_map(|piece| piece.ids).collect();
         for (id, waiter) in waiting {
-            let fate = if id < handed_over { Fate::Unknown } else { Fate::NotSent };
+            let fate = if queued.contains(&id) { Fate::NotSent } else { Fate::Unknown };
             waiter.answer(Err(fate(problem.clone())));
         }
         problem
@@ -346,5 +365,67 @@ impl Drop for Pending {
         if !self.answered {
             self.shared.lock().waiting.remove(&self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_ring::wire::PutItem;
+    use quorate_ring::{BucketName, Key, ObjectKey, Value};
+
+    use super::*;
+
+    fn put(bytes: usize) -> Request {
+        let bucket = BucketName::new("b").expect("valid");
+        let key = ObjectKey::new(&bucket, &Key::new("k").expect("valid"));
+        let value = Value::new(vec![0; bytes]).expect("small");
+        let item = PutItem { key, value, context: None, ttl_millis: None };
+        Request::Put { item, w: None, durability: None, strict: false }
+    }
+
+    fn ask(link: &Link, bytes: usize) -> Pending {
+        link.ask(&put(bytes), 1_000).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    fn pieces(link: &Link) -> usize {
+        std::iter::from_fn(|| link.0.next_piece()).count()
+    }
+
+    #[test]
+    fn requests_share_a_piece_and_large_ones_have_their_own() {
+        let link = Link(Arc::default());
+        let _small: Vec<_> = (0..10).map(|_| ask(&link, 10)).collect();
+        assert_eq!(pieces(&link), 1);
+        let _mixed: Vec<_> = [10, 10 + ENCODED_APART_BYTES_MIN, 10].map(|bytes| ask(&link, bytes)).into();
+        assert_eq!(pieces(&link), 3);
+        let _many: Vec<_> = (0..20).map(|_| ask(&link, PIECE_BYTES / 8)).collect();
+        assert_eq!(pieces(&link), 3);
+        assert_eq!(link.0.lock().queued_bytes, 0);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_written() {
+        let link = Link(Arc::default());
+        let given_up: Vec<_> = (0..100).map(|_| ask(&link, PIECE_BYTES / 2)).collect();
+        let waited_for = ask(&link, 10);
+        drop(given_up);
+        assert_eq!((pieces(&link), link.0.lock().queued_bytes), (1, 0));
+        drop(waited_for);
+        drop(ask(&link, 10));
+        assert_eq!(pieces(&link), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_written_when_the_stream_ends_was_not_sent_and_the_rest_may_have_been() {
+        let link = Link(Arc::default());
+        let written = ask(&link, 10);
+        assert_eq!(pieces(&link), 1);
+        let queued = [10, 10 + ENCODED_APART_BYTES_MIN, 10].map(|bytes| ask(&link, bytes));
+        link.0.close(ConnectProblem::Silent);
+        assert_eq!(written.await, Err(Fate::Unknown(ConnectProblem::Silent)));
+        for queued in queued {
+            assert_eq!(queued.await, Err(Fate::NotSent(ConnectProblem::Silent)));
+        }
+        assert!(link.ask(&put(10), 1_000).is_err());
     }
 }

@@ -73,14 +73,14 @@ struct Outstanding {
     slice_ends: Time,
 }
 
-/// How long a node took to answer, or was waited for in vain.
+/// What was seen of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Which node.
     pub node: NodeId,
-    /// How long.
+    /// How long it took, or was waited for in vain.
     pub took: Duration,
-    /// Whether it answered.
+    /// What came of it.
     pub heard: Heard,
 }
 
@@ -113,8 +113,8 @@ pub struct Operation {
     deadline: Time,
     slice: Duration,
     seed: u64,
-    /// Whether another node is asked as well before the slice has ended.
-    hedges: bool,
+    /// Whether it is one of a batch.
+    is_in_batch: bool,
     /// Not yet asked in this round, the best one last.
     candidates: Vec<NodeId>,
     /// Whether there was a pause, or nothing yet, since a node was asked last: then a new round may begin.
@@ -142,7 +142,7 @@ impl Operation {
             deadline,
             slice,
             seed,
-            hedges: true,
+            is_in_batch: false,
             candidates: Vec::new(),
             rested: true,
             attempts: 0,
@@ -157,10 +157,11 @@ impl Operation {
         }
     }
 
-    /// The same as one of many: a batch takes as long as it is large, so that its node is late says nothing.
+    /// The same as one of many: a batch takes as long as it is large, so that its node is late says nothing; and it is no flood, as the next
+    /// follows when it is answered.
     #[must_use]
     pub fn in_batch(self) -> Self {
-        Self { hedges: false, ..self }
+        Self { is_in_batch: true, ..self }
     }
 
     /// What to send when a step says so.
@@ -189,6 +190,10 @@ impl Operation {
             return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure(router))) };
         }
         match self.choose(router, now) {
+            Some(node) if self.is_held_back(router, node, now) => {
+                self.hold_back(node, now);
+                Step::WaitUntil(self.pause_ends.min(self.deadline))
+            }
             Some(node) => self.send(router, node, now),
             None => Step::WaitUntil(self.pause_ends.min(self.deadline)),
         }
@@ -204,7 +209,12 @@ impl Operation {
         self.outstanding.len().saturating_sub(1)
     }
 
-    /// What was seen of nodes' latencies since this was asked last, for [`Router::note_took`].
+    /// Whether something was seen of nodes since that was asked last.
+    pub fn has_observed(&self) -> bool {
+        !self.observed.is_empty()
+    }
+
+    /// What was seen of nodes since this was asked last, for [`Router::note_took`]. Ask after each step: others go by it.
     pub fn take_observed(&mut self) -> Vec<Observed> {
         std::mem::take(&mut self.observed)
     }
@@ -213,7 +223,9 @@ impl Operation {
     pub fn handle_reply(&mut self, now: Time, attempt: AttemptId, result: Result<Response, RequestError>) {
         let asked = self.take_outstanding(attempt);
         if let Some(asked) = &asked {
-            self.observe(now, asked.node, asked.since, Heard::Answer);
+            let is_overloaded = matches!(result, Err(RequestError::Overloaded { .. }));
+            let heard = if is_overloaded { Heard::Overloaded } else { Heard::Answer };
+            self.observe(now, asked.node, asked.since, heard);
             let late: Vec<Outstanding> =
                 self.outstanding.iter().filter(|other| other.since < asked.since).copied().collect();
             late.iter().for_each(|late| self.observe(now, late.node, late.since, Heard::Nothing));
@@ -274,10 +286,30 @@ impl Operation {
         None
     }
 
+    /// Whether a node would most likely refuse it, so that it is not even asked. Of a batch each item is tried.
+    fn is_held_back(&mut self, router: &Router, node: NodeId, now: Time) -> bool {
+        let held_back = if self.is_in_batch { 0 } else { router.held_back(node, now) };
+        0 < held_back && u64::from(self.chance().random::<u32>()) < held_back
+    }
+
+    fn hold_back(&mut self, node: NodeId, now: Time) {
+        self.observe(now, node, now, Heard::HeldBack);
+        let what = "it refused much of what this client asked of it lately, so this was not sent".to_owned();
+        let error = RequestError::Overloaded { node, what };
+        self.note(node, Said::Refused(error.clone()));
+        self.last_error = Some((node, error));
+        self.pause(now);
+    }
+
+    fn chance(&mut self) -> &mut ChaCha8Rng {
+        let seed = self.seed;
+        self.jitter.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(seed))
+    }
+
     fn send(&mut self, router: &Router, node: NodeId, now: Time) -> Step {
         let attempt = AttemptId(self.attempts);
         self.attempts += 1;
-        let hedge_after = if self.hedges { router.hedge_after(node, now).min(self.slice) } else { self.slice };
+        let hedge_after = if self.is_in_batch { self.slice } else { router.hedge_after(node, now).min(self.slice) };
         let (hedge_from, slice_ends) = (now + hedge_after, now + self.slice);
         self.outstanding.push(Outstanding { attempt, node, since: now, hedge_from, slice_ends });
         let left = self.deadline.since(now);
@@ -314,10 +346,8 @@ impl Operation {
         let longest = PAUSE_FIRST.saturating_mul(1 << self.pauses.min(16)).min(PAUSE_MAX);
         self.pauses += 1;
         self.rested = true;
-        let seed = self.seed;
-        let jitter = self.jitter.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(seed));
         let micros = u64::try_from(longest.as_micros()).expect("at most a second");
-        self.pause_ends = now + Duration::from_micros(jitter.random_range(micros / 2..=micros));
+        self.pause_ends = now + Duration::from_micros(self.chance().random_range(micros / 2..=micros));
     }
 
     fn note(&mut self, node: NodeId, said: Said) {

@@ -11,6 +11,7 @@ use quorate_ring::{InvalidRing, Member, NodeId, ObjectKey, PartitionId, Position
 
 use crate::Time;
 use crate::latency::Latencies;
+use crate::throttle::Throttle;
 
 /// Nodes beside the primaries that one round of attempts may try. Any node can forward, so a few are enough when all primaries are
 /// cut off from this client but not from the rest of the cluster.
@@ -37,6 +38,10 @@ pub enum Access {
 pub enum Heard {
     /// The node answered.
     Answer,
+    /// The node had too much to do.
+    Overloaded,
+    /// It was not sent, because the node would have had too much to do.
+    HeldBack,
     /// Another one was faster, or the time was over.
     Nothing,
 }
@@ -81,13 +86,15 @@ struct Unreachable {
     until: Time,
 }
 
-/// The ring, which of its nodes could lately not be reached, and how fast they answer.
+/// The ring, which of its nodes could lately not be reached, how fast they answer, and how much they take.
 #[derive(Clone, Debug)]
 pub struct Router {
     description: RingDescription,
     ring: Ring,
     unreachable: BTreeMap<NodeId, Unreachable>,
     latencies: Latencies,
+    /// Of those that have refused something.
+    throttles: BTreeMap<NodeId, Throttle>,
 }
 
 impl Router {
@@ -97,7 +104,13 @@ impl Router {
     /// [`InvalidRing`] if the description is not of a possible ring.
     pub fn new(description: RingDescription) -> Result<Self, InvalidRing> {
         let ring = ring_of(&description)?;
-        Ok(Self { description, ring, unreachable: BTreeMap::new(), latencies: Latencies::default() })
+        Ok(Self {
+            description,
+            ring,
+            unreachable: BTreeMap::new(),
+            latencies: Latencies::default(),
+            throttles: BTreeMap::new(),
+        })
     }
 
     /// Routes by another ring from now on and returns whether it is another. What is known of nodes that stay is kept.
@@ -112,6 +125,7 @@ impl Router {
         self.description = description;
         self.unreachable.retain(|node, _| self.ring.member(*node).is_some());
         self.latencies.retain(|node| self.ring.member(node).is_some());
+        self.throttles.retain(|node, _| self.ring.member(*node).is_some());
         Ok(true)
     }
 
@@ -214,7 +228,7 @@ impl Router {
         }
     }
 
-    /// Notes how long a node took to answer, or was waited for.
+    /// Notes what became of an attempt, after so long.
     pub fn note_took(&mut self, node: NodeId, now: Time, took: Duration, heard: Heard) {
         if self.ring.member(node).is_none() {
             return;
@@ -223,9 +237,26 @@ impl Router {
             Heard::Answer => {
                 self.unreachable.remove(&node);
                 self.latencies.note_answered(node, now, took);
+                if let Some(throttle) = self.throttles.get_mut(&node) {
+                    throttle.note_taken(now);
+                }
+            }
+            // How soon it refuses says nothing of how soon it answers.
+            Heard::Overloaded => {
+                self.unreachable.remove(&node);
+                self.latencies.note_refused(node);
+                self.throttles.entry(node).or_insert_with(|| Throttle::new(now)).note_refused(now);
+            }
+            Heard::HeldBack => {
+                self.throttles.entry(node).or_insert_with(|| Throttle::new(now)).note_refused(now);
             }
             Heard::Nothing => self.latencies.note_unanswered(node, now, took),
         }
+    }
+
+    /// Of 2³² requests to a node, how many to hold back, because it would most likely refuse them.
+    pub fn held_back(&self, node: NodeId, now: Time) -> u64 {
+        self.throttles.get(&node).map_or(0, |throttle| throttle.held_back(now))
     }
 
     /// How long a read waits for a node before another is asked as well, if the budget for that lasts until then.

@@ -21,7 +21,11 @@ impl Simulation {
             let now = self.now;
             let actor = &mut self.clients[client];
             let Some(doing) = &mut actor.doing else { return Ok(()) };
-            match doing.operation.next_step(&actor.router, now) {
+            let step = doing.operation.next_step(&actor.router, now);
+            for seen in doing.operation.take_observed() {
+                actor.router.note_took(seen.node, now, seen.took, seen.heard);
+            }
+            match step {
                 Step::Send { attempt, to, timeout_millis, connect_within } => {
                     let request = RequestId(actor.requests);
                     actor.requests += 1;
@@ -40,9 +44,6 @@ impl Simulation {
                     return Ok(());
                 }
                 Step::Done(result) => {
-                    for seen in doing.operation.take_observed() {
-                        actor.router.note_took(seen.node, now, seen.took, seen.heard);
-                    }
                     let Some(doing) = self.clients[client].doing.take() else { return Ok(()) };
                     self.done(client, doing, result)?;
                 }
