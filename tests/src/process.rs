@@ -28,3 +28,22 @@ pub fn resident_bytes(process: u32) -> u64 {
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kib * 1024
 }
+
+/// Has all threads of a process run on one core, and those that they start. Where there are fewer cores, nothing is done.
+///
+/// # Panics
+/// If there is no such process.
+pub fn pin(process: u32, core: usize) {
+    use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() <= core) {
+        return;
+    }
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    for task in fs::read_dir(format!("/proc/{process}/task")).expect("the process runs") {
+        let name = task.expect("its threads can be listed").file_name();
+        let thread = name.to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        // It may have ended meanwhile.
+        let _ = sched_setaffinity(thread, &cores);
+    }
+}

@@ -33,6 +33,8 @@ pub(crate) struct Measured {
     pub(crate) latencies: Histogram<u64>,
     /// How many failed.
     pub(crate) failed: u64,
+    /// How the first of these did.
+    first_error: Option<String>,
     micros_of_nodes: f64,
     micros_of_generator: f64,
 }
@@ -125,11 +127,12 @@ pub(crate) fn mixed(number: u64) -> u64 {
 struct Ended {
     latencies: Histogram<u64>,
     failed: u64,
+    first_error: Option<String>,
 }
 
 impl Ended {
     fn new() -> Self {
-        Self { latencies: Histogram::new_with_max(MICROS_MAX, 3).expect("valid bounds"), failed: 0 }
+        Self { latencies: Histogram::new_with_max(MICROS_MAX, 3).expect("valid bounds"), failed: 0, first_error: None }
     }
 
     fn record(&mut self, begun: Instant, result: &Result<(), Error>) {
@@ -138,7 +141,10 @@ impl Ended {
                 let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(MICROS_MAX);
                 self.latencies.saturating_record(micros);
             }
-            Err(_) => self.failed += 1,
+            Err(error) => {
+                self.failed += 1;
+                self.first_error.get_or_insert_with(|| error.to_string());
+            }
         }
     }
 }
@@ -179,6 +185,7 @@ pub(crate) async fn closed_loop(cluster: &mut Cluster, seconds: u64, concurrency
         let of_task = of_task.expect("a task ends");
         all.latencies.add(of_task.latencies).expect("the same bounds");
         all.failed += of_task.failed;
+        all.first_error = all.first_error.or(of_task.first_error);
     }
     measured(all, time, before, after)
 }
@@ -225,7 +232,7 @@ pub(crate) async fn open_loop_until(
 }
 
 fn measured(
-    Ended { latencies, failed }: Ended,
+    Ended { latencies, failed, first_error }: Ended,
     time: Duration,
     (nodes_before, own_before): (Duration, Duration),
     (nodes_after, own_after): (Duration, Duration),
@@ -238,6 +245,7 @@ fn measured(
         micros_of_generator: micros(own_before, own_after),
         latencies,
         failed,
+        first_error,
     }
 }
 
@@ -250,7 +258,11 @@ pub(crate) fn row(what: &str, measured: &str) {
 pub(crate) fn row_of(what: &str, measured: &Measured) {
     let (p50, p99, p999) = (measured.millis(0.5), measured.millis(0.99), measured.millis(0.999));
     let (nodes, generator) = (measured.micros_of_nodes, measured.micros_of_generator);
-    let failed = if measured.failed == 0 { String::new() } else { format!("; {} failed", measured.failed) };
+    let failed = measured
+        .first_error
+        .iter()
+        .map(|first| format!("; {} failed, the first: {first}", measured.failed))
+        .collect::<String>();
     row(
         what,
         &format!(
