@@ -62,7 +62,7 @@ pub const PACE_STEP: u64 = 2 * 1024 * 1024;
 /// How long the foreground is looked at before the rate is changed: some hundred answers of a busy shard, and soon enough that a bad
 /// half second is not followed by another.
 pub const PACE_WINDOW: Duration = Duration::from_millis(500);
-/// With fewer answers in a window there is no p99 to go by.
+/// With fewer answers in a window there is no percentile to go by.
 pub const PACE_SAMPLES_MIN: u32 = 20;
 /// A p99 of the foreground that is no reason to slow anything down, whatever is usual.
 pub const PACE_TARGET_MIN: Duration = Duration::from_millis(2);

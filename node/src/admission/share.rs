@@ -23,6 +23,7 @@ pub enum Party {
 pub struct Shares {
     held: BTreeMap<Party, usize>,
     whole: usize,
+    ended: usize,
 }
 
 impl Shares {
@@ -31,8 +32,23 @@ impl Shares {
         if self.whole < all / 2 {
             return all;
         }
+        self.equal(party, all).max(1)
+    }
+
+    /// Whether this party has less than half of an equal share of so many. Then it is let in even where there are as many already: one that
+    /// asks for little would else be refused as often as one that floods.
+    pub fn has_little(&self, party: Party, all: usize) -> bool {
+        self.of(party) < self.equal(party, all) / 2
+    }
+
+    fn equal(&self, party: Party, all: usize) -> usize {
         let parties = self.held.len() + usize::from(!self.held.contains_key(&party));
-        (all / parties).max(1)
+        all / parties
+    }
+
+    /// How many are over, since the start.
+    pub const fn ended(&self) -> usize {
+        self.ended
     }
 
     /// How many it has.
@@ -56,6 +72,7 @@ impl Shares {
         let Some(held) = self.held.get_mut(&party) else { return };
         *held -= 1;
         self.whole -= 1;
+        self.ended += 1;
         if *held == 0 {
             self.held.remove(&party);
         }
@@ -93,6 +110,17 @@ mod tests {
         let third = ALL / 3;
         assert!(shares.most(session(1), ALL) == third && third < shares.of(session(1)));
         assert_eq!((shares.most(session(2), ALL), shares.most(session(4), ALL)), (third, ALL / 4));
+    }
+
+    #[test]
+    fn who_has_little_is_let_in_beside_a_flood_and_only_one_of_few() {
+        let mut shares = Shares::default();
+        begin(&mut shares, session(1), ALL);
+        assert!(shares.has_little(session(2), ALL) && !shares.has_little(session(1), ALL));
+        begin(&mut shares, session(2), ALL / 4);
+        assert!(!shares.has_little(session(2), ALL));
+        (3..ALL as u64).for_each(|number| begin(&mut shares, session(number), 1));
+        assert!(!shares.has_little(session(5_000), ALL), "among so many nobody's share is more than one");
     }
 
     #[test]

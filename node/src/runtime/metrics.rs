@@ -121,7 +121,7 @@ fn add_requests(metrics: &mut Metrics, status: &NodeStatus) {
     }
     metrics.registry.register("requests", "Requests that this node coordinated, items of batches singly", family);
     metrics.counter("errors", "Requests that it answered with an error", status.errors);
-    metrics.counter("overloads", "Requests that it refused early, as it had too many already", status.overloads);
+    metrics.counter("overloads", "Requests that it refused early, as it worked on too many", status.overloads);
     metrics.counter("repairs", "Stale replicas that its reads found and repaired", status.repairs);
     metrics.gauge("requests_in_flight", "Requests that it coordinates now", None, status.in_flight as f64);
 }

@@ -231,7 +231,7 @@ pub struct Shard {
     hedges: HedgeBudget,
     /// How many requests are worked on at once.
     limit: Limit,
-    /// Who has how many of them.
+    /// Who has how many of them. A batch is its items.
     shares: Shares,
     /// Reads that have been answered and wait for those who have not, to repair them.
     lingering: BTreeSet<CoordinationId>,
@@ -328,9 +328,12 @@ impl Shard {
         self.background.len()
     }
 
-    /// Requests of all parties, as their shares are counted: as many as are being worked on.
-    pub const fn shared(&self) -> usize {
-        self.shares.whole()
+    /// Requests that wait for their answers, a batch's items singly, as their shares are counted, and as they are: the two are the same.
+    pub fn open_requests(&self) -> (usize, usize) {
+        let is_open = |(id, coordination): &(&CoordinationId, &Coordination)| {
+            !matches!(coordination, Coordination::Batch(_)) && !self.lingering.contains(id)
+        };
+        (self.shares.whole(), self.coordinations.iter().filter(is_open).count())
     }
 
     /// The most requests that are worked on at once for now.
@@ -472,7 +475,9 @@ impl Shard {
 
     fn begin(&mut self, coordination: Coordination) -> CoordinationId {
         let id = CoordinationId(self.next_number());
-        self.shares.begin(coordination.reply_to().party());
+        if !matches!(coordination, Coordination::Batch(_)) {
+            self.shares.begin(coordination.reply_to().party());
+        }
         self.coordinations.insert(id, coordination);
         id
     }
@@ -542,7 +547,7 @@ impl Shard {
         let took = now.since(begun);
         self.pacer.handle_answered(now, took);
         if is_ok {
-            self.limit.handle_answered(now, kind, took);
+            self.limit.handle_answered(now, &self.shares, kind, took);
         }
     }
 
@@ -555,8 +560,9 @@ impl Shard {
     /// Ends a request whose client has its answer.
     fn end(&mut self, id: CoordinationId) -> Option<Coordination> {
         let mut coordination = self.coordinations.remove(&id)?;
-        self.shares.end(coordination.reply_to().party());
-        self.lingering.remove(&id);
+        if !self.lingering.remove(&id) && !matches!(coordination, Coordination::Batch(_)) {
+            self.shares.end(coordination.reply_to().party());
+        }
         self.held_bytes -= coordination.bytes_mut().map_or(0, |bytes| *bytes);
         if let Some(deadline) = coordination.deadline() {
             self.timers.remove(&(deadline, Timer::Request(id)));

@@ -215,7 +215,7 @@ impl Shard {
         match self.coordinations.get(&id) {
             Some(Coordination::Forward(forward)) if forward.primary == from => {
                 if result.is_ok() {
-                    self.limit.handle_answered(now, Kind::Write, now.since(forward.begun));
+                    self.limit.handle_answered(now, &self.shares, Kind::Write, now.since(forward.begun));
                 }
                 self.finish(id, result);
             }

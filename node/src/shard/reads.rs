@@ -127,7 +127,11 @@ impl Shard {
     /// A read is answered, and some that were asked are silent: they get a little longer.
     fn wait_for_late_replies(&mut self, now: Time, id: CoordinationId) {
         self.set_hedge_timer(id);
-        self.lingering.insert(id);
+        if let Some(coordination) = self.coordinations.get(&id)
+            && self.lingering.insert(id)
+        {
+            self.shares.end(coordination.reply_to().party());
+        }
         let deadline = match self.coordinations.get_mut(&id) {
             Some(Coordination::Get(read)) => &mut read.deadline,
             Some(Coordination::Page(read)) => &mut read.deadline,

@@ -75,12 +75,13 @@ impl Shard {
     /// Refuses a request if there are too many, or too many of the same client while others want in, or if they hold too much.
     pub(super) fn refuse_overload(&mut self, now: Time, reply_to: ReplyTo) -> Result<(), RequestError> {
         let (requests, party) = (self.coordinations.len(), reply_to.party());
-        let has_room = self.limit.has_room(now, requests - self.lingering.len());
-        let (own, most) = (self.shares.of(party), self.shares.most(party, self.limit.most()));
+        let has_room = self.limit.has_room(now, &self.shares);
+        let (limit, open) = (self.limit.most(), self.shares.whole());
+        let (own, most) = (self.shares.of(party), self.shares.most(party, limit));
         let what = if COORDINATIONS_MAX <= requests {
             format!("{requests} requests are being worked on, {COORDINATIONS_MAX} is the most")
-        } else if !has_room {
-            format!("{requests} requests are being worked on, and more would queue for longer than {STANDING_QUEUE:?}")
+        } else if !has_room && !self.shares.has_little(party, limit) {
+            format!("{open} requests wait for their answers, and more would queue for longer than {STANDING_QUEUE:?}")
         } else if most <= own {
             self.counters.shares_refused += 1;
             format!("{own} requests of this client are being worked on, {most} is its share while others want in")

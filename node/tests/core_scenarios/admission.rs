@@ -77,10 +77,10 @@ fn a_queue_that_stands_is_cut_and_what_no_longer_fits_is_refused_at_once() {
         cluster.settle();
         refused
     };
-    let refused: Vec<_> = (0..4).map(|round| crowd(&mut cluster, round)).collect();
+    let refused: Vec<_> = (0..8).map(|round| crowd(&mut cluster, round)).collect();
     assert!(refused[0].is_empty(), "a burst is let in");
-    let last = &refused[3];
-    assert!((COUNT as usize / 2..=COUNT as usize - LIMIT_MIN).contains(&last.len()), "{}", last.len());
+    let last = &refused[7];
+    assert!((COUNT as usize / 4..=COUNT as usize - LIMIT_MIN).contains(&last.len()), "{}", last.len());
     let early = |error: &RequestError| matches!(error, RequestError::Overloaded { .. }) && error.nothing_changed();
     assert!(last.iter().all(|answer| answer.as_ref().is_err_and(early)));
     assert_eq!(cluster.machines[&at].shard.counters().overloads, refused.iter().map(Vec::len).sum::<usize>() as u64);

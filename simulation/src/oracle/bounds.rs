@@ -23,7 +23,8 @@ pub fn check(node: NodeId, shard: &Shard, bounds: &HintBounds) -> Result<(), Vio
     // What a request is answered comes after it was let in, so its bytes go over the bound by that much.
     let bytes =
         shard.replica().waiting_bytes() <= REPLICA_BYTES_MAX && shard.held_bytes() <= 2 * COORDINATION_BYTES_MAX;
-    let counted = shard.shared() == requests;
+    let (shared, open) = shard.open_requests();
+    let counted = shared == open;
     let hints = kept && all <= bounds.all && within;
     if requests <= COORDINATIONS_MAX && operations <= REPLICA_OPERATIONS_MAX && hints && bytes && counted {
         return Ok(());
