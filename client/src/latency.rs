@@ -114,8 +114,13 @@ impl Latencies {
     }
 
     /// A node has not answered for so long, and nobody waits for it any more.
+    ///
+    /// It takes at least that; where it usually takes longer, that says nothing.
     pub(crate) fn note_unanswered(&mut self, node: NodeId, now: Time, waited: Duration) {
-        self.nodes.entry(node).or_insert(Latency::UNMEASURED).measure(now, waited);
+        let latency = self.nodes.entry(node).or_insert(Latency::UNMEASURED);
+        if !latency.is_fresh(now) || latency.mean < waited {
+            latency.measure(now, waited);
+        }
     }
 
     /// Which of these take clearly longer than the fastest of them.
@@ -127,11 +132,12 @@ impl Latencies {
     }
 
     /// How long a read waits for this node before another is asked as well: about as long as it takes at most, or, where it is slow and
-    /// asked to see whether it still is, as the fastest does.
-    pub(crate) fn hedge_after(&self, node: NodeId, now: Time) -> Duration {
+    /// asked to see whether it still is, as the fastest of those that might have been asked does.
+    pub(crate) fn hedge_after(&self, node: NodeId, others: impl FnOnce() -> Vec<NodeId>, now: Time) -> Duration {
         let Some(own) = self.nodes.get(&node).filter(|latency| latency.is_fresh(now)) else { return HEDGE_UNKNOWN };
         let high = if SLOW_MORE < own.mean {
-            let fresh = self.nodes.values().filter(|latency| latency.is_fresh(now));
+            let others = others();
+            let fresh = others.iter().filter_map(|node| self.nodes.get(node)).filter(|latency| latency.is_fresh(now));
             let best = fresh.min_by_key(|latency| latency.mean).unwrap_or(own);
             if own.is_slow(best.mean, now) { best.high } else { own.high }
         } else {
@@ -208,20 +214,28 @@ mod tests {
     #[test]
     fn another_is_asked_after_the_nodes_own_high_percentile() {
         let mut latencies = Latencies::default();
-        assert_eq!(latencies.hedge_after(node(1), at(0)), HEDGE_UNKNOWN);
+        assert_eq!(latencies.hedge_after(node(1), Vec::new, at(0)), HEDGE_UNKNOWN);
         for millis in 0..4000 {
             latencies.note_answered(node(1), at(millis), if millis % 10 == 0 { MILLI * 20 } else { MILLI * 4 });
         }
         // One in ten takes 20 ms, so the 95th percentile is that.
-        let after = latencies.hedge_after(node(1), at(4000));
+        let after = latencies.hedge_after(node(1), Vec::new, at(4000));
         assert!(MILLI * 30 < after && after < MILLI * 50, "{after:?}");
     }
 
     #[test]
     fn nobody_waits_long_for_a_node_that_is_known_to_be_slow() {
-        let latencies = with_one_of(MILLI * 90);
-        let [fast, slow] = [1, 3].map(|number| latencies.hedge_after(node(number), at(40)));
-        assert!(fast == slow && slow < MILLI * 10, "{slow:?}");
+        let mut latencies = with_one_of(MILLI * 90);
+        let after = |latencies: &Latencies, number, others: [u32; 2]| {
+            latencies.hedge_after(node(number), || others.map(node).into(), at(40))
+        };
+        let [fast, hedged] = [1, 3].map(|number| after(&latencies, number, [1, 2]));
+        assert!(fast == hedged && hedged < MILLI * 10, "{hedged:?}");
+        assert!(MILLI * 90 < after(&latencies, 3, [3, 3]), "where all are as slow it is no slow one");
+        for _ in 0..100 {
+            latencies.note_unanswered(node(3), at(40), hedged);
+        }
+        assert_eq!(slow(&latencies, at(40)), [node(3)], "that another was faster makes it no faster");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::transport::{FrameReceiver, FrameSender, ReceiveError, SendError};
 const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A piece with so many bytes gets no further requests.
 const PIECE_BYTES: usize = 16 * 1024;
+/// So many pieces that nobody waits for are passed over at once, so that others do not wait for the lock meanwhile.
+const PASSED_OVER_MAX: usize = 64;
 /// A request with more bytes is encoded apart, so that others do not wait for the lock meanwhile.
 const ENCODED_APART_BYTES_MIN: usize = 16 * 1024;
 
@@ -203,10 +205,11 @@ impl State {
         }
     }
 
-    /// The next piece with a request that somebody waits for; from now on it counts as sent.
+    /// The next piece with a request that somebody waits for; from now on it counts as sent. `None` if there is none among the first.
     fn hand_over(&mut self) -> Option<Bytes> {
         self.close_gathering();
-        while let Some(Piece { ids, bytes }) = self.queued.pop_front() {
+        for _ in 0..PASSED_OVER_MAX {
+            let Piece { ids, bytes } = self.queued.pop_front()?;
             self.queued_bytes -= bytes.len();
             if ids.iter().any(|id| self.waiting.contains_key(id)) {
                 return Some(bytes);
@@ -259,7 +262,13 @@ impl Shared {
     }
 
     fn next_piece(&self) -> Option<Bytes> {
-        self.lock().hand_over()
+        loop {
+            let mut state = self.lock();
+            let piece = state.hand_over();
+            if piece.is_some() || state.queued.is_empty() {
+                return piece;
+            }
+        }
     }
 
     async fn read(&self, mut receiver: FrameReceiver) -> LinkEnd {

@@ -157,8 +157,8 @@ impl Operation {
         }
     }
 
-    /// The same as one of many: a batch takes as long as it is large, so that its node is late says nothing; and it is no flood, as the next
-    /// follows when it is answered.
+    /// The same as one of many: a batch takes as long as it is large, so that its node is late says nothing; and it is tried whole, as the
+    /// next mostly follows when it is answered.
     #[must_use]
     pub fn in_batch(self) -> Self {
         Self { is_in_batch: true, ..self }
@@ -190,10 +190,6 @@ impl Operation {
             return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure(router))) };
         }
         match self.choose(router, now) {
-            Some(node) if self.is_held_back(router, node, now) => {
-                self.hold_back(node, now);
-                Step::WaitUntil(self.pause_ends.min(self.deadline))
-            }
             Some(node) => self.send(router, node, now),
             None => Step::WaitUntil(self.pause_ends.min(self.deadline)),
         }
@@ -214,7 +210,7 @@ impl Operation {
         !self.observed.is_empty()
     }
 
-    /// What was seen of nodes since this was asked last, for [`Router::note_took`]. Ask after each step: others go by it.
+    /// What was seen of nodes since this was asked last, for [`Router::note_took`]. Ask after each step, but of a batch: others go by it.
     pub fn take_observed(&mut self) -> Vec<Observed> {
         std::mem::take(&mut self.observed)
     }
@@ -223,12 +219,16 @@ impl Operation {
     pub fn handle_reply(&mut self, now: Time, attempt: AttemptId, result: Result<Response, RequestError>) {
         let asked = self.take_outstanding(attempt);
         if let Some(asked) = &asked {
-            let is_overloaded = matches!(result, Err(RequestError::Overloaded { .. }));
-            let heard = if is_overloaded { Heard::Overloaded } else { Heard::Answer };
+            // What another node refused, to which this one handed it, is that one's.
+            let own =
+                |error: &RequestError| matches!(error, RequestError::Overloaded { node, .. } if *node == asked.node);
+            let heard = if result.as_ref().is_err_and(own) { Heard::Overloaded } else { Heard::Answer };
             self.observe(now, asked.node, asked.since, heard);
-            let late: Vec<Outstanding> =
-                self.outstanding.iter().filter(|other| other.since < asked.since).copied().collect();
-            late.iter().for_each(|late| self.observe(now, late.node, late.since, Heard::Nothing));
+            if result.is_ok() {
+                let is_late = |other: &&Outstanding| other.since < asked.since;
+                let late: Vec<Outstanding> = self.outstanding.iter().filter(is_late).copied().collect();
+                late.iter().for_each(|late| self.observe(now, late.node, late.since, Heard::Nothing));
+            }
         }
         match (asked, result) {
             (Some(_), Ok(response)) => self.finish(Ok(response)),
@@ -277,28 +277,39 @@ impl Operation {
             self.candidates.reverse();
         }
         while let Some(node) = self.candidates.pop() {
-            if self.outstanding.iter().all(|asked| asked.node != node) {
-                self.rested = false;
+            if self.outstanding.iter().any(|asked| asked.node == node) {
+                continue;
+            }
+            self.rested = false;
+            if !self.is_held_back(router, node, now) {
                 return Some(node);
+            }
+            self.hold_back(node, now);
+            // Who waits for another's answer looks on; who waits for nobody does so later.
+            if self.outstanding.is_empty() {
+                break;
             }
         }
         self.pause(now);
         None
     }
 
-    /// Whether a node would most likely refuse it, so that it is not even asked. Of a batch each item is tried.
+    /// Whether a node would most likely refuse it, so that it is not even asked. Of a batch each item is tried; and what concerns the node
+    /// itself is never refused.
     fn is_held_back(&mut self, router: &Router, node: NodeId, now: Time) -> bool {
-        let held_back = if self.is_in_batch { 0 } else { router.held_back(node, now) };
+        let is_exempt = self.is_in_batch || matches!(self.request, Request::Ring | Request::Status);
+        let held_back = if is_exempt { 0 } else { router.held_back(node, now) };
         0 < held_back && u64::from(self.chance().random::<u32>()) < held_back
     }
 
     fn hold_back(&mut self, node: NodeId, now: Time) {
         self.observe(now, node, now, Heard::HeldBack);
-        let what = "it refused much of what this client asked of it lately, so this was not sent".to_owned();
-        let error = RequestError::Overloaded { node, what };
-        self.note(node, Said::Refused(error.clone()));
-        self.last_error = Some((node, error));
-        self.pause(now);
+        if self.last_error.is_none() {
+            let what = "it refused much of what this client asked of it lately, so this was not sent".to_owned();
+            let error = RequestError::Overloaded { node, what };
+            self.note(node, Said::Refused(error.clone()));
+            self.last_error = Some((node, error));
+        }
     }
 
     fn chance(&mut self) -> &mut ChaCha8Rng {
@@ -309,7 +320,8 @@ impl Operation {
     fn send(&mut self, router: &Router, node: NodeId, now: Time) -> Step {
         let attempt = AttemptId(self.attempts);
         self.attempts += 1;
-        let hedge_after = if self.is_in_batch { self.slice } else { router.hedge_after(node, now).min(self.slice) };
+        let hedge_after =
+            if self.is_in_batch { self.slice } else { router.hedge_after(node, self.target, now).min(self.slice) };
         let (hedge_from, slice_ends) = (now + hedge_after, now + self.slice);
         self.outstanding.push(Outstanding { attempt, node, since: now, hedge_from, slice_ends });
         let left = self.deadline.since(now);

@@ -153,9 +153,7 @@ impl Router {
             Target::Node(node) => return vec![node],
             Target::Any => Vec::with_capacity(OTHERS_MAX),
             Target::Position(position) => self.primaries(self.ring.partition_of(position), spread),
-            Target::Partition(partition) if partition.index() < self.ring.owners().len() => {
-                self.primaries(partition, spread)
-            }
+            Target::Partition(partition) if self.has(partition) => self.primaries(partition, spread),
             Target::Partition(_) => Vec::new(),
         };
         if access == Access::Write || !spread.is_multiple_of(PROBE_INTERVAL) {
@@ -169,6 +167,10 @@ impl Router {
             candidates.sort_by_key(|node| self.is_unreachable(*node, now)); // Stable: the order is otherwise kept.
         }
         candidates
+    }
+
+    fn has(&self, partition: PartitionId) -> bool {
+        partition.index() < self.ring.owners().len()
     }
 
     fn primaries(&self, partition: PartitionId, spread: u64) -> Vec<NodeId> {
@@ -260,8 +262,13 @@ impl Router {
     }
 
     /// How long a read waits for a node before another is asked as well, if the budget for that lasts until then.
-    pub fn hedge_after(&self, node: NodeId, now: Time) -> Duration {
-        self.latencies.hedge_after(node, now)
+    pub fn hedge_after(&self, node: NodeId, target: Target, now: Time) -> Duration {
+        let primaries = || match target {
+            Target::Position(position) => self.ring.primaries(self.ring.partition_of(position)).collect(),
+            Target::Partition(partition) if self.has(partition) => self.ring.primaries(partition).collect(),
+            Target::Partition(_) | Target::Node(_) | Target::Any => Vec::new(),
+        };
+        self.latencies.hedge_after(node, primaries, now)
     }
 
     /// Whether a read may be asked of another node as well only because the first is slow: one read in ten, and a few more at first.

@@ -12,8 +12,8 @@ use crate::Time;
 /// can take more.
 const SENT_PER_TAKEN_HALVES: u64 = 3;
 /// How long until what was seen counts half.
-const HALF_LIFE: Duration = Duration::from_secs(1);
-/// What counts as taken before the first refusal, and what is added below: of a few requests some may be refused by chance.
+const HALF_LIFE: Duration = Duration::from_millis(500);
+/// So many requests count as taken before the first refusal, and beside all that are wanted: of a few some may be refused by chance.
 const FEW: u64 = 16;
 /// What one request counts, so that a half of it is a number.
 const ONE: u64 = 1 << 10;
@@ -35,12 +35,16 @@ impl Throttle {
 
     /// The node took a request.
     pub(crate) fn note_taken(&mut self, now: Time) {
-        self.note_refused(now);
+        self.note_wanted(now);
         self.taken += ONE;
     }
 
     /// The node refused a request as too much, or it was held back because the node would.
     pub(crate) fn note_refused(&mut self, now: Time) {
+        self.note_wanted(now);
+    }
+
+    fn note_wanted(&mut self, now: Time) {
         let halvings = self.halvings(now);
         (self.wanted, self.taken) = (halved(self.wanted, halvings) + ONE, halved(self.taken, halvings));
         self.halved_at = self.halved_at + HALF_LIFE.saturating_mul(halvings);
@@ -119,7 +123,9 @@ mod tests {
     fn who_takes_nothing_is_asked_still() {
         let mut throttle = Throttle::new(Time::default());
         let (sent, taken) = last_second(&mut throttle, 0, 10, 10_000, 0);
-        assert!(0 < sent && sent < 100 && taken == 0, "{sent}");
+        assert!(0 < sent && sent < 200 && taken == 0, "{sent}");
+        let (sent, taken) = last_second(&mut throttle.clone(), 10, 10, 10_000, 100);
+        assert_eq!((sent, taken), (10_000, 10_000), "it takes everything again");
         let later = Time::from_micros(60_000_000);
         assert_eq!(throttle.held_back(later), 0, "what was seen long ago is forgotten");
     }
