@@ -202,6 +202,9 @@ impl Inner {
     }
 
     pub(crate) fn note_observed(&self, observed: Vec<Observed>) {
+        if observed.is_empty() {
+            return; // Most steps: without the lock.
+        }
         let now = self.now();
         let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
         for Observed { node, took, heard } in observed {

@@ -57,9 +57,7 @@ impl Inner {
         loop {
             let now = self.now_or_end();
             let step = operation.next_step(&self.router(), now);
-            if operation.has_observed() {
-                self.note_observed(operation.take_observed());
-            }
+            self.note_observed(operation.take_observed());
             match step {
                 Step::Done(result) => return result.map_err(|error| self.explain(error)),
                 Step::Send { attempt, to, timeout_millis, connect_within } => {

@@ -205,11 +205,6 @@ impl Operation {
         self.outstanding.len().saturating_sub(1)
     }
 
-    /// Whether something was seen of nodes since that was asked last.
-    pub fn has_observed(&self) -> bool {
-        !self.observed.is_empty()
-    }
-
     /// What was seen of nodes since this was asked last, for [`Router::note_took`]. Ask after each step, but of a batch: others go by it.
     pub fn take_observed(&mut self) -> Vec<Observed> {
         std::mem::take(&mut self.observed)
