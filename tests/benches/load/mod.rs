@@ -258,11 +258,8 @@ pub(crate) fn row(what: &str, measured: &str) {
 pub(crate) fn row_of(what: &str, measured: &Measured) {
     let (p50, p99, p999) = (measured.millis(0.5), measured.millis(0.99), measured.millis(0.999));
     let (nodes, generator) = (measured.micros_of_nodes, measured.micros_of_generator);
-    let failed = measured
-        .first_error
-        .iter()
-        .map(|first| format!("; {} failed, the first: {first}", measured.failed))
-        .collect::<String>();
+    let told = |first: &String| format!("; {} failed, the first: {first}", measured.failed);
+    let failed = measured.first_error.as_ref().map(told).unwrap_or_default();
     row(
         what,
         &format!(
