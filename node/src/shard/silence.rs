@@ -60,7 +60,21 @@ impl Shard {
     /// A peer has said something.
     pub(super) fn note_heard(&mut self, now: Time, peer: NodeId) {
         if let Some(silence) = self.silences.get_mut(&peer) {
+            let was_silent = matches!(silence, Silence::Silent { .. });
             *silence = Silence::Waited { since: now, heard: true };
+            if was_silent {
+                // The timer is set for the next probe, which may be far off.
+                self.look_for_silence_at(now + SILENCE);
+            }
+        }
+    }
+
+    /// It is looked by then who is silent, at the latest.
+    fn look_for_silence_at(&mut self, time: Time) {
+        if self.silence_timer.is_none_or(|at| time < at) {
+            self.silence_timer.map(|at| self.timers.remove(&(at, Timer::Silence)));
+            self.silence_timer = Some(time);
+            self.timers.insert((time, Timer::Silence));
         }
     }
 
@@ -71,6 +85,7 @@ impl Shard {
 
     /// Notes who is asked something by what is about to be sent.
     pub(super) fn note_asked(&mut self, now: Time) {
+        let mut any = false;
         for output in &self.outputs {
             if let Output::SendPeer { to, message } = output
                 && is_question(message)
@@ -81,12 +96,11 @@ impl Shard {
                 if matches!(silence, Silence::Waited { heard: true, .. }) {
                     *silence = asked;
                 }
-                if self.silence_timer.is_none_or(|at| now + SILENCE < at) {
-                    self.silence_timer.map(|at| self.timers.remove(&(at, Timer::Silence)));
-                    self.silence_timer = Some(now + SILENCE);
-                    self.timers.insert((now + SILENCE, Timer::Silence));
-                }
+                any = true;
             }
+        }
+        if any {
+            self.look_for_silence_at(now + SILENCE);
         }
         // A probe that is far off would keep an idle shard awake when the silent one has long been heard.
         if self.silences.is_empty()

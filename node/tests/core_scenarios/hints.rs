@@ -163,6 +163,19 @@ fn a_primary_that_is_slow_gets_a_hint_only_when_it_is_silent_on_everything() {
 }
 
 #[test]
+fn one_that_is_heard_again_is_forgotten_as_silent_before_its_next_probe_would_be_due() {
+    let (mut cluster, key, primaries, _) = four();
+    cluster.silent.insert(primaries[2]);
+    let id = begin_long(&mut cluster, primaries[0], &key);
+    (0..40).for_each(|_| cluster.pass(SILENCE / 2));
+    assert!(cluster.answer(id).is_some_and(|answer| answer.is_ok()), "another stood in");
+    cluster.silent.clear();
+    cluster.settle();
+    cluster.pass(SILENCE);
+    assert_eq!(cluster.machines[&primaries[0]].shard.next_request_deadline(), None);
+}
+
+#[test]
 fn what_a_primary_sent_before_it_fell_silent_does_not_hide_its_silence() {
     let (mut cluster, key, primaries, other) = four();
     cluster.silent.insert(primaries[2]);
