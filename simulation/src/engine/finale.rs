@@ -288,22 +288,28 @@ impl Simulation {
         Ok(container.into_iter().flat_map(Container::into_values).collect())
     }
 
+    fn is_rotten(&self) -> bool {
+        let mut disks = self.nodes.iter().flat_map(|node| &node.disks);
+        disks.any(|disk| disk.store.rotten(Column::Objects).next().is_some())
+    }
+
     /// O6 and O13: when all is done, nothing is sent or stored any more, and nobody waits for anything.
     fn check_idle(&mut self) -> Result<(), Violation> {
         // What cannot be taken is handed over again and again.
         if self.kept_for_others().next().is_some() {
             return Ok(());
         }
-        let sent = self.sent;
+        let (was_rotten, mut sent) = (self.is_rotten(), self.sent);
         self.run_until(self.now + SETTLE)?;
         // A copy that rotted keeps its replicas asking for it.
-        let rotten = self
-            .nodes
-            .iter()
-            .flat_map(|node| &node.disks)
-            .any(|disk| disk.store.rotten(Column::Objects).next().is_some());
-        if rotten {
+        if self.is_rotten() {
             return Ok(());
+        }
+        if was_rotten {
+            // It was mended meanwhile, and then sent to those who lacked it.
+            self.converge()?;
+            sent = self.sent;
+            self.run_until(self.now + SETTLE)?;
         }
         convergence::check_quiet(self.sent - sent)?;
         for machine in &self.nodes {
