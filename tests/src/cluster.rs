@@ -61,6 +61,13 @@ impl ClusterOptions {
         Self { node_lines: format!("{lines}\n"), ..self }
     }
 
+    /// Nodes go through all that they store about once a second, so that a test can wait until they have.
+    #[must_use]
+    pub fn scrubbing(mut self) -> Self {
+        self.node_lines += "scrub_pause_millis = 10\nscrub_round_seconds = 1\n";
+        self.cluster_line("partitions = 128")
+    }
+
     /// Nodes reach each other, and clients reach them, through a [`Network`] that can be cut.
     #[must_use]
     pub fn network(self) -> Self {

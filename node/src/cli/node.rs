@@ -50,6 +50,8 @@ shards = 2                    # threads; default: one for each core, at most 4
 cache_mib = 32                # memory for blocks of the store
 sync_interval_millis = 100    # longest wait of a buffered write for its fsync
 exchange_interval_millis = 2000 # how often clocks are compared with each peer
+scrub_pause_millis = 1000     # rest of the scrub between two pages of a quarter of a MiB, in each shard
+scrub_round_seconds = 21600   # how often the scrub goes through all that is stored, at most
 metrics = "127.0.0.1:9464"    # TCP, OpenMetrics at /metrics; default: nowhere
 "#;
 
@@ -104,6 +106,12 @@ pub(crate) struct NodeArguments {
     /// How often clocks are compared with each peer [default: node.exchange_interval_millis of the file, else 2000]
     #[arg(long, value_name = "MILLISECONDS", env = "QUORATE_NODE_EXCHANGE_INTERVAL_MILLIS")]
     exchange_interval_millis: Option<u64>,
+    /// Rest of the scrub between two pages [default: node.scrub_pause_millis of the file, else 1000]
+    #[arg(long, value_name = "MILLISECONDS", env = "QUORATE_NODE_SCRUB_PAUSE_MILLIS")]
+    scrub_pause_millis: Option<u64>,
+    /// How often the scrub goes through all that is stored, at most [default: node.scrub_round_seconds of the file, else 21600]
+    #[arg(long, value_name = "SECONDS", env = "QUORATE_NODE_SCRUB_ROUND_SECONDS")]
+    scrub_round_seconds: Option<u64>,
     /// TCP address of metrics for monitoring, at /metrics [default: node.metrics of the file, else none]
     #[arg(long, value_name = "IP:PORT", env = "QUORATE_NODE_METRICS")]
     metrics: Option<SocketAddr>,
@@ -147,6 +155,8 @@ impl NodeArguments {
             cache_mib: self.cache_mib,
             sync_interval_millis: self.sync_interval_millis,
             exchange_interval_millis: self.exchange_interval_millis,
+            scrub_pause_millis: self.scrub_pause_millis,
+            scrub_round_seconds: self.scrub_round_seconds,
             metrics: self.metrics,
         }
     }

@@ -323,7 +323,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         shard,
         shards,
         ancestors: verdict.ancestors.iter().copied().collect(),
-        scrub: Some(ScrubPace::default()),
+        scrub: Some(ScrubPace { pause: config.scrub_pause, round: config.scrub_round, ..ScrubPace::default() }),
         standing: verdict.standing,
         seed: random()?,
         wall: Clock::wall(),

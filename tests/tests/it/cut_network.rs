@@ -11,7 +11,7 @@ use crate::support::{assert_same_stores, assert_value, put_surely, until_missed,
 const KEYS: u32 = 200;
 
 async fn three() -> (Cluster, Client) {
-    let cluster = ClusterOptions::new(3).network().start().await;
+    let cluster = ClusterOptions::new(3).network().scrubbing().start().await;
     let client = cluster.client().await;
     (cluster, client)
 }
@@ -53,7 +53,7 @@ async fn both_sides_of_a_split_keep_what_they_acknowledged() {
         ["four", "one", "three", "two"].map(Bytes::from),
         "all were written without knowing of each other"
     );
-    assert_same_stores(&mut cluster);
+    assert_same_stores(&mut cluster).await;
 }
 
 /// Nothing of what the node sends reaches the others, or nothing of theirs reaches it.
@@ -82,7 +82,7 @@ async fn one_way(cut: impl Fn(&Cluster)) {
         assert!(found.values().iter().any(|value| value == last), "key {number}: {found:?}");
         assert!(found.values().iter().all(|value| value == last || value == "new"), "key {number}: {found:?}");
     }
-    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize);
+    assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_node_that_hears_nobody_gets_all_it_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stand_ins_on_both_sides_of_a_split_hand_over_what_they_kept() {
-    let mut cluster = ClusterOptions::new(5).network().start().await;
+    let mut cluster = ClusterOptions::new(5).network().scrubbing().start().await;
     let client = cluster.client().await;
     let bucket = client.bucket("b").expect("valid");
     cluster.network().split(&[1, 2], &[3, 4, 5]);
@@ -130,5 +130,5 @@ async fn stand_ins_on_both_sides_of_a_split_hand_over_what_they_kept() {
     for number in 0..KEYS {
         assert_value(&bucket, &format!("key {number}"), "value").await;
     }
-    assert_eq!(assert_same_stores(&mut cluster), KEYS as usize);
+    assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize);
 }

@@ -44,7 +44,7 @@ fn mount(arguments: &[&str], path: &Path) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_is_full_stops_and_nothing_acknowledged_is_lost() {
-    let mut cluster = ClusterOptions::new(3).prepare();
+    let mut cluster = ClusterOptions::new(3).scrubbing().prepare();
     let Some(disk) = SmallDisk::mount(&cluster.node(2).data()) else {
         return eprintln!("skipped: this process may not mount a small disk");
     };
@@ -90,6 +90,6 @@ async fn a_node_whose_disk_is_full_stops_and_nothing_acknowledged_is_lost() {
     cluster.connected().await;
     bucket.put("needs all three", "value").w(3).await.expect("there is room again");
     wait_converged(&cluster);
-    let objects = assert_same_stores(&mut cluster);
+    let objects = assert_same_stores(&mut cluster).await;
     assert!(acknowledged.len() < objects, "{} acknowledged, {objects} there", acknowledged.len());
 }

@@ -14,13 +14,14 @@ use quorate_ring::wire::Durability;
 use quorate_ring::{Capacity, ClusterName, NodeId, PartitionCount, Quorum, ZoneName};
 use toml::Spanned;
 
-use crate::limits::EXCHANGE_INTERVAL;
+use crate::limits::{EXCHANGE_INTERVAL, SCRUB_PAUSE, SCRUB_ROUND};
 
 use super::{
     CA_DEFAULT, CACHE_MIB_DEFAULT, CACHE_MIB_MAX, ClusterConfig, ClusterSecret, ConfigError, DATA_DEFAULT,
     EXCHANGE_INTERVAL_MILLIS_MAX, EXCHANGE_INTERVAL_MILLIS_MIN, MemberConfig, NodeConfig, NodeOverrides,
-    REPLICAS_DEFAULT, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_DEFAULT, SECRET_WHAT, SHARDS_MAX,
-    SYNC_INTERVAL_MILLIS_DEFAULT, SYNC_INTERVAL_MILLIS_MAX, Source, default_shards, file,
+    REPLICAS_DEFAULT, SCRUB_PAUSE_MILLIS_MAX, SCRUB_ROUND_SECONDS_MAX, SECRET_BYTES_MAX, SECRET_BYTES_MIN,
+    SECRET_DEFAULT, SECRET_WHAT, SHARDS_MAX, SYNC_INTERVAL_MILLIS_DEFAULT, SYNC_INTERVAL_MILLIS_MAX, Source,
+    default_shards, file,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -51,6 +52,8 @@ pub(super) fn node_config(source: &Source, file: file::File, given: NodeOverride
             node.exchange_interval_millis.as_ref(),
             given.exchange_interval_millis,
         )?,
+        scrub_pause: scrub_pause(source, node.scrub_pause_millis.as_ref(), given.scrub_pause_millis)?,
+        scrub_round: scrub_round(source, node.scrub_round_seconds.as_ref(), given.scrub_round_seconds)?,
         cluster,
     })
 }
@@ -261,6 +264,18 @@ fn exchange_interval(
     let range = EXCHANGE_INTERVAL_MILLIS_MIN..=EXCHANGE_INTERVAL_MILLIS_MAX;
     let millis = chosen(source, "exchange_interval_millis", flag, named, given, range)?;
     Ok(millis.map_or(EXCHANGE_INTERVAL, Duration::from_millis))
+}
+
+fn scrub_pause(source: &Source, named: Option<&Spanned<i64>>, given: Option<u64>) -> Result<Duration, ConfigError> {
+    let flag = ("--scrub-pause-millis", "QUORATE_NODE_SCRUB_PAUSE_MILLIS");
+    let millis = chosen(source, "scrub_pause_millis", flag, named, given, 1..=SCRUB_PAUSE_MILLIS_MAX)?;
+    Ok(millis.map_or(SCRUB_PAUSE, Duration::from_millis))
+}
+
+fn scrub_round(source: &Source, named: Option<&Spanned<i64>>, given: Option<u64>) -> Result<Duration, ConfigError> {
+    let flag = ("--scrub-round-seconds", "QUORATE_NODE_SCRUB_ROUND_SECONDS");
+    let seconds = chosen(source, "scrub_round_seconds", flag, named, given, 1..=SCRUB_ROUND_SECONDS_MAX)?;
+    Ok(seconds.map_or(SCRUB_ROUND, Duration::from_secs))
 }
 
 /// The flag's number, or else the file's, if there is any; in its range.

@@ -47,5 +47,7 @@ pub(super) struct Node {
     pub(super) cache_mib: Option<Spanned<i64>>,
     pub(super) sync_interval_millis: Option<Spanned<i64>>,
     pub(super) exchange_interval_millis: Option<Spanned<i64>>,
+    pub(super) scrub_pause_millis: Option<Spanned<i64>>,
+    pub(super) scrub_round_seconds: Option<Spanned<i64>>,
     pub(super) metrics: Option<Spanned<String>>,
 }

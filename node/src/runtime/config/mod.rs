@@ -49,6 +49,10 @@ pub const SYNC_INTERVAL_MILLIS_MAX: u64 = 60_000;
 pub const EXCHANGE_INTERVAL_MILLIS_MIN: u64 = 100;
 /// Longest time between two comparisons of clocks (an hour).
 pub const EXCHANGE_INTERVAL_MILLIS_MAX: u64 = 3_600_000;
+/// Longest rest of the scrub between two pages (a minute).
+pub const SCRUB_PAUSE_MILLIS_MAX: u64 = 60_000;
+/// Longest round of the scrub (30 days).
+pub const SCRUB_ROUND_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
 /// Fewest bytes of a cluster's secret.
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Most bytes of a cluster's secret.
@@ -85,6 +89,13 @@ pub struct NodeConfig {
     /// How often the node compares clocks with each of its peers, give or take a quarter: what one has missed it gets after about this
     /// long, and `quorate wait --converged` returns no sooner. In sync it costs a small message. 100 ms to an hour, default 2 s.
     pub exchange_interval: Duration,
+    /// How long each shard's scrub rests between two pages of [`SCRUB_PAGE_BYTES`](crate::limits::SCRUB_PAGE_BYTES), which it reads here and
+    /// compares with the other replicas; on top of that it yields to clients' requests. Shorter finds faults of a disk sooner and costs
+    /// more reading everywhere. 1 ms to a minute, default 1 s: a quarter of a MiB per second and shard.
+    pub scrub_pause: Duration,
+    /// How long after the beginning of one scrub of all that is stored the next begins, at the soonest, give or take a quarter. 1 s to 30
+    /// days, default 6 hours.
+    pub scrub_round: Duration,
     /// TCP address at which the node tells its status to a monitoring system, as OpenMetrics text at `/metrics`. Anybody who can reach it
     /// can read it. Default: nowhere.
     pub metrics: Option<SocketAddr>,
@@ -174,6 +185,10 @@ pub struct NodeOverrides {
     pub sync_interval_millis: Option<u64>,
     /// Instead of `node.exchange_interval_millis`.
     pub exchange_interval_millis: Option<u64>,
+    /// Instead of `node.scrub_pause_millis`.
+    pub scrub_pause_millis: Option<u64>,
+    /// Instead of `node.scrub_round_seconds`.
+    pub scrub_round_seconds: Option<u64>,
     /// Instead of `node.metrics`.
     pub metrics: Option<SocketAddr>,
 }

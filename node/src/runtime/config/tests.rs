@@ -50,6 +50,7 @@ fn short_file_gets_the_documented_defaults() {
     assert_eq!(config.cache_bytes.get(), 32 * 1024 * 1024);
     assert_eq!(config.sync_interval, Duration::from_millis(100));
     assert_eq!(config.exchange_interval, Duration::from_secs(2));
+    assert_eq!((config.scrub_pause, config.scrub_round), (Duration::from_secs(1), Duration::from_secs(6 * 60 * 60)));
     assert!((1..=SHARDS_DEFAULT_MAX).contains(&config.shards.get()));
     assert!(!format!("{config:?}").contains("sss"), "the secret is not shown");
 }
@@ -58,8 +59,10 @@ fn short_file_gets_the_documented_defaults() {
 fn overrides_win_over_the_file() {
     let overrides =
         NodeOverrides { id: Some(3), shards: Some(7), data: Some("elsewhere".into()), ..Default::default() };
+    let overrides = NodeOverrides { scrub_pause_millis: Some(5), scrub_round_seconds: Some(60), ..overrides };
     let config = load_with(GOOD, overrides).1.expect("valid");
     assert_eq!((config.node.number(), config.shards.get()), (3, 7));
+    assert_eq!((config.scrub_pause, config.scrub_round), (Duration::from_millis(5), Duration::from_secs(60)));
     assert_eq!(config.data, PathBuf::from("elsewhere"), "relative to the working directory");
     assert_eq!(config.listen, "0.0.0.0:7403".parse().expect("an address"), "a member with a name listens everywhere");
 }
@@ -120,6 +123,16 @@ fn refusals_name_line_and_column_what_was_expected_and_found() {
         ("zone = \"b\"", "zone = \"B b\"", "node.toml:4:52: zone: \"B b\" is no valid name"),
         ("id = 1", "id = 4", "node.toml:9:6: node.id: expected the number of one of the members (n1, n2, n3), found 4"),
         ("id = 1", "id = 1\nshards = 0", "node.toml:10:10: shards: expected a number from 1 to 64, found 0"),
+        (
+            "id = 1",
+            "id = 1\nscrub_pause_millis = 0",
+            "node.toml:10:22: scrub_pause_millis: expected a number from 1 to 60000, found 0",
+        ),
+        (
+            "id = 1",
+            "id = 1\nscrub_round_seconds = 9000000",
+            "node.toml:10:23: scrub_round_seconds: expected a number from 1 to 2592000, found 9000000",
+        ),
         ("id = 1", "id = 1\nlisten = \"here\"", "node.toml:10:10: node.listen: expected an IP address and a port"),
         (
             "id = 1",
