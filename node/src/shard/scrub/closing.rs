@@ -28,7 +28,7 @@ impl Shard {
     }
 
     /// For how long gaps stand, and connections last, before they are closed; nothing if they never are.
-    fn horizon(&self) -> Option<Duration> {
+    pub(super) fn horizon(&self) -> Option<Duration> {
         self.scrub.pace.map(|pace| pace.horizon)
     }
 
@@ -80,11 +80,11 @@ impl Shard {
     }
 
     /// All who may keep a hint, or have sent something.
-    fn all_members(&self) -> impl Iterator<Item = NodeId> {
+    pub(super) fn all_members(&self) -> impl Iterator<Item = NodeId> {
         self.ring.members().iter().map(|member| member.node)
     }
 
-    fn view(&self) -> Option<u64> {
+    pub(super) fn view(&self) -> Option<u64> {
         self.scrub.closing.view(self.config.actor, self.all_members())
     }
 
@@ -121,11 +121,11 @@ impl Shard {
         self.all_rest(now);
     }
 
-    fn numbered(&mut self, nodes: Vec<NodeId>) -> BTreeMap<ExchangeId, NodeId> {
+    pub(super) fn numbered(&mut self, nodes: Vec<NodeId>) -> BTreeMap<ExchangeId, NodeId> {
         nodes.into_iter().map(|node| (ExchangeId(self.next_number()), node)).collect()
     }
 
-    fn too_late(&mut self, now: Time) -> Time {
+    pub(super) fn too_late(&mut self, now: Time) -> Time {
         self.timers.insert((now + SCRUB_TIMEOUT, Timer::Scrub));
         now + SCRUB_TIMEOUT
     }
