@@ -72,14 +72,6 @@ pub fn partition(count: PartitionCount, partition: PartitionId) -> (Bytes, Optio
     (place(count.first_position(partition).point()), end.map(place))
 }
 
-/// The range of all objects from one position to another, both included.
-pub fn positions(first: Position, last: Position) -> (Bytes, Bytes) {
-    let place = |position: u64| Bytes::copy_from_slice(&position.to_be_bytes());
-    // No bucket's name is so long that an object of the ring's last position would be behind that.
-    let end = last.point().checked_add(1).map_or_else(|| Bytes::from_static(&[u8::MAX; POSITION_BYTES + 1]), place);
-    (place(first.point()), end)
-}
-
 /// What follows the position in the place of every object of a bucket.
 pub fn bucket_infix(bucket: &str) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + bucket.len());

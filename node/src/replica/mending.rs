@@ -8,9 +8,6 @@
 //! the condition, an event that only this disk had, and that may yet be on its way to others as a hint, would pass for obsolete here and be
 //! dropped from them, too.
 //!
-//! One that nobody else holds is met by nobody, for its name is not known here: the sweep clears it by its position, as
-//! [`crate::scrub::naming`] tells.
-//!
 //! Only if *all* nodes say that nobody has such an event, neither as a replica nor as a hint, it is given up
 //! ([`Evidence::Gone`]): then it has been on this disk alone, and is lost with it.
 //!
@@ -22,10 +19,9 @@ use quorate_ring::wire::{Durability, ReplicaError};
 use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue, WallTime};
 
 use super::slot::{Slot, State};
-use super::{Evidence, KeyOperation, Replica, Report, Submitted, layout};
+use super::{Evidence, KeyOperation, Replica, Report};
 use crate::anti_entropy::hash_of;
 use crate::limits::{SCRUB_EXPIRY_MARGIN, UNREADABLE_MAX};
-use crate::storage::{Batch, Column, Operation};
 
 /// A key whose copy here cannot be read.
 #[derive(Clone, Debug)]
@@ -60,16 +56,6 @@ impl Replica {
     /// Whether a container of a page that was read is stored with something that has expired, or that the base says by now.
     pub fn is_untidy(&self, partition: PartitionId, stored: &Container<StoredValue>) -> bool {
         stored.is_empty() || self.tidied(partition, stored).is_some()
-    }
-
-    /// Removes what is stored in a position and cannot be read, because nothing of it is anywhere else.
-    pub fn clear(&mut self, position: Position) {
-        let (from, until) = layout::positions(position, position);
-        let mut batch = Batch::default();
-        batch.delete_range(Column::Objects, from, until);
-        self.unreadable.retain(|key, _| Position::of(key) != position);
-        self.mended += 1;
-        self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 
     /// A key was found to be unreadable: it is written anew if what waits for it brings what it takes, and refused else.

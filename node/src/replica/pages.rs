@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_ring::limits::SCAN_BYTES_MAX;
 use quorate_ring::wire::{ReplicaError, ScrubRange, StoredObject};
-use quorate_ring::{BucketName, ObjectKey, PartitionId, Position, WallTime};
+use quorate_ring::{BucketName, ObjectKey, PartitionId, WallTime};
 
 use super::layout::Damaged;
 use super::{Asker, Page, Replica, Report, Submitted, layout};
@@ -47,22 +47,6 @@ impl Replica {
             beside: Some(layout::clock(range.partition)),
         };
         self.scan(asker, range.partition, scan);
-    }
-
-    /// Takes a question for the first object of a partition from a position in it on.
-    pub fn handle_first_from(&mut self, asker: Asker, position: Position) {
-        let partition = self.partitions.partition_of(position);
-        let (_, until) = layout::partition(self.partitions, partition);
-        let scan = Scan {
-            column: Column::Objects,
-            from: layout::positions(position, position).0,
-            until,
-            infix: Bytes::new(),
-            limit: 1,
-            bytes_max: SCAN_BYTES_MAX,
-            beside: Some(layout::clock(partition)),
-        };
-        self.scan(asker, partition, scan);
     }
 
     fn scan(&mut self, asker: Asker, partition: PartitionId, scan: Scan) {

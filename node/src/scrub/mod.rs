@@ -9,7 +9,6 @@
 //! |---|---|
 //! | [`sweep::Sweep`] | where the sweep is |
 //! | [`fingerprint`] | what of a page is compared, and its hashes |
-//! | [`naming`] | a page that cannot be read: which keys there are, and what of it is obsolete |
 //! | [`mend::Mend`] | one key that cannot be read, as its replica asks the others for it |
 //! | [`closing::Closing`] | gaps in the clocks that nobody can fill any more, and their closing |
 //!
@@ -22,18 +21,16 @@
 pub mod closing;
 pub mod fingerprint;
 pub mod mend;
-pub mod naming;
 pub mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_ring::wire::{ExchangeId, ScrubMessage, ScrubRange, ScrubStatus};
-use quorate_ring::{NodeId, ObjectKey, PartitionId, Position};
+use quorate_ring::{NodeId, ObjectKey, PartitionId};
 
 use self::closing::Closing;
 use self::mend::Mend;
-use self::naming::{Naming, Search};
 use self::sweep::Sweep;
 use crate::Time;
 use crate::limits::{CLOSING_HORIZON, MENDS_MAX, SCRUB_PAUSE, SCRUB_ROUND};
@@ -86,8 +83,6 @@ pub struct Scrub {
     pub closing: Closing,
     /// Peers' questions whose page is being read.
     pub questions: BTreeMap<(NodeId, ExchangeId), ScrubMessage>,
-    /// In each partition the first place where reading failed when the sweep last came by.
-    faults: BTreeMap<PartitionId, Fault>,
     /// What was done since the start.
     pub counters: Counters,
 }
@@ -96,13 +91,10 @@ pub struct Scrub {
 ///
 /// ```text
 /// Resting ──time──▶ Reading ──read──▶ Comparing ──all peers have answered, or one is too late──▶ Resting
-///    ▲ ▲               │ cannot be read: one key at a time
-///    │ └───────────────┤ not even one
+///    ▲ ▲               │ cannot be read: one key at a time; not even one: a peer is asked for names
+///    │ └───────────────┤
 ///    │                 ▼
-///    │             Locating ──the fault has stood for long──▶ Calling
-///    │                 │ it has not                              │ all members are at rest, or not
-///    │                 ▼                                         │
-///    └──keys tidied── Naming ◀───────────────────────────────────┘
+///    └── keys tidied── Naming
 /// ```
 #[derive(Debug)]
 pub enum State {
@@ -112,40 +104,15 @@ pub enum State {
     Reading(ExchangeId),
     /// A page is compared with other replicas.
     Comparing(Comparing),
-    /// It is looked where exactly reading fails.
-    Locating {
-        /// The reading.
+    /// A peer is asked which keys there are behind where the sweep is.
+    Naming {
+        /// Which.
+        peer: NodeId,
+        /// The question.
         exchange: ExchangeId,
-        /// How far it is.
-        search: Search,
-    },
-    /// All members are asked whether they are at rest, for a fault has stood for long.
-    Calling {
-        /// Where it is.
-        position: Position,
-        /// Over all nodes and their incarnations.
-        view: u64,
-        /// Who has not answered.
-        waiting: BTreeMap<ExchangeId, NodeId>,
-        /// When answers are too late.
+        /// When its answer is too late.
         until: Time,
     },
-    /// The other replicas are asked which keys there are behind where the sweep is.
-    Naming {
-        /// What they say.
-        naming: Naming,
-        /// Where the fault is, and the view in which all members were at rest, if they were.
-        called: Option<(Position, u64)>,
-    },
-}
-
-/// What cannot be read, as the sweep has met it.
-#[derive(Clone, Copy, Debug)]
-struct Fault {
-    position: Position,
-    since: Time,
-    /// In which round it was last met.
-    round: u64,
 }
 
 /// A page that is compared with other replicas.
@@ -179,7 +146,6 @@ impl Scrub {
             mends: BTreeMap::new(),
             closing: Closing::default(),
             questions: BTreeMap::new(),
-            faults: BTreeMap::new(),
             counters: Counters::default(),
         }
     }
@@ -201,8 +167,7 @@ impl Scrub {
 
     /// How many pages are being read, for itself or for peers.
     pub fn reading(&self) -> usize {
-        let reads = usize::from(matches!(self.state, State::Reading(_) | State::Locating { .. }))
-            + usize::from(self.closing.is_reading());
+        let reads = usize::from(matches!(self.state, State::Reading(_))) + usize::from(self.closing.is_reading());
         reads + self.questions.len()
     }
 
@@ -212,20 +177,6 @@ impl Scrub {
             State::Comparing(comparing) if comparing.waiting.get(&exchange) == Some(&peer) => Some(comparing),
             _ => None,
         }
-    }
-
-    /// The sweep has met a place where reading fails. Gives since when it has done so in every round.
-    pub fn note_fault(&mut self, now: Time, partition: PartitionId, position: Position) -> Time {
-        let round = self.sweep.rounds();
-        let stood = |fault: &&Fault| fault.position == position && round <= fault.round + 1;
-        let since = self.faults.get(&partition).filter(stood).map_or(now, |fault| fault.since);
-        self.faults.insert(partition, Fault { position, since, round });
-        since
-    }
-
-    /// What could not be read in a partition is no more.
-    pub fn forget_fault(&mut self, partition: PartitionId) {
-        self.faults.remove(&partition);
     }
 
     /// How many more keys can be asked for now. Those that rest hold no place: some may have to rest for days, for one who is away.

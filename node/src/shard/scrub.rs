@@ -4,12 +4,13 @@
 mod answering;
 mod closing;
 mod mending;
-mod naming;
 
 use std::collections::BTreeMap;
 
+use quorate_ring::limits::SCRUB_KEYS_MAX;
 use quorate_ring::wire::{
-    Durability, ExchangeId, Likeness, PeerMessage, ReplicaError, ScrubMessage, ScrubObjects, ScrubStatus, StoredObject,
+    Durability, ExchangeId, Likeness, NamedKeys, PeerMessage, ReplicaError, ScrubMessage, ScrubObjects, ScrubStatus,
+    StoredObject,
 };
 use quorate_ring::{NodeId, ObjectKey, PartitionId, Position};
 use rand::RngExt;
@@ -60,11 +61,7 @@ impl Shard {
                 *unlike = true;
                 self.page_compared(now);
             }
-            State::Calling { until, .. } if *until <= now => self.ask_for_names(now, None),
-            State::Naming { naming, .. } if naming.until <= now => {
-                naming.give_up();
-                self.go_on_naming(now);
-            }
+            State::Naming { until, .. } if *until <= now => self.skip_partition(now),
             _ => {}
         }
     }
@@ -84,13 +81,8 @@ impl Shard {
 
     /// A page of this shard's own was read: it is tidied, and compared.
     pub(super) fn scrub_read(&mut self, now: Time, exchange: ExchangeId, result: Result<Page, ReplicaError>) {
-        match &self.scrub.state {
-            State::Reading(reading) if *reading == exchange => {}
-            State::Locating { exchange: trying, search } if *trying == exchange => {
-                let says = result.as_ref().err() != Some(&ReplicaError::Overloaded);
-                return self.tried(now, *search, says.then_some(result.is_err()));
-            }
-            _ => return self.page_to_share(now, exchange, result),
+        if !matches!(self.scrub.state, State::Reading(reading) if reading == exchange) {
+            return self.page_to_share(now, exchange, result);
         }
         match result {
             Ok(page) => {
@@ -103,7 +95,7 @@ impl Shard {
             Err(_) if self.scrub.sweep.handle_unreadable() => self.rest_scrub(now),
             Err(_) => {
                 self.scrub.counters.pages_unreadable += 1;
-                self.look_for_fault(now);
+                self.ask_for_names(now);
             }
         }
     }
@@ -153,11 +145,7 @@ impl Shard {
             ScrubMessage::Fetched { exchange, objects } => self.scrub_fetched(now, from, exchange, objects),
             ScrubMessage::Named { exchange, result } => self.named(now, from, exchange, result),
             ScrubMessage::Held { exchange, result } => self.held(now, from, exchange, result),
-            ScrubMessage::Rests { exchange, rests } => {
-                if !self.rests_for_naming(now, from, exchange, rests) {
-                    self.rests(now, from, exchange, rests);
-                }
-            }
+            ScrubMessage::Rests { exchange, rests } => self.rests(now, from, exchange, rests),
             ScrubMessage::Shared { exchange, result } => self.stored_by(now, from, exchange, result),
             ScrubMessage::Agreed { exchange, agrees } => self.agreed(now, from, exchange, agrees),
             ScrubMessage::Rest { exchange, partition, view, actors } => {
@@ -256,6 +244,51 @@ impl Shard {
         self.rest_scrub_until(now + pace.pause);
     }
 
+    /// Not a single key behind where the sweep is can be read, and so which one comes next is not known here: asks somebody who knows.
+    fn ask_for_names(&mut self, now: Time) {
+        let Some((range, _)) = self.scrub.sweep.next(now) else { return };
+        let peers = self.replicas_to_ask(range.partition);
+        if peers.is_empty() {
+            return self.skip_partition(now);
+        }
+        // Another one in each round: not all of them have a key whose last value has expired.
+        let turn = usize::try_from(self.scrub.sweep.rounds()).unwrap_or_default();
+        let peer = peers[turn % peers.len()];
+        let (exchange, until) = (ExchangeId(self.next_number()), now + SCRUB_TIMEOUT);
+        self.scrub.state = State::Naming { peer, exchange, until };
+        self.timers.insert((until, Timer::Scrub));
+        self.send_scrub(peer, ScrubMessage::Name { exchange, partition: range.partition, after: range.after });
+    }
+
+    /// A peer has told which keys there are: each is met where it is, and mended if it cannot be read.
+    fn named(&mut self, now: Time, from: NodeId, id: ExchangeId, result: Result<NamedKeys, ReplicaError>) {
+        if !matches!(self.scrub.state, State::Naming { peer, exchange, .. } if (peer, exchange) == (from, id)) {
+            return;
+        }
+        let Some((range, _)) = self.scrub.sweep.next(now) else { return };
+        let Ok(NamedKeys { keys, last }) = result else { return self.skip_partition(now) };
+        let inside = keys.iter().all(|key| self.partition_of(key) == range.partition);
+        let through = if last { None } else { keys.last().cloned() };
+        if !inside || !last && through.is_none() {
+            return self.skip_partition(now);
+        }
+        for key in keys.into_iter().take(SCRUB_KEYS_MAX) {
+            self.replica.handle_key(key, KeyOperation::Tidy { asker: Asker::Nobody });
+        }
+        self.scrub.counters.pages_uncompared += 1;
+        self.page_done(now, through);
+    }
+
+    /// What is behind where the sweep is cannot be read, nor does anybody say what it is: it is left for the next round.
+    fn skip_partition(&mut self, now: Time) {
+        if let Some((range, _)) = self.scrub.sweep.next(now)
+            && self.replica.poisoned().is_none()
+        {
+            tracing::error!(node = %self.own(), partition = %range.partition, "a part of a partition cannot be read");
+        }
+        self.page_done(now, None);
+    }
+
     /// The connection to a peer is gone: it will not answer.
     pub(super) fn forget_scrub(&mut self, now: Time, peer: NodeId) {
         self.scrub.questions.retain(|(asker, _), _| *asker != peer);
@@ -264,11 +297,7 @@ impl Shard {
                 comparing.waiting.retain(|_, asked| *asked != peer);
                 self.go_on_comparing(now);
             }
-            State::Calling { .. } => self.ask_for_names(now, None),
-            State::Naming { naming, .. } => {
-                naming.forget(peer);
-                self.go_on_naming(now);
-            }
+            State::Naming { peer: asked, .. } if *asked == peer => self.rest_scrub(now),
             _ => {}
         }
     }

@@ -52,33 +52,3 @@ fn status_says_what_is_behind_and_what_the_disk_did_wrong() {
     (0..100).for_each(|_| cluster.pass(PAUSE));
     assert_eq!((status(&cluster, 2).scrub.keys_unreadable, status(&cluster, 2).scrub.faults_mended), (0, 1));
 }
-
-#[test]
-fn what_cannot_be_read_and_is_nobodys_is_removed_when_all_others_say_so() {
-    let pace = ScrubPace { pause: PAUSE, round: PAUSE, horizon: Duration::from_secs(5) };
-    let mut cluster = Cluster::with(3, |config| config.scrub = Some(pace));
-    let keys: Vec<_> = (0..50).map(|number| key(&number.to_string())).collect();
-    keys.iter().for_each(|key| _ = cluster.put(node(2), key, "value", None).expect("all are connected"));
-    cluster.disconnect(node(1), node(3));
-    // As if it had been deleted, and that not yet been tidied here alone; and a key that the others do have.
-    let (removed, rotten) = (layout::object(&key("removed")), layout::object(&keys[7]));
-    let store = &mut cluster.machines.get_mut(&node(1)).expect("a node").store;
-    store.tamper(Column::Objects, &removed, Some("whatever".into()));
-    assert!(store.rot(Column::Objects, &removed) && store.rot(Column::Objects, &rotten));
-    let sweep = |cluster: &mut Cluster| {
-        (0..100).for_each(|_| cluster.pass(PAUSE));
-        let machine = &cluster.machines[&node(1)];
-        let left = [&removed, &rotten].map(|place| machine.store.is_rotten(Column::Objects, place));
-        (left, machine.store.len(Column::Objects), machine.shard.scrub().counters.pages_unreadable)
-    };
-    let (left, stored, unreadable) = sweep(&mut cluster);
-    assert_eq!((left, stored), ([true, false], 51), "one of the others says nothing");
-    assert!(0 < unreadable);
-    cluster.connect(node(1), node(3));
-    let (left, stored, _) = sweep(&mut cluster);
-    assert_eq!((left, stored), ([false, false], 50));
-    let unreadable = sweep(&mut cluster).2;
-    assert_eq!(sweep(&mut cluster).2, unreadable, "all of it can be read");
-    assert_eq!(cluster.machines[&node(1)].shard.replica().mended(), 2);
-    keys.iter().for_each(|key| assert_eq!(cluster.get(node(1), key, Some(3)).0, ["value"]));
-}

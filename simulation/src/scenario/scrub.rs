@@ -66,13 +66,6 @@ pub(super) const ALL: &[Named] = &[
         "an event that nobody has is given up: \"scrub-never-gives-up\". O6: the clocks stay different",
         on_one_disk_alone,
     ),
-    Named::built(
-        "rot-that-nobody-can-name",
-        "a key rotted on the last disk that had it: nobody knows its name, and replicas receive all the rest and converge",
-        "D3 and P3, found by seeds",
-        "what cannot be read and is nowhere else is removed: \"scrub-fault-never-cleared\". O6: the clocks stay different",
-        nobody_can_name,
-    ),
 ];
 
 fn one_bit_flipped() -> Vec<Scenario> {
@@ -85,16 +78,6 @@ fn one_bit_flipped() -> Vec<Scenario> {
     run.expect(read).shows(&[written]);
     // Had it been met now only, it would have been asked for first.
     run.expect(read).is_answered_within(6);
-    vec![run]
-}
-
-fn nobody_can_name() -> Vec<Scenario> {
-    let mut run = Scenario::of(2).quorum(2, 2, 2);
-    run.at(50).client(0).with_quorum(2).puts_all(&[0, 1, 2, 3]);
-    // When no log knows its name any more.
-    run.between(10_000, 10_001, Fault::Rot { node: 2, key: 3 });
-    run.between(10_010, 10_060, Fault::ReplaceDisks { node: 1 });
-    run.until(10_100);
     vec![run]
 }
 

@@ -28,7 +28,7 @@ impl Shard {
     }
 
     /// For how long gaps stand, and connections last, before they are closed; nothing if they never are.
-    pub(super) fn horizon(&self) -> Option<Duration> {
+    fn horizon(&self) -> Option<Duration> {
         self.scrub.pace.map(|pace| pace.horizon)
     }
 
@@ -80,11 +80,11 @@ impl Shard {
     }
 
     /// All who may keep a hint, or have sent something.
-    pub(super) fn all_members(&self) -> impl Iterator<Item = NodeId> {
+    fn all_members(&self) -> impl Iterator<Item = NodeId> {
         self.ring.members().iter().map(|member| member.node)
     }
 
-    pub(super) fn view(&self) -> Option<u64> {
+    fn view(&self) -> Option<u64> {
         self.scrub.closing.view(self.config.actor, self.all_members())
     }
 
@@ -121,11 +121,11 @@ impl Shard {
         self.all_rest(now);
     }
 
-    pub(super) fn numbered(&mut self, nodes: Vec<NodeId>) -> BTreeMap<ExchangeId, NodeId> {
+    fn numbered(&mut self, nodes: Vec<NodeId>) -> BTreeMap<ExchangeId, NodeId> {
         nodes.into_iter().map(|node| (ExchangeId(self.next_number()), node)).collect()
     }
 
-    pub(super) fn too_late(&mut self, now: Time) -> Time {
+    fn too_late(&mut self, now: Time) -> Time {
         self.timers.insert((now + SCRUB_TIMEOUT, Timer::Scrub));
         now + SCRUB_TIMEOUT
     }
