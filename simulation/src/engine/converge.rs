@@ -31,15 +31,32 @@ const REST: Duration = EXCHANGE_TIMEOUT
 impl Simulation {
     /// O6: with nobody reading or writing, anti-entropy alone makes all replicas know the same, in bounded time.
     pub(super) fn converge(&mut self) -> Result<(), Violation> {
-        let until = self.now + CONVERGE;
-        loop {
-            let different = self.different();
-            match different {
-                None => return Ok(()),
-                Some(what) if until <= self.now => return Err(Violation::new(Oracle::Convergence, what)),
-                Some(_) => self.run_until(self.now + CONVERGE_STEP)?,
+        let mut until = self.now + CONVERGE;
+        while let Some(what) = self.different() {
+            if self.now < until {
+                self.run_until(self.now + CONVERGE_STEP)?;
+            } else if self.replace_the_unreadable()? {
+                until = self.now + CONVERGE;
+            } else {
+                return Err(Violation::new(Oracle::Convergence, what));
             }
         }
+        Ok(())
+    }
+
+    /// Does what a node asks its operator to do if it says that it cannot read a part of its store at all: it begins on empty disks. `false` if
+    /// none says so. What rotted of a key that all others have removed, or lost, nobody can name, and so nobody mends.
+    fn replace_the_unreadable(&mut self) -> Result<bool, Violation> {
+        let says = |machine: &Node| {
+            let shards = machine.process.iter().flat_map(|process| &process.shards);
+            let rotten = machine.disks.iter().any(|disk| disk.store.rotten(Column::Objects).next().is_some());
+            rotten && shards.map(|shard| shard.scrub().counters.pages_unreadable).any(|pages| 0 < pages)
+        };
+        let alone = self.truth.n == 1;
+        let Some(node) = self.nodes.iter().position(says).filter(|_| !alone) else { return Ok(false) };
+        self.replace_disks(node, Duration::ZERO);
+        self.run_until(self.now + CONVERGE_STEP)?;
+        Ok(true)
     }
 
     /// What is not yet as it has to be in the end.
@@ -127,11 +144,18 @@ impl Simulation {
 
     /// Waits until what only those who lag behind would need is gone.
     pub(super) fn leave_nothing(&mut self) -> Result<(), Violation> {
-        let until = self.now + REST;
-        while self.check_leftovers().is_err() && self.now < until {
-            self.run_until(self.now + CONVERGE_STEP)?;
+        let mut until = self.now + REST;
+        while let Err(left) = self.check_leftovers() {
+            if self.now < until {
+                self.run_until(self.now + CONVERGE_STEP)?;
+            } else if self.replace_the_unreadable()? {
+                self.converge()?;
+                until = self.now + REST;
+            } else {
+                return Err(left);
+            }
         }
-        self.check_leftovers()
+        Ok(())
     }
 
     /// O13: replicas that are the same log no events any more, and, if they sweep, no clock has gaps (those that nobody can fill are closed) and

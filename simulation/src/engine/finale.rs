@@ -48,6 +48,8 @@ impl Simulation {
         self.converge()?;
         self.check_convergence()?;
         self.leave_nothing()?;
+        // What a replica could not take because its copy had rotted it can now.
+        self.hand_over()?;
         self.forget()?;
         self.tell(|story, at| story.phase(at, "checks"));
         self.read_all()?;

@@ -189,7 +189,7 @@ impl Simulation {
         }
     }
 
-    fn replace_disks(&mut self, node: usize, lasting: Duration) {
+    pub(in crate::engine) fn replace_disks(&mut self, node: usize, lasting: Duration) {
         self.tallies.note(Sometimes::DiskReplaced);
         self.fired(FaultId::P3);
         self.loses_disks(node);
