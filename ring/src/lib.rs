@@ -6,6 +6,7 @@
 
 pub mod claim;
 mod key;
+pub mod layout;
 pub mod limits;
 mod node_id;
 mod position;

@@ -1,0 +1,87 @@
+//! Rings that were committed, and which of two histories of them counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Change, Wish};
+use crate::{NodeId, Ring};
+
+/// Which epoch. The default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochId {
+    /// How many there were before it, and itself.
+    pub number: u64,
+    /// Over all that makes it, the epochs before it among that: two that are equal have the same history.
+    pub hash: u64,
+}
+
+/// A ring that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    id: EpochId,
+    /// Who owns what.
+    pub ring: Ring,
+    /// What was wished of each node that ever had a role.
+    fulfils: BTreeMap<NodeId, Wish>,
+}
+
+impl Epoch {
+    pub(super) fn new(previous: Option<&Self>, ring: Ring, fulfils: BTreeMap<NodeId, Wish>) -> Self {
+        let before = previous.map_or_else(EpochId::default, |previous| previous.id);
+        let mut encoded = Vec::new();
+        encoded.extend(before.number.to_le_bytes());
+        encoded.extend(before.hash.to_le_bytes());
+        encoded.extend(ring.fingerprint().to_le_bytes());
+        for (node, Wish { stamp, change }) in &fulfils {
+            encoded.extend(node.number().to_le_bytes());
+            encoded.extend(stamp.counter.to_le_bytes());
+            encoded.extend(stamp.by.number().to_le_bytes());
+            match change {
+                // Zone and capacity are in the ring's fingerprint.
+                Change::Take(role) => {
+                    encoded.push(0);
+                    encoded.extend((role.address.len() as u64).to_le_bytes());
+                    encoded.extend(role.address.as_bytes());
+                }
+                Change::Leave { forced } => encoded.push(1 + u8::from(*forced)),
+            }
+        }
+        Self { id: EpochId { number: before.number + 1, hash: xxh3_64(&encoded) }, ring, fulfils }
+    }
+
+    /// Which one it is.
+    pub const fn id(&self) -> EpochId {
+        self.id
+    }
+
+    /// Its place in the history, from 1.
+    pub const fn number(&self) -> u64 {
+        self.id.number
+    }
+
+    /// What was wished of a node when this was committed; nothing of one that never had a role.
+    pub fn wish(&self, node: NodeId) -> Option<&Wish> {
+        self.fulfils.get(&node)
+    }
+
+    /// Whether something else is wished of a node than this has.
+    pub(super) fn differs_from(&self, node: NodeId, wish: &Wish) -> bool {
+        match self.wish(node) {
+            Some(fulfilled) => fulfilled.change != wish.change,
+            None => matches!(wish.change, Change::Take(_)),
+        }
+    }
+}
+
+/// The history that counts, from the first epoch that neither side has dropped.
+pub(super) fn join(one: &[Arc<Epoch>], other: &[Arc<Epoch>]) -> Vec<Arc<Epoch>> {
+    let oldest = one[0].number().max(other[0].number());
+    let from =
+        |epochs: &[Arc<Epoch>]| epochs.iter().filter(|epoch| oldest <= epoch.number()).cloned().collect::<Vec<_>>();
+    let (one, other) = (from(one), from(other));
+    let ids = |epochs: &[Arc<Epoch>]| epochs.iter().map(|epoch| epoch.id()).collect::<Vec<_>>();
+    // Where they first differ the greater one counts; if they do not, the longer.
+    if ids(&one) < ids(&other) { other } else { one }
+}

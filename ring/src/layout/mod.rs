@@ -1,0 +1,259 @@
+//! Who takes part in the cluster, and how it goes from one ring to the next while it serves: a value that every node has a copy of, changes
+//! by itself, and merges with what others have. Nobody leads, and nothing is ever voted on.
+//!
+//! | part | is |
+//! |---|---|
+//! | [`Wish`] | what is wanted of one node: a role, or that it leaves. The last one of each node counts |
+//! | [`Epoch`] | a ring that was committed, and which wishes it fulfils. Wishes that the last epoch does not fulfil are *staged* |
+//! | [`Progress`] | how far one node is on the way from epoch to epoch; only that node says so |
+//!
+//! [`Layout::merge`] is a join: commutative, associative and idempotent, so that copies which have met, in whatever order, are the same.
+//!
+//! **Several epochs are live** while one follows another. A node goes through these steps, each for an epoch and all before it:
+//!
+//! 1. *Acknowledged*: all its writes go to this epoch's replicas too, and none that does not is under way any more.
+//! 2. *Synced*: all have acknowledged it, and after that the node has received all that it holds in it.
+//! 3. *Reading*: all have synced it, and this node reads by it, and no longer by any before.
+//!
+//! Writes need their quorum in each live epoch, reads in the one they go by. When all are reading by an epoch, those before are *dropped*:
+//! no read can come any more that goes by one, so no write need go there, and what they alone had placed can be deleted. Garage has these
+//! three trackers, too ("ack", "sync", "sync_ack"); with two, a node that has not heard that all are synced would read where nobody writes.
+//!
+//! **Two commits after the same epoch**, on two sides of a split, are rivals. Of two histories the one wins whose epoch is the greater (by its
+//! id, which is a hash) *where they first differ*, however long either is. So who has acknowledged an epoch leaves it only for a greater one
+//! in its place; and when all have acknowledged it, none of them can have made one, nor make one later, since then each builds on it.
+//! Before that, no epoch before it is dropped. The wishes that the loser fulfilled and the winner does not are staged again by themselves.
+
+mod epoch;
+mod progress;
+mod wish;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use self::epoch::{Epoch, EpochId};
+pub use self::progress::Progress;
+pub use self::wish::{Change, Role, Stamp, Wish};
+use crate::claim::{self, InvalidPlan, Plan};
+use crate::{Member, NodeId, PartitionCount};
+
+/// Why nothing is committed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCommit {
+    /// Nothing is staged.
+    #[error("nothing is staged: the layout is as it was wished")]
+    NothingStaged,
+    /// What is staged is not what the plan was made for.
+    #[error("what is staged has changed since the plan was made: look at the new plan, then commit that")]
+    Stale,
+    /// The node takes no part in any live epoch. Nobody waits for it to acknowledge what others commit, so it could commit a rival of that.
+    #[error("{by} takes no part in the cluster yet, or not any more: commit at a member")]
+    NotAMember {
+        /// Which node.
+        by: NodeId,
+    },
+    /// There is no ring of those who would be left.
+    #[error(transparent)]
+    Plan(#[from] InvalidPlan),
+}
+
+/// One node's copy of the layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    wishes: BTreeMap<NodeId, Wish>,
+    /// The live epochs as far as this copy knows, from the oldest; never empty.
+    epochs: Vec<Arc<Epoch>>,
+    progress: BTreeMap<NodeId, Progress>,
+}
+
+/// What a commit would do, and what it is made for.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The ring, and what it costs to get there.
+    pub plan: Plan,
+    /// The epoch that it would be.
+    pub epoch: Epoch,
+}
+
+impl Layout {
+    /// The layout of a cluster that begins with these.
+    ///
+    /// # Errors
+    /// [`InvalidPlan`], if there is no ring of them.
+    pub fn new(partitions: PartitionCount, n: u8, roles: BTreeMap<NodeId, Role>) -> Result<Self, InvalidPlan> {
+        let plan = claim::plan(None, partitions, n, roles.iter().map(|(node, role)| role.member(*node)).collect())?;
+        let wish = |(node, role)| (node, Wish { stamp: Stamp { counter: 0, by: node }, change: Change::Take(role) });
+        let wishes: BTreeMap<NodeId, Wish> = roles.into_iter().map(wish).collect();
+        let epoch = Epoch::new(None, plan.ring, wishes.clone());
+        Ok(Self { wishes, epochs: vec![Arc::new(epoch)], progress: BTreeMap::new() })
+    }
+
+    /// Wishes something of a node. It is staged until it is committed, and takes the place of what was wished of that node before.
+    pub fn wish(&mut self, by: NodeId, node: NodeId, change: Change) {
+        let counter = self.wishes.values().map(|wish| wish.stamp.counter).max().unwrap_or_default() + 1;
+        self.wishes.insert(node, Wish { stamp: Stamp { counter, by }, change });
+    }
+
+    /// Wishes that all stays as the last epoch has it.
+    pub fn revert(&mut self, by: NodeId) {
+        let staged: Vec<NodeId> = self.staged().map(|(node, _)| node).collect();
+        for node in staged {
+            let change = self.last().wish(node).map_or(Change::Leave { forced: false }, |wish| wish.change.clone());
+            self.wish(by, node, change);
+        }
+    }
+
+    /// What is wished of a node, staged or fulfilled.
+    pub fn wished(&self, node: NodeId) -> Option<&Wish> {
+        self.wishes.get(&node)
+    }
+
+    /// What is wished and not as the last epoch has it, by rising node.
+    pub fn staged(&self) -> impl Iterator<Item = (NodeId, &Wish)> {
+        let last = self.last();
+        self.wishes.iter().map(|(node, wish)| (*node, wish)).filter(move |(node, wish)| last.differs_from(*node, wish))
+    }
+
+    /// What a commit of all that is staged would do.
+    ///
+    /// # Errors
+    /// [`InvalidCommit::NothingStaged`] and [`InvalidCommit::Plan`].
+    pub fn propose(&self) -> Result<Proposal, InvalidCommit> {
+        if self.staged().next().is_none() {
+            return Err(InvalidCommit::NothingStaged);
+        }
+        let last = self.last();
+        let member = |(node, wish): (&NodeId, &Wish)| match &wish.change {
+            Change::Take(role) => Some(role.member(*node)),
+            Change::Leave { .. } => None,
+        };
+        let members: Vec<Member> = self.wishes.iter().filter_map(member).collect();
+        let plan = claim::plan(Some(&last.ring), last.ring.partitions(), last.ring.replicas(), members)?;
+        let epoch = Epoch::new(Some(last), plan.ring.clone(), self.wishes.clone());
+        Ok(Proposal { plan, epoch })
+    }
+
+    /// Commits what was proposed, if it is still what would be, at a node that takes part.
+    ///
+    /// # Errors
+    /// [`InvalidCommit`].
+    pub fn commit(&mut self, by: NodeId, proposed: EpochId) -> Result<(), InvalidCommit> {
+        if !self.waited_for().contains(&by) {
+            return Err(InvalidCommit::NotAMember { by });
+        }
+        let Proposal { epoch, .. } = self.propose()?;
+        if epoch.id() != proposed {
+            return Err(InvalidCommit::Stale);
+        }
+        self.epochs.push(Arc::new(epoch));
+        Ok(())
+    }
+
+    /// Takes over what another copy has and this one does not. `true` if this one changes.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let before = self.clone();
+        for (node, wish) in &other.wishes {
+            wish::merge(&mut self.wishes, *node, wish);
+        }
+        for (node, progress) in &other.progress {
+            progress::merge(&mut self.progress, *node, progress);
+        }
+        self.epochs = epoch::join(&self.epochs, &other.epochs);
+        self.drop_epochs();
+        *self != before
+    }
+
+    /// The live epochs, from the oldest. Writes need their quorum in each.
+    pub fn live(&self) -> &[Arc<Epoch>] {
+        &self.epochs
+    }
+
+    /// The last epoch that was committed.
+    pub fn last(&self) -> &Epoch {
+        self.epochs.last().expect("there is always one")
+    }
+
+    /// The epoch that this node reads by: the newest that all have synced, as far as this copy knows.
+    pub fn reads_by(&self, own: NodeId) -> &Epoch {
+        let known = |number| self.all(|progress| progress.synced, number);
+        let newest = self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default();
+        // Not back to an older one, when a node that lost its disk has to sync again.
+        &self.epochs[newest.max(self.index_of(self.progress_of(own).reading))]
+    }
+
+    /// How far a node says it is. One that has said nothing is where the oldest live epoch is.
+    pub fn progress_of(&self, node: NodeId) -> Progress {
+        self.progress.get(&node).copied().unwrap_or_default()
+    }
+
+    /// This node's writes go to the replicas of all live epochs, and none that does not is under way. Gives whether that says anything new.
+    pub fn acknowledge(&mut self, own: NodeId) -> bool {
+        let last = self.last().id();
+        self.say(own, |progress| progress.acknowledged = last)
+    }
+
+    /// The newest epoch that all have acknowledged: what of it this node does not hold yet can be received from now on.
+    pub fn acknowledged_by_all(&self) -> &Epoch {
+        let known = |number| self.all(|progress| progress.acknowledged, number);
+        &self.epochs[self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default()]
+    }
+
+    /// This node has received all that it holds in an epoch, and began after all had acknowledged that; or has lost it again, and says so with
+    /// an older one. Gives whether that says anything new.
+    ///
+    /// # Panics
+    /// If not all have acknowledged it.
+    pub fn note_synced(&mut self, own: NodeId, epoch: EpochId) -> bool {
+        let acknowledged = self.acknowledged_by_all().number();
+        assert!(epoch.number <= acknowledged, "what is written meanwhile would be missing");
+        self.say(own, |progress| progress.synced = epoch)
+    }
+
+    /// This node reads by the epoch that [`Self::reads_by`] gives, and no read by an older one is under way. Gives whether that says anything
+    /// new.
+    pub fn note_reading(&mut self, own: NodeId) -> bool {
+        let epoch = self.reads_by(own).id();
+        let new = self.say(own, |progress| progress.reading = epoch);
+        self.drop_epochs();
+        new
+    }
+
+    fn say(&mut self, own: NodeId, what: impl FnOnce(&mut Progress)) -> bool {
+        let before = self.progress_of(own);
+        let mut progress = before;
+        what(&mut progress);
+        if progress == before {
+            return false;
+        }
+        progress.sequence += 1;
+        self.progress.insert(own, progress);
+        true
+    }
+
+    /// Those who may write or read by a live epoch, but for those that were removed by force: nobody waits for these any more.
+    pub fn waited_for(&self) -> BTreeSet<NodeId> {
+        let members = self.epochs.iter().flat_map(|epoch| epoch.ring.members()).map(|member| member.node);
+        let forced = |node: &NodeId| {
+            let wish = self.last().wish(*node);
+            wish.is_some_and(|wish| wish.change == Change::Leave { forced: true })
+        };
+        members.filter(|node| !forced(node)).collect()
+    }
+
+    /// Where an epoch is among the live ones. One that is not there lost against a rival, or was dropped: the oldest, which all have
+    /// come to.
+    fn index_of(&self, epoch: EpochId) -> usize {
+        self.epochs.iter().position(|live| live.id() == epoch).unwrap_or_default()
+    }
+
+    fn all(&self, step: impl Fn(&Progress) -> EpochId, number: u64) -> bool {
+        let come = |node: &NodeId| number <= self.epochs[self.index_of(step(&self.progress_of(*node)))].number();
+        self.waited_for().iter().all(come)
+    }
+
+    fn drop_epochs(&mut self) {
+        let known = |number| self.all(|progress| progress.reading, number);
+        let oldest = self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default();
+        self.epochs.drain(..oldest);
+    }
+}

@@ -1,0 +1,62 @@
+//! What is wanted of a node.
+
+use std::collections::BTreeMap;
+
+use crate::{Capacity, Member, NodeId, ZoneName};
+
+/// What a node is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Role {
+    /// Where it is reached, as `host:port` (UDP).
+    pub address: String,
+    /// What it shares its fate with. Without one it counts as a zone of its own.
+    pub zone: Option<ZoneName>,
+    /// How much it holds beside its peers.
+    pub capacity: Capacity,
+}
+
+/// What is wanted of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// To take part as this.
+    Take(Role),
+    /// To take no part.
+    Leave {
+        /// It is dead: nobody waits for what it would say. Were it alive on another side of a split, what it commits there could win over
+        /// what all others have acknowledged.
+        forced: bool,
+    },
+}
+
+/// When something was wished: after all that whoever wished it knew of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// One more than the greatest that was known.
+    pub counter: u64,
+    /// At which node.
+    pub by: NodeId,
+}
+
+/// A wish. Of two of the same node the later one counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wish {
+    // First, for the order goes by it.
+    /// When it was made.
+    pub stamp: Stamp,
+    /// What it is.
+    pub change: Change,
+}
+
+impl Role {
+    /// As a member of a ring.
+    pub(super) fn member(&self, node: NodeId) -> Member {
+        Member { node, zone: self.zone.clone(), capacity: self.capacity }
+    }
+}
+
+/// Takes over a wish if it is the later one. Two with one stamp, which a node makes that has forgotten the first, are told apart by what they are.
+pub(super) fn merge(wishes: &mut BTreeMap<NodeId, Wish>, node: NodeId, wish: &Wish) {
+    if wishes.get(&node).is_none_or(|known| known < wish) {
+        wishes.insert(node, wish.clone());
+    }
+}
