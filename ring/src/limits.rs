@@ -54,6 +54,10 @@ pub const SCRUB_BYTES_MAX: usize = 512 * 1024;
 pub const CLOSING_ACTORS_MAX: usize = 64;
 /// Most nodes of a cluster.
 pub const NODES_MAX: usize = 4096;
+/// Most epochs of a layout that are live at once. Each is a change that is being carried out, and writes go to the replicas of all of them.
+pub const LIVE_EPOCHS_MAX: usize = 8;
+/// Longest address of a node, in bytes: a host name of 253, a colon and a port.
+pub const ADDRESS_BYTES_MAX: usize = 259;
 /// Longest name of a cluster or a zone in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 /// Longest time a request may ask to be worked on, in milliseconds (ten minutes). More is cut to this.

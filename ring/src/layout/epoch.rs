@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Change, Wish};
 use crate::{NodeId, Ring};
 
 /// Which epoch. The default is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EpochId {
     /// How many there were before it, and itself.
     pub number: u64,
@@ -20,6 +21,7 @@ pub struct EpochId {
 /// A ring that was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch {
+    before: EpochId,
     id: EpochId,
     /// Who owns what.
     pub ring: Ring,
@@ -28,8 +30,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    pub(super) fn new(previous: Option<&Self>, ring: Ring, fulfils: BTreeMap<NodeId, Wish>) -> Self {
-        let before = previous.map_or_else(EpochId::default, |previous| previous.id);
+    pub(super) fn new(before: EpochId, ring: Ring, fulfils: BTreeMap<NodeId, Wish>) -> Self {
         let mut encoded = Vec::new();
         encoded.extend(before.number.to_le_bytes());
         encoded.extend(before.hash.to_le_bytes());
@@ -48,12 +49,18 @@ impl Epoch {
                 Change::Leave { forced } => encoded.push(1 + u8::from(*forced)),
             }
         }
-        Self { id: EpochId { number: before.number + 1, hash: xxh3_64(&encoded) }, ring, fulfils }
+        let id = EpochId { number: before.number.saturating_add(1), hash: xxh3_64(&encoded) };
+        Self { before, id, ring, fulfils }
     }
 
     /// Which one it is.
     pub const fn id(&self) -> EpochId {
         self.id
+    }
+
+    /// Which one was before it; none before the first.
+    pub const fn before(&self) -> EpochId {
+        self.before
     }
 
     /// Its place in the history, from 1.
@@ -64,6 +71,11 @@ impl Epoch {
     /// What was wished of a node when this was committed; nothing of one that never had a role.
     pub fn wish(&self, node: NodeId) -> Option<&Wish> {
         self.fulfils.get(&node)
+    }
+
+    /// What was wished of each node, by rising node.
+    pub fn wishes(&self) -> impl Iterator<Item = (NodeId, &Wish)> {
+        self.fulfils.iter().map(|(node, wish)| (*node, wish))
     }
 
     /// Whether something else is wished of a node than this has.

@@ -24,6 +24,7 @@
 //! in its place; and when all have acknowledged it, none of them can have made one, nor make one later, since then each builds on it.
 //! Before that, no epoch before it is dropped. The wishes that the loser fulfilled and the winner does not are staged again by themselves.
 
+mod encoded;
 mod epoch;
 mod progress;
 mod wish;
@@ -31,11 +32,15 @@ mod wish;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+pub use self::encoded::InvalidLayout;
 pub use self::epoch::{Epoch, EpochId};
 pub use self::progress::Progress;
 pub use self::wish::{Change, Role, Stamp, Wish};
 use crate::claim::{self, InvalidPlan, Plan};
-use crate::{Member, NodeId, PartitionCount};
+use crate::limits::LIVE_EPOCHS_MAX;
+use crate::{NodeId, PartitionCount};
 
 /// Why nothing is committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,13 +57,17 @@ pub enum InvalidCommit {
         /// Which node.
         by: NodeId,
     },
+    /// Too many changes have been committed and not yet been carried out.
+    #[error("{LIVE_EPOCHS_MAX} changes are being carried out: wait until one of them is done")]
+    TooManyLive,
     /// There is no ring of those who would be left.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
 }
 
 /// One node's copy of the layout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "encoded::Encoded", into = "encoded::Encoded")]
 pub struct Layout {
     wishes: BTreeMap<NodeId, Wish>,
     /// The live epochs as far as this copy knows, from the oldest; never empty.
@@ -84,7 +93,7 @@ impl Layout {
         let plan = claim::plan(None, partitions, n, roles.iter().map(|(node, role)| role.member(*node)).collect())?;
         let wish = |(node, role)| (node, Wish { stamp: Stamp { counter: 0, by: node }, change: Change::Take(role) });
         let wishes: BTreeMap<NodeId, Wish> = roles.into_iter().map(wish).collect();
-        let epoch = Epoch::new(None, plan.ring, wishes.clone());
+        let epoch = Epoch::new(EpochId::default(), plan.ring, wishes.clone());
         Ok(Self { wishes, epochs: vec![Arc::new(epoch)], progress: BTreeMap::new() })
     }
 
@@ -123,13 +132,9 @@ impl Layout {
             return Err(InvalidCommit::NothingStaged);
         }
         let last = self.last();
-        let member = |(node, wish): (&NodeId, &Wish)| match &wish.change {
-            Change::Take(role) => Some(role.member(*node)),
-            Change::Leave { .. } => None,
-        };
-        let members: Vec<Member> = self.wishes.iter().filter_map(member).collect();
+        let members = encoded::members(&self.wishes).collect();
         let plan = claim::plan(Some(&last.ring), last.ring.partitions(), last.ring.replicas(), members)?;
-        let epoch = Epoch::new(Some(last), plan.ring.clone(), self.wishes.clone());
+        let epoch = Epoch::new(last.id(), plan.ring.clone(), self.wishes.clone());
         Ok(Proposal { plan, epoch })
     }
 
@@ -140,6 +145,9 @@ impl Layout {
     pub fn commit(&mut self, by: NodeId, proposed: EpochId) -> Result<(), InvalidCommit> {
         if !self.waited_for().contains(&by) {
             return Err(InvalidCommit::NotAMember { by });
+        }
+        if LIVE_EPOCHS_MAX <= self.epochs.len() {
+            return Err(InvalidCommit::TooManyLive);
         }
         let Proposal { epoch, .. } = self.propose()?;
         if epoch.id() != proposed {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Capacity, Member, NodeId, ZoneName};
 
 /// What a node is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Role {
     /// Where it is reached, as `host:port` (UDP).
     pub address: String,
@@ -16,7 +18,7 @@ pub struct Role {
 }
 
 /// What is wanted of a node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Change {
     /// To take part as this.
     Take(Role),
@@ -29,7 +31,7 @@ pub enum Change {
 }
 
 /// When something was wished: after all that whoever wished it knew of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// One more than the greatest that was known.
     pub counter: u64,
@@ -38,7 +40,7 @@ pub struct Stamp {
 }
 
 /// A wish. Of two of the same node the later one counts.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wish {
     // First, for the order goes by it.
     /// When it was made.

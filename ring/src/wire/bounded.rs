@@ -12,13 +12,13 @@ use super::{Request, RequestError, Response, RingDescription};
 use crate::limits::{BATCH_ITEMS_MAX, SCAN_ITEMS_MAX};
 
 /// Most partitions that any ring can have, as many as a [`PartitionId`](crate::PartitionId) can tell apart.
-pub(super) const PARTITIONS_MAX: usize = 1 << u16::BITS;
+pub(crate) const PARTITIONS_MAX: usize = 1 << u16::BITS;
 
 /// An answer of a batch: the index of the item, and what became of it.
 type BatchAnswer = (u32, Result<Response, RequestError>);
 
 /// A list of at most `MAX` elements.
-pub(super) fn at_most<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn at_most<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,

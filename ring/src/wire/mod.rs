@@ -11,7 +11,7 @@
 //! of fields, are part of the protocol: golden bytes pin both. Decoding never panics and allocates no more than the bytes
 //! received account for.
 
-mod bounded;
+pub(crate) mod bounded;
 mod client_message;
 mod error;
 pub mod frame;
