@@ -34,6 +34,15 @@ use crate::replica::layout::{self, Damaged};
 /// do, so that a peer that was long away names none that was forgotten.
 pub const ANCESTORS_MAX: usize = 1024;
 
+/// Adds to a store's earlier incarnations, the oldest first, those that peers have met and it did not know. `true` if any is new.
+pub fn remember_lost(ancestors: &mut Vec<Incarnation>, own: Incarnation, lost: &[Incarnation]) -> bool {
+    let is_new = |incarnation: &&Incarnation| **incarnation != own && !ancestors.contains(*incarnation);
+    let new: Vec<Incarnation> = lost.iter().filter(is_new).copied().collect();
+    let room = ANCESTORS_MAX.saturating_sub(ancestors.len());
+    ancestors.splice(0..0, new.iter().rev().take(room).rev().copied());
+    !new.is_empty()
+}
+
 /// Where the identity is stored in [`crate::storage::Column::Metadata`].
 pub const IDENTITY_KEY: &[u8] = b"identity";
 

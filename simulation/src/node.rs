@@ -299,6 +299,14 @@ impl Node {
         }
     }
 
+    /// Peers have met these incarnations of the node, which its store did not know.
+    pub(crate) fn note_lost(&mut self, ring: &Ring, lost: &[Incarnation]) {
+        if let Some(mut identity) = self.identity(ring) {
+            start::remember_lost(&mut identity.ancestors, identity.incarnation, lost);
+            self.write_identity(&identity);
+        }
+    }
+
     fn write_identity(&mut self, identity: &Identity) {
         let mut batch = Batch::default();
         batch.put(Column::Metadata, Bytes::from_static(start::IDENTITY_KEY), start::encode(identity));

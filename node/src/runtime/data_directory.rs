@@ -140,6 +140,19 @@ impl DataDirectory {
         self.leave_marker(MadeBy::Start)
     }
 
+    /// Remembers that something was lost with these incarnations, which the store did not know.
+    ///
+    /// # Errors
+    /// That this could not be stored.
+    pub fn remember_loss(&mut self, lost: &[Incarnation]) -> Result<(), DataError> {
+        let new = start::remember_lost(&mut self.verdict.ancestors, self.verdict.incarnation, lost);
+        if !new && self.verdict.standing == Standing::Lost {
+            return Ok(());
+        }
+        self.verdict.standing = Standing::Lost;
+        self.leave_marker(MadeBy::Start)
+    }
+
     /// After a failed sync nothing proves that all is there: the next start takes a loss for possible.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
                     tracing::error!(reason, "the store failed: the node stops");
                     break Err(RunError::of_storage(reason));
                 }
-                Alarm::LossFound { shard, by, lost } => node.loss_found(shard, by, lost)?,
+                Alarm::LossFound { shard, by, lost } => node.loss_found(shard, by, &lost)?,
                 Alarm::Panicked => break Err(RunError::Panicked),
                 Alarm::CaughtUp { shard } => node.caught_up(shard)?,
                 Alarm::Proven => node.directory.remember_standing(Standing::Proven)?,
@@ -228,16 +228,16 @@ impl Node {
         Ok((Self { shared, directory, caught_up: BTreeSet::new(), loss_told: false, first, others }, alarms_receiver))
     }
 
-    /// A peer has met an incarnation of this node that its store does not remember.
-    fn loss_found(&mut self, shard: u8, by: NodeId, lost: Incarnation) -> Result<(), RunError> {
+    /// A peer has met incarnations of this node that its store does not remember; or the shard itself has found that it was set back.
+    fn loss_found(&mut self, shard: u8, by: NodeId, lost: &[Incarnation]) -> Result<(), RunError> {
         if !std::mem::replace(&mut self.loss_told, true) {
             tracing::error!(
-                peer = %by, %lost,
+                peer = %by, ?lost,
                 "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
             );
         }
         self.caught_up.remove(&shard);
-        Ok(self.directory.remember_standing(Standing::Lost)?)
+        Ok(self.directory.remember_loss(lost)?)
     }
 
     /// A shard has all again that it may have lost. When all have, that is remembered.

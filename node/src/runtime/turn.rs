@@ -76,8 +76,8 @@ pub(super) struct Figures {
 pub(super) enum Alarm {
     /// The store failed: the node must end.
     StorageFailed(String),
-    /// A peer has met an incarnation of this node that its store does not remember.
-    LossFound { shard: u8, by: NodeId, lost: Incarnation },
+    /// A peer has met incarnations of this node that its store does not remember.
+    LossFound { shard: u8, by: NodeId, lost: Vec<Incarnation> },
     /// No peer has met an earlier incarnation of this node.
     Proven,
     /// A shard has all again that it may have lost.

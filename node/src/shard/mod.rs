@@ -167,13 +167,14 @@ pub enum Output {
     /// This shard has caught up with all its peers after a loss: reads count on it again. When all shards of the node have, this should
     /// be remembered across restarts.
     CaughtUp,
-    /// A peer has met an incarnation of this node that its store does not remember: the store was emptied or set back. From now on
-    /// it does not count towards reads, and this should be remembered across restarts.
+    /// A peer has met incarnations of this node that its store does not remember: the store was emptied or set back. From now on
+    /// it does not count towards reads. This and the incarnations should be remembered across restarts, together:
+    /// [`crate::start::remember_lost`].
     LossFound {
         /// The peer.
         by: NodeId,
-        /// The incarnation.
-        lost: Incarnation,
+        /// The incarnations.
+        lost: Vec<Incarnation>,
     },
     /// No peer has met an earlier incarnation of this node: its store, empty at its first start, was that of a new node. This should
     /// be remembered across restarts.

@@ -104,24 +104,24 @@ impl Shard {
     }
 
     /// A peer tells which incarnations of this node it has met. One that this store has no memory of means that the store is not
-    /// the one that made them: emptied, or set back.
+    /// the one that made them: emptied, or set back. From then on it is remembered like those before this one, or it would be found
+    /// anew at every start, long after all that it had was received again.
     fn handle_known(&mut self, from: NodeId, incarnations: &[Incarnation]) {
         let own = self.config.actor.incarnation;
-        let foreign =
+        let is_foreign =
             |incarnation: &&Incarnation| **incarnation != own && !self.config.ancestors.contains(*incarnation);
-        match incarnations.iter().find(foreign).copied() {
-            Some(lost) if self.config.standing != Standing::Lost => {
-                self.config.standing = Standing::Lost;
-                self.replica.fall_behind();
-                self.outputs.push_back(Output::LossFound { by: from, lost });
-                self.check_complete();
-            }
-            Some(_) => {}
-            None => {
-                self.unheard.remove(&from);
-                self.prove();
-            }
+        let lost: Vec<Incarnation> = incarnations.iter().filter(is_foreign).copied().collect();
+        if lost.is_empty() {
+            self.unheard.remove(&from);
+            return self.prove();
         }
+        self.config.ancestors.extend(&lost);
+        if self.config.standing != Standing::Lost {
+            self.config.standing = Standing::Lost;
+            self.replica.fall_behind();
+        }
+        self.outputs.push_back(Output::LossFound { by: from, lost });
+        self.check_complete();
     }
 
     /// Takes an unproven store for a new node's once no peer is left that could say otherwise.

@@ -61,7 +61,7 @@ impl Shard {
             Report::Refused { coordination, reason } => self.refused(coordination, reason),
             Report::SetBack => {
                 self.config.standing = Standing::Lost;
-                self.outputs.push_back(Output::LossFound { by: self.own(), lost: self.config.actor.incarnation });
+                self.outputs.push_back(Output::LossFound { by: self.own(), lost: Vec::new() });
             }
             Report::Poisoned { reason } => self.outputs.push_back(Output::StorageFailed { reason }),
             Report::Held { node, exchange, held } => self.send_held(node, exchange, Ok(held)),

@@ -77,9 +77,11 @@ impl Simulation {
                     self.stored(node, wall, &mut hint_number, &operation)?;
                     turn.push((id, operation));
                 }
-                Output::LossFound { by, .. } => {
+                Output::LossFound { by, lost } => {
                     availability::check_loss(self.nodes[node].id, self.truth.losing.contains(&node))?;
                     self.tallies.note(Sometimes::LossFound);
+                    let ring = self.ring.clone();
+                    self.nodes[node].note_lost(&ring, &lost);
                     self.note_standing(node, Standing::Lost, Some(by));
                 }
                 Output::Proven => self.note_standing(node, Standing::Proven, None),

@@ -2,7 +2,10 @@
 
 use super::Named;
 use super::script::{Neighbour, Scenario, crash, empty_disks, islands, power_loss};
+use crate::engine::Outcome;
 use crate::plan::fault::Fault;
+use crate::scenario::Body;
+use crate::sometimes::Sometimes;
 
 pub(super) const ALL: &[Named] = &[
     Named::built(
@@ -90,7 +93,36 @@ pub(super) const ALL: &[Named] = &[
          O2: one dot is of two writes",
         old_delete_returns,
     ),
+    Named {
+        name: "a-loss-is-found-once",
+        line: "a node whose disks were emptied has received everything again: that is not found anew when it starts again",
+        source: "P3 and P1, by hand: each later start took reads off the node until it had caught up once more",
+        body: Body::Built {
+            rule: "what peers knew and a store did not is remembered with the loss: \"lost-incarnation-forgotten\". A loss was \
+                   found more than once",
+            runs: found_once,
+            together: was_found_once,
+        },
+    },
 ];
+
+fn found_once() -> Vec<Scenario> {
+    let mut run = Scenario::of(3);
+    run.at(50).client(0).with_quorum(3).puts(0);
+    // Two lives before, that the peers have met.
+    run.between(100, 110, crash(3));
+    run.between(200, 210, empty_disks(3));
+    run.between(12_000, 12_010, crash(3));
+    run.until(14_000);
+    vec![run]
+}
+
+fn was_found_once(outcomes: &[Outcome]) -> Result<(), String> {
+    match outcomes.iter().map(|outcome| outcome.tallies.count(Sometimes::LossFound)).max() {
+        Some(1) => Ok(()),
+        times => Err(format!("a loss was found {} times", times.unwrap_or_default())),
+    }
+}
 
 fn coordinator_lost_its_disk() -> Vec<Scenario> {
     let mut run = Scenario::of(3);
