@@ -22,7 +22,7 @@ use crate::replica::layout::Damaged;
 use crate::start::{
     self, Evidence, Expected, Forced, IDENTITY_KEY, Identity, MadeBy, Marker, NotOurs, Standing, Verdict,
 };
-use crate::storage::rocks::{OpenError, RocksOptions, RocksStore};
+use crate::storage::rocks::{DamagedLog, OpenError, RocksOptions, RocksStore};
 use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
 
 const MARKER: &str = "MARKER";
@@ -107,7 +107,7 @@ impl DataDirectory {
             ErrorKind::AlreadyExists => DataError::NoDirectory { directory: path.to_owned() },
             _ => DataError::File { file: path.to_owned(), source },
         })?;
-        let store = Arc::new(RocksStore::open(&path.join("store"), options)?);
+        let store = Arc::new(open_store(path, options)?);
         let (identity, recovered) = recover(path, &store, &expected)?;
         let evidence = evidence(path)?;
         let verdict = start::judge(identity.as_ref(), &evidence, Incarnation::new(random()?), forced);
@@ -158,8 +158,7 @@ impl DataDirectory {
     /// # Errors
     /// That the marker could not be removed.
     pub fn doubt(&self) -> Result<(), DataError> {
-        let file = self.path.join(MARKER);
-        fs::remove_file(&file).map_err(|source| DataError::File { file, source })
+        remove_marker(&self.path)
     }
 
     /// Makes a new marker file, has the store remember it, synced, with everything written before, and puts it in the old one's place.
@@ -204,6 +203,34 @@ impl DataDirectory {
             // The store wakes us; the bound is for the case that it was faster than the first look.
             let _ = woken.recv_timeout(Duration::from_millis(10));
         }
+    }
+}
+
+/// Opens the store. If its log is damaged, what was written behind that place is lost: the marker goes first, so that this start, and the
+/// next one if this dies, is judged as one that may follow a loss.
+fn open_store(path: &Path, options: &RocksOptions) -> Result<RocksStore, DataError> {
+    let store = path.join("store");
+    let reason = match RocksStore::open(&store, options) {
+        Err(OpenError::Damaged { reason, .. }) => reason,
+        opened => return Ok(opened?),
+    };
+    remove_marker(path)?;
+    let options = RocksOptions { damaged_log: DamagedLog::CutOff, ..options.clone() };
+    let store = RocksStore::open(&store, &options)?;
+    tracing::error!(
+        %reason,
+        "the store's log is damaged: what was written behind that place is lost here, and reads do not count on this node until it has caught \
+         up with all peers; look after the disk"
+    );
+    Ok(store)
+}
+
+/// Without one nothing proves that all is there.
+fn remove_marker(path: &Path) -> Result<(), DataError> {
+    let file = path.join(MARKER);
+    match fs::remove_file(&file) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(DataError::File { file, source }),
+        _ => Ok(()),
     }
 }
 

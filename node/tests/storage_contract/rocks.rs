@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quorate_node::storage::rocks::{OpenError, RocksOptions, RocksStore};
+use quorate_node::storage::rocks::{DamagedLog, OpenError, RocksOptions, RocksStore};
 use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Storage, StorageError};
 use quorate_ring::wire::Durability;
 use tempfile::TempDir;
@@ -129,6 +129,23 @@ fn a_store_that_lost_or_garbled_a_file_is_refused_as_damaged() {
         let refused = RocksStore::open(copy.path(), &unhurried()).err();
         assert!(matches!(refused, Some(OpenError::Damaged { .. })), "{refused:?}");
     }
+}
+
+#[test]
+fn a_log_that_is_garbled_in_its_middle_is_refused_unless_it_is_to_be_cut_off() {
+    let mut engine = RocksEngine::empty();
+    (1..=20).for_each(|number| write(&mut engine, one_object(number), Durability::Synced));
+    let copy = engine.copy(None);
+    let log = files(copy.path(), "log").pop().expect("a log");
+    let mut bytes = fs::read(&log).expect("it can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).expect("it can be written");
+    let refused = RocksStore::open(copy.path(), &unhurried()).err();
+    assert!(matches!(refused, Some(OpenError::Damaged { .. })), "{refused:?}");
+    let cut_off = RocksOptions { damaged_log: DamagedLog::CutOff, ..unhurried() };
+    let store = RocksStore::open(copy.path(), &cut_off).expect("the writes before it are there");
+    assert!((1..20).contains(&store.keys_about()), "{}", store.keys_about());
 }
 
 #[test]

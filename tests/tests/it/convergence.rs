@@ -68,6 +68,13 @@ async fn a_wiped_node_receives_everything_again_and_then_counts_for_reads() {
     }
     cluster.node(1).start();
     wait_converged(&cluster);
+
+    assert_eq!(cluster.node(3).stop().code, 0);
+    cluster.node(3).start();
+    cluster.connected().await;
+    assert!(status(&client, 3).await.complete, "it has had everything again long ago");
+    let log = cluster.node(3).log_of_run();
+    assert!(!log.contains("this store was emptied or set back"), "{log}");
     assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize);
 }
 

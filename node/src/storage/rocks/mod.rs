@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub use handle::RocksStorage;
 pub use open_error::OpenError;
-pub use options::RocksOptions;
+pub use options::{DamagedLog, RocksOptions};
 
 use engine::Engine;
 use readers::Readers;

@@ -40,6 +40,18 @@ pub struct RocksOptions {
     pub reader_threads: usize,
     /// Files held open. Default 512, which is within the usual limit of 1,024 per process.
     pub open_files_max: u16,
+    /// What is done about a log that is damaged. Default [`DamagedLog::Refused`].
+    pub damaged_log: DamagedLog,
+}
+
+/// What is done about a log that is damaged elsewhere than in its last record, which a process that dies may leave torn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DamagedLog {
+    /// The store is not opened. After the death of a process alone all that was written is in the log, so something is lost.
+    #[default]
+    Refused,
+    /// It is opened with the writes before the damage: a prefix of them, as after the machine lost power. Those behind are gone.
+    CutOff,
 }
 
 impl Default for RocksOptions {
@@ -50,6 +62,7 @@ impl Default for RocksOptions {
             sync_interval: Duration::from_millis(100),
             reader_threads: 2,
             open_files_max: 512,
+            damaged_log: DamagedLog::Refused,
         }
     }
 }
@@ -74,8 +87,11 @@ impl RocksOptions {
         options.set_max_open_files(i32::from(self.open_files_max));
         options.set_max_background_jobs(2);
         options.set_max_total_wal_size(LOG_BYTES_MAX);
-        // After a crash the log is good up to its first gap: a prefix of the writes, which is what the contract promises.
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // Either way a prefix of the writes, which is what the contract promises.
+        options.set_wal_recovery_mode(match self.damaged_log {
+            DamagedLog::Refused => DBRecoveryMode::TolerateCorruptedTailRecords,
+            DamagedLog::CutOff => DBRecoveryMode::PointInTime,
+        });
         options.set_paranoid_checks(true);
         // Obsolete files are deleted by the background threads and never by the shard that happens to end an iterator.
         options.set_avoid_unnecessary_blocking_io(true);
