@@ -227,6 +227,22 @@ impl Node {
         copy(from, &self.data());
     }
 
+    /// Flips a bit in the middle of its store's log, as a disk that rots would.
+    ///
+    /// # Panics
+    /// If it runs, or has no log.
+    pub fn damage_store_log(&self) {
+        assert!(self.process.is_none(), "n{} still runs", self.number);
+        let files = fs::read_dir(self.data().join("store")).expect("it has stored something");
+        let paths = files.map(|file| file.expect("a directory can be read").path());
+        let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        let log = logs.max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())).expect("it has a log");
+        let mut bytes = fs::read(&log).expect("it can be read");
+        let middle = bytes.len() / 2;
+        *bytes.get_mut(middle).expect("the log is not empty") ^= 1;
+        fs::write(&log, bytes).expect("it can be written");
+    }
+
     /// Everything it has logged, over all its runs.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()

@@ -1,6 +1,9 @@
 //! After whatever happened, all replicas hold the same again, byte for byte, with nobody reading anything.
 
-use quorate_client::Bucket;
+use std::time::Duration;
+
+use quorate_client::{Bucket, Outcome};
+use quorate_ring::wire::StartKind;
 use quorate_tests::ClusterOptions;
 
 use crate::support::{assert_same_stores, assert_value, node, put_surely, status, until_missed, wait_converged};
@@ -112,4 +115,43 @@ async fn a_store_of_an_hour_ago_gets_all_that_came_since() {
     wait_converged(&cluster);
     assert!(status(&client, 2).await.complete);
     assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize / 2, "nothing that was deleted is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_whose_log_is_damaged_says_so_and_never_answers_that_nothing_is_stored() {
+    let mut cluster = ClusterOptions::new(3).scrubbing().start().await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("b").expect("valid");
+    write_all(&bucket, "value").await;
+    wait_converged(&cluster);
+    cluster.node(2).kill();
+    cluster.node(2).damage_store_log();
+    cluster.node(1).kill();
+    cluster.node(2).start();
+    let after = status(&client, 2).await;
+    assert_eq!((after.start, after.complete), (StartKind::PossibleLoss, false));
+    let log = cluster.node(2).log_of_run();
+    assert!(log.contains("the store's log is damaged") && log.contains("look after the disk"), "{log}");
+    until_missed(&client, 2, 1).await;
+    until_missed(&client, 3, 1).await;
+
+    // Only n3 counts: n2 cannot catch up with n1, which may alone have with it what n2 has lost.
+    for number in 0..10 {
+        let found = bucket.get(format!("key {number}")).timeout(Duration::from_millis(500)).await;
+        let error = found.expect_err("one replica is not two");
+        assert_eq!(error.outcome(), Outcome::NothingChanged, "{error}");
+    }
+
+    cluster.node(1).start();
+    wait_converged(&cluster);
+    assert!(status(&client, 2).await.complete);
+    cluster.node(1).kill();
+    until_missed(&client, 2, 1).await;
+    until_missed(&client, 3, 1).await;
+    for number in 0..KEYS {
+        assert_value(&bucket, &format!("key {number}"), "value").await;
+    }
+    cluster.node(1).start();
+    wait_converged(&cluster);
+    assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize);
 }
