@@ -65,7 +65,7 @@ impl Dialer {
 
     async fn dial_one(&self, remote: SocketAddr, name: &str) -> Result<Dialed, ConnectProblem> {
         let endpoint = self.endpoint(remote)?;
-        let connecting = endpoint.connect_with(self.credentials.client_config(), remote, name);
+        let connecting = endpoint.connect_with(self.credentials.client_config(remote), remote, name);
         let connecting = connecting.map_err(|error| ConnectProblem::of_connect(&error, &remote.to_string()))?;
         let explain = |error| ConnectProblem::of_connection(&error, &self.credentials, name);
         let connection = connecting.await.map_err(explain)?;

@@ -236,7 +236,8 @@ impl Node {
         let files = fs::read_dir(self.data().join("store")).expect("it has stored something");
         let paths = files.map(|file| file.expect("a directory can be read").path());
         let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-        let log = logs.max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())).expect("it has a log");
+        let log =
+            logs.max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())).expect("it has a log");
         let mut bytes = fs::read(&log).expect("it can be read");
         let middle = bytes.len() / 2;
         *bytes.get_mut(middle).expect("the log is not empty") ^= 1;

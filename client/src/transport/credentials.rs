@@ -3,6 +3,7 @@
 //! Certificates come from outside, normally as PEM files; making them is not done here.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +71,8 @@ pub struct Credentials(Arc<Checked>);
 struct Checked {
     authority: String,
     client: Arc<QuicClientConfig>,
-    server: Arc<QuicServerConfig>,
+    /// Cloned for every connection: its key of tokens must stay the same.
+    server: quinn::ServerConfig,
 }
 
 impl Credentials {
@@ -113,19 +115,19 @@ impl Credentials {
         &self.0.authority
     }
 
-    /// For the side that accepts connections: clients must present a certificate signed by the CA. With the default [`Timing`];
-    /// `transport_config` on the result changes it.
-    pub fn server_config(&self) -> quinn::ServerConfig {
-        let mut config = quinn::ServerConfig::with_crypto(self.0.server.clone());
-        config.transport_config(transport_config(Side::Accepting, Timing::default()));
+    /// For the side that accepts connections, from this address if it is known: clients must present a certificate signed by the CA. With
+    /// the default [`Timing`]; `transport_config` on the result changes it.
+    pub fn server_config(&self, remote: Option<SocketAddr>) -> quinn::ServerConfig {
+        let mut config = self.0.server.clone();
+        config.transport_config(transport_config(Side::Accepting, remote, Timing::default()));
         config
     }
 
-    /// For the side that opens connections: verifies the node against the CA and presents this certificate. With the default
+    /// For opening a connection to this address: verifies the node against the CA and presents this certificate. With the default
     /// [`Timing`]; `transport_config` on the result changes it.
-    pub fn client_config(&self) -> quinn::ClientConfig {
+    pub fn client_config(&self, remote: SocketAddr) -> quinn::ClientConfig {
         let mut config = quinn::ClientConfig::new(self.0.client.clone());
-        config.transport_config(transport_config(Side::Dialing, Timing::default()));
+        config.transport_config(transport_config(Side::Dialing, Some(remote), Timing::default()));
         config
     }
 }
@@ -215,7 +217,7 @@ fn server_crypto(
     roots: &Arc<RootCertStore>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Result<Arc<QuicServerConfig>, rustls::Error>, CredentialsError> {
+) -> Result<Result<quinn::ServerConfig, rustls::Error>, CredentialsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider())
         .build()
         .map_err(|error| authority_error(ca, &error))?;
@@ -225,6 +227,7 @@ fn server_crypto(
     Ok(config.map(|mut config| {
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0; // No resumption, see `client_crypto`.
-        Arc::new(QuicServerConfig::try_from(config).expect("the provider has the suite of QUIC's first packets"))
+        let config = QuicServerConfig::try_from(config).expect("the provider has the suite of QUIC's first packets");
+        quinn::ServerConfig::with_crypto(Arc::new(config))
     }))
 }

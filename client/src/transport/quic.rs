@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// kernel up to ten packets in one call, which may not exceed 64 KiB together: the kernel would refuse the call, and quinn takes
 /// that for a lost probe and loses all ten.
 const UDP_PAYLOAD_BYTES_MAX: u16 = 6_500;
+/// What every path carries (RFC 9000, section 14), and where probing begins.
+const INITIAL_MTU: u16 = 1_200;
 /// Bytes in flight before the first acknowledgement. Larger than the Internet's usual ten packets, since links inside a cluster
 /// are fast and a stream's first request may be a value of some hundred KiB.
 const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
@@ -58,8 +62,8 @@ impl Default for Timing {
     }
 }
 
-/// Settings of a connection.
-pub fn transport_config(side: Side, timing: Timing) -> Arc<TransportConfig> {
+/// Settings of a connection, with this address if it is known.
+pub fn transport_config(side: Side, remote: Option<SocketAddr>, timing: Timing) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     if side == Side::Dialing {
         config.keep_alive_interval(Some(timing.keep_alive));
@@ -75,7 +79,7 @@ pub fn transport_config(side: Side, timing: Timing) -> Arc<TransportConfig> {
     config.send_fairness(true);
     // Until the first round trip is measured. The Internet's third of a second would make a lost first packet cost a second.
     config.initial_rtt(Duration::from_millis(30));
-    config.mtu_discovery_config(Some(mtu_discovery()));
+    config.mtu_discovery_config(Some(mtu_discovery(remote)));
     config.ack_frequency_config(Some(ack_frequency()));
     config.datagram_receive_buffer_size(None);
     let mut cubic = CubicConfig::default();
@@ -84,10 +88,41 @@ pub fn transport_config(side: Side, timing: Timing) -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-fn mtu_discovery() -> MtuDiscoveryConfig {
+/// Probes no larger than what this machine's own link to the address carries, which is all that is known before anything was sent. A way
+/// that never leaves the machine carries just that, so that one probe is enough; on any other a narrower link may follow, and is searched
+/// for. Without this bound a connection over Ethernet would begin with a dozen large probes that are all lost.
+fn mtu_discovery(remote: Option<SocketAddr>) -> MtuDiscoveryConfig {
+    let most = remote.and_then(payload_of_link).unwrap_or(UDP_PAYLOAD_BYTES_MAX);
+    let most = most.clamp(INITIAL_MTU, UDP_PAYLOAD_BYTES_MAX);
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(UDP_PAYLOAD_BYTES_MAX);
+    discovery.upper_bound(most);
+    if remote.is_some_and(|remote| remote.ip().is_loopback()) {
+        discovery.minimum_change(most - INITIAL_MTU);
+    }
     discovery
+}
+
+/// Largest UDP payload that the link by which this machine reaches an address carries; `None` where it does not tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn payload_of_link(remote: SocketAddr) -> Option<u16> {
+    const UDP_HEADER_BYTES: u32 = 8;
+    let any: SocketAddr = match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    // Connected, a socket has a route. Nothing is sent.
+    let socket = std::net::UdpSocket::bind(any).ok()?;
+    socket.connect(remote).ok()?;
+    let (mtu, header) = match remote {
+        SocketAddr::V4(_) => (rustix::net::sockopt::ip_mtu(&socket).ok()?, 20),
+        SocketAddr::V6(_) => (rustix::net::sockopt::ipv6_mtu(&socket).ok()?, 40),
+    };
+    Some(u16::try_from(mtu.saturating_sub(header + UDP_HEADER_BYTES)).unwrap_or(u16::MAX))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn payload_of_link(_: SocketAddr) -> Option<u16> {
+    None
 }
 
 /// Acknowledge every eighth packet, or after 5 ms: an acknowledgement costs both sides about as much CPU as a small request, and
@@ -133,4 +168,17 @@ fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_link_tells_what_it_carries() {
+        let loopback: SocketAddr = ([127, 0, 0, 1], 7401).into();
+        let payload = payload_of_link(loopback).expect("there is a route to loopback");
+        assert!(UDP_PAYLOAD_BYTES_MAX < payload, "{payload}");
+    }
 }

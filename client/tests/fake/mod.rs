@@ -90,7 +90,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(number: u32, credentials: &Credentials, objects: &Objects) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = quic::endpoint(any, Some(credentials.server_config())).expect("a free port");
+        let endpoint = quic::endpoint(any, Some(credentials.server_config(None))).expect("a free port");
         let mood = Arc::new(Mutex::new(Mood::Obliging));
         let (requests, ring) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
         let served = Served {

@@ -32,7 +32,12 @@ pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
 
 async fn connection(shared: Arc<Shared>, incoming: Incoming) {
     let remote = incoming.remote_address();
-    let connection = match incoming.await {
+    let config = Arc::new(shared.credentials.server_config(Some(remote)));
+    let accepted = match incoming.accept_with(config) {
+        Ok(connecting) => connecting.await,
+        Err(error) => Err(error),
+    };
+    let connection = match accepted {
         Ok(connection) => connection,
         Err(error) => return tracing::debug!(%remote, %error, "a connection failed before it was made"),
     };

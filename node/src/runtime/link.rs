@@ -82,7 +82,7 @@ async fn dial(shared: &Shared, endpoint: &Endpoint, peer: NodeId, address: &str)
 
 async fn connect(shared: &Shared, endpoint: &Endpoint, peer: NodeId, remote: SocketAddr) -> Result<Dialed, String> {
     let name = node_server_name(&shared.cluster, peer);
-    let config = shared.credentials.client_config();
+    let config = shared.credentials.client_config(remote);
     let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;
     let problem = |error| ConnectProblem::of_connection(&error, &shared.credentials, &name).to_string();
     let connection = connecting.await.map_err(problem)?;

@@ -84,7 +84,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
     let ring = Arc::new(ring(config)?);
     warn_of_quorum(config);
-    let endpoint = quic::endpoint(config.listen, Some(credentials.server_config()))
+    let endpoint = quic::endpoint(config.listen, Some(credentials.server_config(None)))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
     let metrics = match config.metrics {
         Some(address) => Some(metrics::listen(address).await?),

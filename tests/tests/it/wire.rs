@@ -27,7 +27,8 @@ impl Stranger {
         let address = cluster.node(1).address();
         let endpoint = quic::client_endpoint(address).expect("a socket");
         let name = cluster_server_name(&cluster.name());
-        let connecting = endpoint.connect_with(credentials.client_config(), address, &name).expect("a valid address");
+        let connecting =
+            endpoint.connect_with(credentials.client_config(address), address, &name).expect("a valid address");
         Self { connection: connecting.await.expect("n1 runs"), _endpoint: endpoint }
     }
 
