@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, version};
+use rustls::{CertificateError, RootCertStore, version};
 
 use super::quic::{Side, Timing, transport_config};
 
@@ -61,6 +63,16 @@ pub enum CredentialsError {
         /// What is wrong with them.
         reason: String,
     },
+    /// Nobody would take this process for who it is.
+    #[error("the certificate {certificate} does not show that this is {name}: {reason}")]
+    Name {
+        /// Where the certificate came from.
+        certificate: String,
+        /// The name it must hold.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A certificate with its key, and the CA that the other side's certificate must be signed by. Checked on construction, cheap to
@@ -70,6 +82,9 @@ pub struct Credentials(Arc<Checked>);
 
 struct Checked {
     authority: String,
+    roots: Arc<RootCertStore>,
+    certificate: String,
+    chain: Vec<CertificateDer<'static>>,
     client: Arc<QuicClientConfig>,
     /// Cloned for every connection: its key of tokens must stay the same.
     server: quinn::ServerConfig,
@@ -106,13 +121,42 @@ impl Credentials {
             reason: reason.to_string(),
         };
         let client = client_crypto(&roots, chain.clone(), private_key.clone_key()).map_err(identity)?;
-        let server = server_crypto(ca, &roots, chain, private_key)?.map_err(identity)?;
-        Ok(Self(Arc::new(Checked { authority: ca.file.clone(), client, server })))
+        let server = server_crypto(ca, &roots, chain.clone(), private_key)?.map_err(identity)?;
+        let (authority, certificate) = (ca.file.clone(), certificate.file.clone());
+        Ok(Self(Arc::new(Checked { authority, roots, certificate, chain, client, server })))
     }
 
     /// Where the CA's certificate came from, for messages.
     pub fn authority(&self) -> &str {
         &self.0.authority
+    }
+
+    /// Whether others of the cluster will take this process for the holder of this name: a node looks before it serves, for else it would
+    /// run and be refused by everybody.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Name`], if the certificate is of another name, signed by another CA, or not valid now.
+    pub fn check_name(&self, name: &str) -> Result<(), CredentialsError> {
+        let Checked { authority, roots, certificate, chain, .. } = &*self.0;
+        Self::verify(roots, chain, name).map_err(|error| CredentialsError::Name {
+            certificate: certificate.clone(),
+            name: name.to_owned(),
+            reason: match error {
+                rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                    format!("it is not signed by the CA in {authority}")
+                }
+                rustls::Error::InvalidCertificate(error) => error.to_string(),
+                error => error.to_string(),
+            },
+        })
+    }
+
+    fn verify(roots: &Arc<RootCertStore>, chain: &[CertificateDer<'static>], name: &str) -> Result<(), rustls::Error> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider()).build();
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+        let name = ServerName::try_from(name).map_err(|error| rustls::Error::General(error.to_string()))?;
+        let (own, between) = chain.split_first().expect("checked when it was read");
+        verifier.verify_server_cert(own, between, &name, &[], UnixTime::now()).map(|_| ())
     }
 
     /// For the side that accepts connections, from this address if it is known: clients must present a certificate signed by the CA. With

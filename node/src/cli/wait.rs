@@ -79,7 +79,10 @@ impl WaitArguments {
                 Err(Failure::new(FailureKind::Interrupted, message))
             }
             End::Told if waits_for.is_empty() => self.print_done(&waited),
-            End::Told => Err(Failure::new(FailureKind::Unavailable, format!("after {waited}: {waits_for}"))),
+            End::Told => {
+                let failure = Failure::new(FailureKind::Unavailable, format!("after {waited}: {waits_for}"));
+                Err(failure.help("`quorate status` shows how the nodes are; start those that are down, or wait longer with --at-most"))
+            }
         }
     }
 
@@ -139,8 +142,8 @@ impl WaitArguments {
             Format::Human => {
                 let what = match self.hints {
                     None => "all replicas hold the same".to_owned(),
-                    Some(None) => "every hint from before is delivered".to_owned(),
-                    Some(Some(target)) => format!("every hint for {target} from before is delivered"),
+                    Some(None) => "no hint from before is kept any more".to_owned(),
+                    Some(Some(target)) => format!("no hint for {target} from before is kept any more"),
                 };
                 output::print(&format!("{what}, after {waited}\n"))
             }

@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use quorate_client::transport::{Credentials, quic};
+use quorate_client::transport::{Credentials, node_server_name, quic};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::MemberDescription;
 use quorate_ring::{Member, NodeId, Ring, claim};
@@ -82,6 +82,7 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| RunError::Thread { source })?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| RunError::Thread { source })?;
     let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
+    credentials.check_name(&node_server_name(&config.cluster.name, config.node))?;
     let ring = Arc::new(ring(config)?);
     warn_of_quorum(config);
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config(None)))

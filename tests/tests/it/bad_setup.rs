@@ -41,6 +41,8 @@ fn a_mistake_in_the_configuration_is_shown_where_it_is() {
         ("shards = 2", "certificate = \"nowhere.pem\"", &["certificate", "nowhere.pem", "quorate cert node"]),
         ("shards = 2", "ca = \"nowhere.pem\"", &["CA certificate", "nowhere.pem", "quorate cert init"]),
         ("shards = 2", "certificate = \"n2.pem\"", &["n2.pem", "n1.key"]),
+        ("shards = 2", "certificate = \"n2.pem\"\nkey = \"n2.key\"", &["n2.pem", "n1.it.quorate", "quorate cert node"]),
+        ("shards = 2", "shards = \"two\"", &["n1.toml:12:10: shards: invalid type", "two"]),
     ];
     for (old, new, phrases) in cases {
         let mut cluster = prepared();

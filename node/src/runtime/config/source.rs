@@ -34,8 +34,19 @@ impl Source {
     /// # Errors
     /// [`ConfigError::At`] where the text is no TOML, or not of this shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        toml::from_str(&self.text)
-            .map_err(|error| self.error(error.span().unwrap_or_default(), one_line(error.message())))
+        toml::from_str(&self.text).map_err(|error| {
+            let (span, message) = (error.span().unwrap_or_default(), one_line(error.message()));
+            match self.field_before(span.start) {
+                Some(field) => self.error(span, format!("{field}: {message}")),
+                None => self.error(span, message),
+            }
+        })
+    }
+
+    /// The field whose value begins here.
+    fn field_before(&self, place: usize) -> Option<&str> {
+        let line = self.text.get(..place)?.rsplit('\n').next()?;
+        line.trim_end().strip_suffix('=').map(str::trim)
     }
 
     /// A complaint about a range of bytes of the text.
