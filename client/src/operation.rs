@@ -28,6 +28,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// which names the silent replicas, arrives in time.
 const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(50);
 
+/// A write that was refused is tried again only while more than this part of the caller's time is left, and more than this time at most. One
+/// that is begun shortly before the deadline would turn what is known, that nothing changed, into an unknown outcome.
+const RETRY_PART: u32 = 8;
+const RETRY_LEAST_MAX: Duration = Duration::from_millis(250);
+
 /// Names one attempt of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(u32);
@@ -101,7 +106,8 @@ pub struct Observed {
 ///   the router's budget; and when it stays silent for its slice (a third of the caller's time, at most half a second). The silent
 ///   node's late answer is still taken.
 /// - A **write** is tried again only if the node said that nothing changed, or if it was surely not sent. Else it ends as
-///   [`Error::OutcomeUnknown`]: doing it twice could bring back what another client has replaced in between.
+///   [`Error::OutcomeUnknown`]: doing it twice could bring back what another client has replaced in between. Shortly before its deadline
+///   it is not tried again, but ends as what was said last: nothing changed.
 /// - **Pauses** grow and are drawn from the seeded generator, so that clients which were refused together do not come back together.
 ///
 /// No timer has to be cancelled: `next_step` looks at the time it is given.
@@ -189,6 +195,9 @@ impl Operation {
             let waiting = !self.outstanding.is_empty();
             return if waiting { Step::WaitUntil(self.deadline) } else { Step::Done(Err(self.failure(router))) };
         }
+        if self.is_too_late_to_retry(now) {
+            return Step::Done(Err(self.failure(router)));
+        }
         match self.choose(router, now) {
             Some(node) => self.send(router, node, now),
             None => Step::WaitUntil(self.pause_ends.min(self.deadline)),
@@ -259,6 +268,12 @@ impl Operation {
         let ends = |asked: &Outstanding| if router.may_hedge() { asked.hedge_from } else { asked.slice_ends };
         let busy = self.outstanding.iter().map(ends).max().unwrap_or(self.pause_ends).max(self.pause_ends);
         (now < busy).then_some(busy)
+    }
+
+    /// Whether it is a write that would most likely be over before another attempt is answered.
+    fn is_too_late_to_retry(&self, now: Time) -> bool {
+        let least = (self.deadline.since(self.begun) / RETRY_PART).min(RETRY_LEAST_MAX);
+        !is_read(&self.request) && 0 < self.attempts && self.deadline.since(now) < least
     }
 
     /// The next node to ask, or `None` at the end of a round, which begins a pause.

@@ -239,6 +239,19 @@ fn write_waits_for_its_node_to_the_deadline() {
 }
 
 #[test]
+fn a_write_that_is_refused_time_and_again_never_ends_as_of_unknown_outcome() {
+    for (seed, timeout) in (0..200).zip([500, 1_000, 2_000, 10_000].into_iter().cycle()) {
+        let timeout = Duration::from_millis(timeout);
+        let micros = (timeout / 9).min(Duration::from_millis(240)).as_micros();
+        let answers_in = u64::try_from(micros).expect("within seconds");
+        let run = run(write(), timeout, seed, |_, _| (Act::Overloaded, answers_in));
+        let error = run.result.expect_err("all refuse");
+        assert_eq!(error.outcome(), crate::Outcome::NothingChanged, "{error}");
+        assert!(timeout / 2 < run.ended.since(run.asked[0].0), "it has gone on trying");
+    }
+}
+
+#[test]
 fn pauses_grow_while_nodes_are_overloaded() {
     let run = run(read(), Duration::from_secs(20), 7, |_, _| (Act::Overloaded, 0));
     let pauses: Vec<Duration> = run.asked.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
