@@ -196,6 +196,10 @@ fn failure(error: &RunError) -> Failure {
             _ => "choose another address with --listen",
         }),
         RunError::Data(data) => data_failure(error, data),
+        RunError::SetBack { .. } => Failure::local(error).help(
+            "start it once with --new-incarnation: it then takes another identity and catches up with its peers; look after what puts old \
+             copies of its disk in place",
+        ),
         RunError::Thread { .. }
         | RunError::StorageFailed { .. }
         | RunError::StorageDamaged { .. }

@@ -47,6 +47,10 @@ use crate::coordinator::CoordinationId;
 use crate::limits::{KEY_QUEUE_MAX, REPLICA_BYTES_MAX, REPLICA_OPERATIONS_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
 
+/// Why a replica stops whose store is an old copy of itself: to go on as this actor would number its writes twice.
+pub const SET_BACK: &str =
+    "a peer has writes of this node's that its store does not: the disk was set back; start it with --new-incarnation";
+
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {
     actor: Actor,
@@ -505,8 +509,7 @@ impl Replica {
     fn set_back(&mut self) {
         self.fall_behind();
         self.reports.push_back(Report::SetBack);
-        let reason = "a peer has writes of this node's that its store does not: the disk was set back; start it with --new-incarnation";
-        self.poison(reason.to_owned());
+        self.poison(SET_BACK.to_owned());
     }
 
     fn strip(&self, partition: PartitionId, mut container: Container<StoredValue>) -> Container<StoredValue> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use quorate_client::transport::CredentialsError;
 
 use super::data_directory::DataError;
+use crate::replica::SET_BACK;
 
 /// Why a node did not start, or what ended it.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,12 @@ pub enum RunError {
         /// What the store said.
         reason: String,
     },
+    /// The store is an old copy of itself, and nothing beside it had shown that.
+    #[error("the store was set back and the node has stopped: {reason}")]
+    SetBack {
+        /// How that was found.
+        reason: String,
+    },
     /// A part of the store cannot be read, and compaction has to.
     #[error(
         "a part of the store is damaged and the node has stopped: {reason}; where other nodes hold replicas (n is 2 or more), move its \
@@ -66,9 +73,10 @@ pub enum RunError {
 impl RunError {
     /// Why the store stopped: RocksDB begins what it says of a block that cannot be what was written with this word.
     pub(super) fn of_storage(reason: String) -> Self {
-        match reason.starts_with("Corruption") {
-            true => Self::StorageDamaged { reason },
-            false => Self::StorageFailed { reason },
+        match reason.as_str() {
+            SET_BACK => Self::SetBack { reason },
+            said if said.starts_with("Corruption") => Self::StorageDamaged { reason },
+            _ => Self::StorageFailed { reason },
         }
     }
 }

@@ -231,7 +231,9 @@ impl Node {
 
     /// A peer has met incarnations of this node that its store does not remember; or the shard itself has found that it was set back.
     fn loss_found(&mut self, shard: u8, by: NodeId, lost: &[Incarnation]) -> Result<(), RunError> {
-        if !std::mem::replace(&mut self.loss_told, true) {
+        let told = std::mem::replace(&mut self.loss_told, true);
+        // One that was set back stops, and its last word says why.
+        if !told && !lost.is_empty() {
             tracing::error!(
                 peer = %by, ?lost,
                 "this store was emptied or set back: a peer knows an incarnation of this node that it does not; reads do not count on it"
