@@ -146,7 +146,7 @@ impl Credentials {
                     format!("it is not signed by the CA in {authority}")
                 }
                 rustls::Error::InvalidCertificate(error) => error.to_string(),
-                error => error.to_string(),
+                other => other.to_string(),
             },
         })
     }

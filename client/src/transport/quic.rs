@@ -96,7 +96,8 @@ fn mtu_discovery(remote: Option<SocketAddr>) -> MtuDiscoveryConfig {
     let most = most.clamp(INITIAL_MTU, UDP_PAYLOAD_BYTES_MAX);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(most);
-    if remote.is_some_and(|remote| remote.ip().is_loopback()) {
+    if INITIAL_MTU < most && remote.is_some_and(|remote| remote.ip().is_loopback()) {
+        // No step of a search is as large, so that only the upper bound itself is probed.
         discovery.minimum_change(most - INITIAL_MTU);
     }
     discovery

@@ -201,8 +201,8 @@ fn faults(status: &NodeStatus) -> Vec<String> {
         (scrub.faults_mended, "faults of its disk were found and mended since its start: look after the disk"),
         (
             scrub.pages_unreadable,
-            "times a part of its store could not be read at all, a damaged place once in every sweep: where others hold replicas, stop it, move its data directory away, and start \
-             it on an empty one; keep the old one until it has caught up",
+            "times a part of its store could not be read at all, a damaged place once in every sweep: where others hold replicas, stop \
+             it, move its data directory away, and start it on an empty one; keep the old one until it has caught up",
         ),
     ];
     let told = told.into_iter().filter(|(count, _)| 0 < *count);

@@ -125,13 +125,13 @@ impl Tally {
     /// Replicas that are catching up after a loss do not count, with one exception: when *all* primaries have answered there is
     /// nothing more to know, and the answer is as good as the cluster has.
     pub fn verdict(&self) -> Verdict {
-        let done = self.done();
-        let open = self.open();
-        let all = done + self.count(&ReplicaAnswer::CatchingUp);
+        let (done, open) = (self.done(), self.open());
         let needed = usize::from(self.needed);
-        if needed <= done || all == self.answers.len() {
+        if needed <= done || self.all_places(|node, answer| self.has_answered(node, answer)) {
             Verdict::Won
-        } else if needed <= done + open || all + open == self.answers.len() {
+        } else if needed <= done + open
+            || self.all_places(|node, answer| self.has_answered(node, answer) || self.is_open(node, answer))
+        {
             Verdict::Pending
         } else {
             Verdict::Lost
@@ -193,8 +193,15 @@ impl Tally {
         self.answers.iter().filter(move |(_, answer)| *answer == wanted).map(|(node, _)| *node)
     }
 
-    fn count(&self, wanted: &ReplicaAnswer) -> usize {
-        self.answers.iter().filter(|(_, answer)| answer == wanted).count()
+    /// Whether this holds of every place. One of which it holds for two reasons, as it does where a primary that is catching up has
+    /// answered and so has one that stands in for it, is one place still.
+    fn all_places(&self, holds: impl Fn(NodeId, &ReplicaAnswer) -> bool) -> bool {
+        self.answers.iter().all(|(node, answer)| holds(*node, answer))
+    }
+
+    /// Whether a place is filled, or its primary has told what it has so far.
+    fn has_answered(&self, primary: NodeId, answer: &ReplicaAnswer) -> bool {
+        *answer == ReplicaAnswer::CatchingUp || self.is_done(primary, answer)
     }
 
     /// How many places are filled: by the primary, or by one that stands in for it.
@@ -249,6 +256,20 @@ mod tests {
 
     fn tally(needed: u8) -> Tally {
         Tally::new(needed, (1..=3).map(node))
+    }
+
+    #[test]
+    fn a_primary_that_is_catching_up_and_its_stand_in_have_answered_for_one_place() {
+        let mut tally = tally(3);
+        (1..=3).for_each(|number| tally.ask(node(number)));
+        tally.record(node(1), ReplicaAnswer::Done);
+        tally.stand_in(node(4), node(2));
+        tally.record(node(2), ReplicaAnswer::CatchingUp);
+        assert_eq!(tally.verdict(), Verdict::Pending);
+        tally.record(node(4), ReplicaAnswer::Done);
+        assert_eq!(tally.verdict(), Verdict::Pending, "n3 may be the only one that has what is asked for");
+        tally.record(node(3), ReplicaAnswer::CatchingUp);
+        assert_eq!(tally.verdict(), Verdict::Won, "all have answered");
     }
 
     #[test]

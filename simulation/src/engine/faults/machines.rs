@@ -325,6 +325,11 @@ impl Simulation {
             Some((Some(target), key, hint::decode(stored).ok()?.container))
         });
         self.replicas.start(machine.id, decoded.chain(hints));
+        // An old copy of a store has in it what had rotted when it was made, whatever was stored in its place since.
+        let rotten = machine.disks.iter().flat_map(|disk| disk.store.rotten(Column::Objects));
+        for key in rotten.filter_map(|place| layout::object_key(place).ok()) {
+            self.replicas.lose(machine.id, &key);
+        }
         let kept = machine.disks.iter().flat_map(|disk| disk.store.entries(Column::Hints));
         let kept = kept.filter_map(|(place, stored)| {
             let (target, key) = hint::target_and_key(place).ok()?;
