@@ -21,6 +21,7 @@ pub mod anti_entropy;
 pub mod coordinator;
 pub mod handoff;
 pub mod limits;
+pub mod membership;
 pub mod replica;
 #[cfg(feature = "runtime")]
 pub mod runtime;

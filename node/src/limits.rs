@@ -169,6 +169,19 @@ pub const CLOSING_HORIZON: Duration = TIMEOUT_MAX.saturating_mul(2);
 /// Most events that are closed at once in a partition. The others are, later.
 pub const CLOSING_DOTS_MAX: usize = 64 * 1024;
 
+/// Most bytes of a datagram of the failure detector. One that is longer is refused.
+///
+/// The least that QUIC asks of every path (RFC 9000, section 14) is 1,200 bytes of UDP; with QUIC's own header and seal on top such a
+/// datagram passes on any path that carries Ethernet's 1,500 bytes.
+pub const SWIM_DATAGRAM_BYTES_MAX: usize = 1_200;
+/// Most nodes that the failure detector knows of. A datagram that would make it know more is refused.
+pub const SWIM_NODES_MAX: usize = quorate_ring::limits::NODES_MAX;
+/// In how many of a node's datagrams each change that it hears of is passed on. A change reaches all of n nodes for sure when each
+/// passes it on some multiple of log n times (SWIM, section 4.1): this is four times the decimal logarithm of a thousand.
+pub const SWIM_TRANSMISSIONS: u8 = 12;
+/// To how many nodes at once changes are passed on between probes.
+pub const SWIM_GOSSIP_TARGETS: usize = 3;
+
 const _: () = assert!(
     HEDGE_DELAY_MIN.as_micros() <= HEDGE_DELAY.as_micros() && HEDGE_DELAY.as_micros() <= HEDGE_DELAY_MAX.as_micros(),
     "what is taken for usual is within the bounds"
@@ -212,4 +225,8 @@ const _: () = assert!(
     BATCH_REPLY_BYTES + quorate_ring::limits::SIBLINGS_BYTES_MAX + quorate_ring::limits::VALUE_BYTES_MAX
         < quorate_ring::limits::FRAME_BYTES_MAX,
     "a part of a batch's answer fits a frame"
+);
+const _: () = assert!(
+    16 <= SWIM_DATAGRAM_BYTES_MAX / 64 && SWIM_DATAGRAM_BYTES_MAX <= u16::MAX as usize,
+    "a datagram has room for a head and a good dozen changes"
 );
