@@ -191,7 +191,9 @@ impl Detector {
         let alive = std::iter::once(Member::alive(Identity::new(node, life)));
         let applied = self.foca.apply_many(alive, false, &mut self.surroundings);
         debug_assert!(applied.is_ok(), "a node fits a datagram: {applied:?}");
-        self.note_standings();
+        self.surroundings.stale = false;
+        let standing = self.foca.iter_membership_state().find(|member| member.id().node == node);
+        self.note(node, standing_of(standing.expect("it was just applied").state()));
     }
 
     /// A datagram came from a node.
@@ -294,14 +296,20 @@ impl Detector {
                 changed.insert(node, standing);
             }
         }
-        for (node, standing) in changed {
-            self.standings.insert(node, standing);
-            if self.contacts.len() < SWIM_NODES_MAX {
-                self.contacts.insert(node);
-            }
-            self.surroundings.outputs.push_back(Output::Changed { node, standing });
+        changed.into_iter().for_each(|(node, standing)| self.note(node, standing));
+    }
+
+    fn note(&mut self, node: NodeId, standing: Standing) {
+        let before = self.standings.insert(node, standing);
+        if before == Some(standing) {
+            return;
         }
-        self.suspected = self.standings.values().filter(|standing| **standing == Standing::Suspected).count();
+        self.suspected += usize::from(standing == Standing::Suspected);
+        self.suspected -= usize::from(before == Some(Standing::Suspected));
+        if self.contacts.len() < SWIM_NODES_MAX {
+            self.contacts.insert(node);
+        }
+        self.surroundings.outputs.push_back(Output::Changed { node, standing });
     }
 }
 
