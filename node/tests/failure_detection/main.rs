@@ -7,8 +7,8 @@ use std::time::Duration;
 use cluster::{Cluster, node_id};
 use proptest::prelude::*;
 use quorate_node::Time;
-use quorate_node::limits::SWIM_DATAGRAM_BYTES_MAX;
-use quorate_node::membership::{Detector, Life, Output, Pace, Standing};
+use quorate_node::limits::{SWIM_DATAGRAM_BYTES_MAX, SWIM_NODES_MAX};
+use quorate_node::membership::{Detector, Life, Output, Pace, RefusedDatagram, Standing};
 
 fn periods(count: u32) -> Duration {
     Pace::default().probe_period() * count
@@ -213,6 +213,24 @@ fn detector_and_datagrams() -> (Detector, Vec<bytes::Bytes>) {
     let [detector, _] = detectors;
     assert!(100 < datagrams.len(), "there is something to be garbled");
     (detector, datagrams)
+}
+
+#[test]
+fn a_call_of_one_node_too_many_or_under_another_name_is_refused() {
+    let now = Time::default();
+    let mut detector = Detector::new(now, node_id(0), Life::new(1), 1, Pace::default());
+    let stranger = node_id(SWIM_NODES_MAX + 1);
+    let mut caller = Detector::new(now, stranger, Life::new(1), 1, Pace::default());
+    caller.announce(now, node_id(0));
+    let Some(Output::Send { datagram, .. }) = caller.poll_output() else { panic!("it calls") };
+    let refused = detector.handle_datagram(now, node_id(1), &datagram);
+    assert!(matches!(refused, Err(RefusedDatagram::WrongSource { .. })), "{refused:?}");
+    for node in 1..=SWIM_NODES_MAX {
+        detector.introduce(now, node_id(node), Life::new(1));
+    }
+    let refused = detector.handle_datagram(now, stranger, &datagram);
+    assert!(matches!(refused, Err(RefusedDatagram::TooManyNodes)), "{refused:?}");
+    assert_eq!((detector.standing(stranger), detector.standings().len()), (None, SWIM_NODES_MAX));
 }
 
 proptest! {
