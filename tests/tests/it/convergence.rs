@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use quorate_client::{Bucket, Outcome};
+use quorate_client::{Bucket, Client, Outcome};
 use quorate_ring::wire::StartKind;
-use quorate_tests::ClusterOptions;
+use quorate_tests::{Cluster, ClusterOptions};
 
 use crate::support::{assert_same_stores, assert_value, node, put_surely, status, until_missed, wait_converged};
 
@@ -24,6 +24,18 @@ async fn delete_some(bucket: &Bucket) {
         let found = bucket.get(&key).await.expect("two nodes are up");
         bucket.delete(&key).context(found.context()).await.expect("two nodes are up");
     }
+}
+
+/// Asserts that n2 and n3 have every key while n1 is away, so that each of them counts; and brings n1 back.
+async fn assert_the_others_have_all(cluster: &mut Cluster, client: &Client, bucket: &Bucket) {
+    cluster.node(1).kill();
+    until_missed(client, 2, 1).await;
+    until_missed(client, 3, 1).await;
+    for number in 0..KEYS {
+        assert_value(bucket, &format!("key {number}"), "value").await;
+    }
+    cluster.node(1).start();
+    wait_converged(cluster);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,14 +75,7 @@ async fn a_wiped_node_receives_everything_again_and_then_counts_for_reads() {
     let log = cluster.node(3).log_of_run();
     assert_eq!(log.matches("this store was emptied or set back").count(), 1, "each shard has found it: {log}");
 
-    cluster.node(1).kill();
-    until_missed(&client, 2, 1).await;
-    until_missed(&client, 3, 1).await;
-    for number in 0..KEYS {
-        assert_value(&bucket, &format!("key {number}"), "value").await;
-    }
-    cluster.node(1).start();
-    wait_converged(&cluster);
+    assert_the_others_have_all(&mut cluster, &client, &bucket).await;
 
     assert_eq!(cluster.node(3).stop().code, 0);
     cluster.node(3).start();
@@ -145,13 +150,6 @@ async fn a_killed_node_whose_log_is_damaged_says_so_and_never_answers_that_nothi
     cluster.node(1).start();
     wait_converged(&cluster);
     assert!(status(&client, 2).await.complete);
-    cluster.node(1).kill();
-    until_missed(&client, 2, 1).await;
-    until_missed(&client, 3, 1).await;
-    for number in 0..KEYS {
-        assert_value(&bucket, &format!("key {number}"), "value").await;
-    }
-    cluster.node(1).start();
-    wait_converged(&cluster);
+    assert_the_others_have_all(&mut cluster, &client, &bucket).await;
     assert_eq!(assert_same_stores(&mut cluster).await, KEYS as usize);
 }
