@@ -82,7 +82,7 @@ fn refusals_name_line_and_column_what_was_expected_and_found() {
     let cases = [
         ("name = \"demo\"", "name = \"Demo\"", "node.toml:2:8: cluster.name: \"Demo\" is no valid name"),
         ("name = \"demo\"", "nam = \"demo\"", "node.toml:2:1: unknown field `nam`, expected one of `name`"),
-        ("name = \"demo\"", "name = 7", "node.toml:2:8: invalid type: integer `7`, expected a string"),
+        ("name = \"demo\"", "name = 7", "node.toml:2:8: name: invalid type: integer `7`, expected a string"),
         ("name = \"demo\"", "name = ", "node.toml:2:8: "),
         (
             "name = \"demo\"",
