@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_node::limits::{EXCHANGE_INTERVAL, EXCHANGE_TIMEOUT};
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
-use quorate_ring::{PartitionId, Position};
+use quorate_ring::{NodeId, PartitionId, Position};
 
 use super::{Simulation, index_in_plan, index_of};
 use crate::node::{Node, SCRUB};
@@ -158,10 +158,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// O13: replicas that are the same log no events any more, and, if they sweep, no clock has gaps (those that nobody can fill are closed) and
-    /// nothing is stored that the clock says anyway.
+    /// O13: replicas that are the same log no events any more, and, if they sweep, no clock has gaps (those that nobody can fill are closed),
+    /// nothing is stored that the clock says anyway, and what a replica knows beyond the clock all others do.
     fn check_leftovers(&self) -> Result<(), Violation> {
         self.check_gaps()?;
+        self.check_known()?;
         let nodes = self.nodes.iter().filter(|machine| machine.process.is_some());
         for (machine, disk) in nodes.flat_map(|machine| machine.disks.iter().map(move |disk| (machine, disk))) {
             let clock = |partition: PartitionId| {
@@ -208,6 +209,28 @@ impl Simulation {
                     let what = format!("the clock of {} has gaps in {partition}: {clock:?}", machine.id);
                     return Err(Violation::new(Oracle::Bounds, what));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// O6: all replicas of a key know the same events of it, also those that no clock has. A repair brings such to one replica alone, if the
+    /// node whose event it was then loses it; the sweep brings them to the others.
+    fn check_known(&self) -> Result<(), Violation> {
+        for truth in &self.truth.keys {
+            let partition = self.ring.partition_of(Position::of(&truth.key));
+            if !self.closes_gaps(partition) {
+                continue;
+            }
+            let known = |node: NodeId| {
+                let held = self.container(index_of(node), &truth.key)?;
+                Ok((node, held.map(|held| held.vector().clone()).unwrap_or_default()))
+            };
+            let running = |node: &NodeId| self.nodes[index_of(*node)].process.is_some();
+            let known: Vec<_> = self.ring.primaries(partition).filter(running).map(known).collect::<Result<_, _>>()?;
+            if let Some([(one, first), (other, second)]) = known.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+                let what = format!("of {:?} {one} knows {first:?} beyond its clock, and {other} {second:?}", truth.key);
+                return Err(Violation::new(Oracle::Convergence, what));
             }
         }
         Ok(())

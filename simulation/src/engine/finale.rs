@@ -281,13 +281,16 @@ impl Simulation {
 
     /// What a node's store holds of a key.
     pub(super) fn values(&self, node: usize, key: &ObjectKey) -> Result<Vec<(Dot, StoredValue)>, Violation> {
+        Ok(self.container(node, key)?.into_iter().flat_map(Container::into_values).collect())
+    }
+
+    /// What a node's store has under a key, stripped.
+    pub(super) fn container(&self, node: usize, key: &ObjectKey) -> Result<Option<Container<StoredValue>>, Violation> {
         let machine = &self.nodes[node];
         let shard = usize::from(machine.slices(&self.ring).shard_of_key(key));
         let stored = machine.disks[shard].store.value(Column::Objects, &layout::object(key));
         let container = stored.map(|stored| layout::decode_container(stored)).transpose();
-        let container: Option<Container<StoredValue>> =
-            container.map_err(|error| Violation::new(Oracle::Convergence, error))?;
-        Ok(container.into_iter().flat_map(Container::into_values).collect())
+        container.map_err(|error| Violation::new(Oracle::Convergence, error))
     }
 
     fn is_rotten(&self) -> bool {
