@@ -277,5 +277,6 @@ pub(crate) fn name_of(response: &Response) -> &'static str {
         Response::Page { .. } => "a page of a scan",
         Response::Ring(_) => "a ring",
         Response::Status(_) => "a status",
+        Response::Layout(_) => "a layout",
     }
 }

@@ -307,7 +307,8 @@ impl Operation {
     /// Whether a node would most likely refuse it, so that it is not even asked. Of a batch each item is tried; and what concerns the node
     /// itself is never refused.
     fn is_held_back(&mut self, router: &Router, node: NodeId, now: Time) -> bool {
-        let is_exempt = self.is_in_batch || matches!(self.request, Request::Ring | Request::Status);
+        let is_exempt = self.is_in_batch
+            || matches!(self.request, Request::Ring | Request::Status | Request::Layout | Request::ChangeLayout(_));
         let held_back = if is_exempt { 0 } else { router.held_back(node, now) };
         0 < held_back && u64::from(self.chance().random::<u32>()) < held_back
     }
@@ -422,8 +423,9 @@ pub fn is_read(request: &Request) -> bool {
         | Request::GetMany { .. }
         | Request::Scan { .. }
         | Request::Ring
-        | Request::Status => true,
-        Request::Put { .. } | Request::Delete { .. } | Request::PutMany { .. } => false,
+        | Request::Status
+        | Request::Layout => true,
+        Request::Put { .. } | Request::Delete { .. } | Request::PutMany { .. } | Request::ChangeLayout(_) => false,
     }
 }
 

@@ -68,7 +68,7 @@ impl Target {
             Request::GetMany { keys, .. } => keys.first(),
             Request::PutMany { items, .. } => items.first().map(|item| &item.key),
             Request::Scan { partition, .. } => return Self::Partition(*partition),
-            Request::Ring | Request::Status => None,
+            Request::Ring | Request::Status | Request::Layout | Request::ChangeLayout(_) => None,
         };
         first.map_or(Self::Any, Self::from)
     }

@@ -31,4 +31,4 @@ pub mod start;
 pub mod storage;
 
 pub use quorate_ring::Time;
-pub use shard::{Input, Output, SessionId, Shard, ShardConfig};
+pub use shard::{Input, Output, Progress, SessionId, Shard, ShardConfig};

@@ -124,6 +124,11 @@ pub const SHARDS_MAX: usize = 256;
 /// How long after a comparison of clocks with a peer the next one begins unless configured otherwise, give or take a quarter. Replicas that
 /// lack something have it after about this long; being in sync costs a hash each time.
 pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a node tells one of its peers, drawn by chance, which copy of the layout it has, give or take a quarter. A change is told at once to a
+/// few; this is for what was lost.
+pub const LAYOUT_INTERVAL: Duration = Duration::from_secs(1);
+/// How many peers are told at once that the layout has changed: word of it goes round in about log3 n steps.
+pub const LAYOUT_FANOUT: usize = 3;
 /// How soon after a connection comes up clocks are compared, at most: not all at once where many come up together.
 pub const EXCHANGE_DELAY: Duration = Duration::from_millis(100);
 /// How long an exchange waits for an answer; then it is given up and begins anew. A peer may have to sync its disk before it answers.

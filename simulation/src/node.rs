@@ -214,7 +214,7 @@ impl Node {
                 exchange_interval: EXCHANGE_INTERVAL,
                 scrub: plan.cluster.sweeps.then_some(SCRUB),
             };
-            Shard::new(config, ring.clone(), recovered(&disk.store))
+            Shard::new(config, Arc::new(ring.clone().into()), recovered(&disk.store))
         };
         let shards: Vec<Shard> = self.disks.iter().enumerate().map(shard).collect();
         let wakes = vec![None; shards.len()];

@@ -235,7 +235,9 @@ impl Served {
             Request::Scan { partition, after, limit, .. } => {
                 push(Ok(self.scan(partition.number(), after, limit as usize)))
             }
-            Request::Status => push(Err(RequestError::Stopping { node: self.node })),
+            Request::Status | Request::Layout | Request::ChangeLayout(_) => {
+                push(Err(RequestError::Stopping { node: self.node }))
+            }
         }
     }
 

@@ -94,6 +94,25 @@ impl AntiEntropy {
         Self { peers, ..Self::default() }
     }
 
+    /// Who shares which partitions from now on. A peer of whom that changes is as one that nothing was said to: gives those.
+    pub fn set_shared(&mut self, mut shared: BTreeMap<NodeId, Vec<PartitionId>>) -> Vec<NodeId> {
+        self.peers.retain(|node, _| shared.contains_key(node));
+        let changes = |(node, peer): (&NodeId, &Peer)| shared.get(node).is_none_or(|shared| !peer.shares_just(shared));
+        let mut changed: Vec<NodeId> = self.peers.iter().filter(|peer| changes(*peer)).map(|(node, _)| *node).collect();
+        changed.extend(shared.keys().filter(|node| !self.peers.contains_key(node)));
+        for node in &changed {
+            let shared = shared.remove(node).unwrap_or_default();
+            self.peers.entry(*node).or_insert_with(|| Peer::new(Vec::new())).set_shared(shared);
+        }
+        changed
+    }
+
+    /// A partition is not held here any more.
+    pub fn forget_partition(&mut self, partition: PartitionId) {
+        self.answers.clear();
+        self.watermarks.forget(partition);
+    }
+
     /// A number for an operation of the store.
     pub fn next_operation(&mut self) -> OperationId {
         self.operation_next += 1;

@@ -49,6 +49,24 @@ impl Peer {
         }
     }
 
+    /// Whether it shares these partitions, ascending, and no others.
+    pub fn shares_just(&self, shared: &[PartitionId]) -> bool {
+        self.shared == shared
+    }
+
+    /// It shares these from now on. What was known of others is forgotten.
+    pub fn set_shared(&mut self, mut shared: Vec<PartitionId>) {
+        shared.sort_unstable();
+        self.exchange = None;
+        let still = |partition: &PartitionId| shared.binary_search(partition).is_ok();
+        self.told.retain(|partition, _| still(partition));
+        self.differing.retain(|partition, _| still(partition));
+        for known in [&mut self.news, &mut self.caught_up, &mut self.unlogged] {
+            known.retain(still);
+        }
+        self.shared = shared;
+    }
+
     /// Whether it holds a replica of the partition.
     pub fn shares(&self, partition: PartitionId) -> bool {
         self.shared.binary_search(&partition).is_ok()
@@ -104,6 +122,11 @@ impl Peer {
     pub fn note_caught_up(&mut self, partition: PartitionId) {
         self.unlogged.remove(&partition);
         self.caught_up.insert(partition);
+    }
+
+    /// What was received of it before counts no more: it may have had other events since that this replica was not sent.
+    pub fn forget_caught_up(&mut self, partition: PartitionId) {
+        self.caught_up.remove(&partition);
     }
 
     /// Whether that was ever so since this start.

@@ -25,6 +25,12 @@ impl Watermarks {
         self.logged.extend(partitions);
     }
 
+    /// Nothing of a partition is held any more.
+    pub fn forget(&mut self, partition: PartitionId) {
+        self.pruned.remove(&partition);
+        self.logged.remove(&partition);
+    }
+
     /// Whether events are logged that some replica does not have durably, as far as is known.
     pub fn are_behind(&self) -> bool {
         !self.logged.is_empty()

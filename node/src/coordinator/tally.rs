@@ -14,15 +14,23 @@ use quorate_ring::wire::ReplicaAnswer;
 ///
 /// Each primary has a *place*. A stand-in counts in the place of the primary that it stands in for, which counts once, whoever of
 /// the two is first. A stand-in is never a primary and stands in once, so places done are as many distinct nodes.
+///
+/// While one epoch follows another a write needs its quorum among the primaries of each: one place may be in several quorums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     needed: u8,
+    /// The primaries that make up each quorum; none if all make up one.
+    quorums: Vec<Vec<NodeId>>,
     answers: Vec<(NodeId, ReplicaAnswer)>,
     /// Asked, silent, and not to be heard of any more.
     gone: Vec<NodeId>,
     /// In the order they were asked.
     stand_ins: Vec<StandIn>,
 }
+
+/// Which primaries must do what is asked: all of them, or these.
+#[derive(Clone, Copy)]
+struct Quorum<'a>(Option<&'a Vec<NodeId>>);
 
 /// A node that was asked in the place of a primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +56,19 @@ impl Tally {
     pub fn new(needed: u8, primaries: impl Iterator<Item = NodeId>) -> Self {
         let answers: Vec<_> = primaries.map(|node| (node, ReplicaAnswer::NotAsked)).collect();
         assert!(1 <= needed && usize::from(needed) <= answers.len(), "a quorum is valid by construction");
-        Self { needed, answers, gone: Vec::new(), stand_ins: Vec::new() }
+        Self { needed, quorums: Vec::new(), answers, gone: Vec::new(), stand_ins: Vec::new() }
+    }
+
+    /// The same, but `needed` of each of these sets of primaries must do what is asked.
+    ///
+    /// # Panics
+    /// If one of them is no primary, or they are fewer.
+    pub fn in_each(mut self, quorums: Vec<Vec<NodeId>>) -> Self {
+        let is_whole = |quorum: &Vec<NodeId>| usize::from(self.needed) <= quorum.len();
+        assert!(quorums.iter().all(is_whole), "a quorum is valid by construction");
+        assert!(quorums.iter().flatten().all(|node| self.entry(*node).is_some()), "a quorum is of primaries");
+        self.quorums = if quorums.len() < 2 { Vec::new() } else { quorums };
+        self
     }
 
     /// Notes that a primary is being asked.
@@ -112,12 +132,15 @@ impl Tally {
 
     /// Where the request stands, if so many more nodes may yet stand in.
     pub fn verdict_with(&self, spare: usize) -> Verdict {
-        match self.verdict() {
-            Verdict::Lost if usize::from(self.needed) <= self.done() + self.open() + spare.min(self.vacant()) => {
+        self.in_all(|quorum| match self.verdict_of(quorum) {
+            Verdict::Lost
+                if usize::from(self.needed)
+                    <= self.done(quorum) + self.open(quorum) + spare.min(self.vacant(quorum)) =>
+            {
                 Verdict::Pending
             }
             verdict => verdict,
-        }
+        })
     }
 
     /// Where the request stands.
@@ -125,12 +148,24 @@ impl Tally {
     /// Replicas that are catching up after a loss do not count, with one exception: when *all* primaries have answered there is
     /// nothing more to know, and the answer is as good as the cluster has.
     pub fn verdict(&self) -> Verdict {
-        let (done, open) = (self.done(), self.open());
-        let needed = usize::from(self.needed);
-        if needed <= done || self.all_places(|node, answer| self.has_answered(node, answer)) {
+        self.in_all(|quorum| self.verdict_of(quorum))
+    }
+
+    /// What all quorums together come to: one that is lost is the end.
+    fn in_all(&self, verdict: impl Fn(Quorum<'_>) -> Verdict) -> Verdict {
+        self.each_quorum().map(verdict).fold(Verdict::Won, |all, one| match (all, one) {
+            (Verdict::Lost, _) | (_, Verdict::Lost) => Verdict::Lost,
+            (Verdict::Pending, _) | (_, Verdict::Pending) => Verdict::Pending,
+            (Verdict::Won, Verdict::Won) => Verdict::Won,
+        })
+    }
+
+    fn verdict_of(&self, quorum: Quorum<'_>) -> Verdict {
+        let (done, open, needed) = (self.done(quorum), self.open(quorum), usize::from(self.needed));
+        if needed <= done || self.all_places(quorum, |node, answer| self.has_answered(node, answer)) {
             Verdict::Won
         } else if needed <= done + open
-            || self.all_places(|node, answer| self.has_answered(node, answer) || self.is_open(node, answer))
+            || self.all_places(quorum, |node, answer| self.has_answered(node, answer) || self.is_open(node, answer))
         {
             Verdict::Pending
         } else {
@@ -168,12 +203,13 @@ impl Tally {
         asked && !self.gone.contains(&node)
     }
 
-    /// How many places are filled.
+    /// How many places are filled, in the quorum that has the fewest.
     pub fn reached(&self) -> u8 {
-        u8::try_from(self.done()).expect("a quorum has at most 16 replicas")
+        let fewest = self.each_quorum().map(|quorum| self.done(quorum)).min().unwrap_or_default();
+        u8::try_from(fewest).expect("a quorum has at most 16 replicas")
     }
 
-    /// How many must.
+    /// How many must, in each.
     pub fn needed(&self) -> u8 {
         self.needed
     }
@@ -193,10 +229,20 @@ impl Tally {
         self.answers.iter().filter(move |(_, answer)| *answer == wanted).map(|(node, _)| *node)
     }
 
+    fn each_quorum(&self) -> impl Iterator<Item = Quorum<'_>> {
+        let all = self.quorums.is_empty().then_some(Quorum(None));
+        all.into_iter().chain(self.quorums.iter().map(|quorum| Quorum(Some(quorum))))
+    }
+
+    /// The places of a quorum.
+    fn places(&self, quorum: Quorum<'_>) -> impl Iterator<Item = &(NodeId, ReplicaAnswer)> {
+        self.answers.iter().filter(move |(node, _)| quorum.0.is_none_or(|quorum| quorum.contains(node)))
+    }
+
     /// Whether this holds of every place. One of which it holds for two reasons, as it does where a primary that is catching up has
     /// answered and so has one that stands in for it, is one place still.
-    fn all_places(&self, holds: impl Fn(NodeId, &ReplicaAnswer) -> bool) -> bool {
-        self.answers.iter().all(|(node, answer)| holds(*node, answer))
+    fn all_places(&self, quorum: Quorum<'_>, holds: impl Fn(NodeId, &ReplicaAnswer) -> bool) -> bool {
+        self.places(quorum).all(|(node, answer)| holds(*node, answer))
     }
 
     /// Whether a place is filled, or its primary has told what it has so far.
@@ -205,8 +251,8 @@ impl Tally {
     }
 
     /// How many places are filled: by the primary, or by one that stands in for it.
-    fn done(&self) -> usize {
-        self.answers.iter().filter(|(node, answer)| self.is_done(*node, answer)).count()
+    fn done(&self, quorum: Quorum<'_>) -> usize {
+        self.places(quorum).filter(|(node, answer)| self.is_done(*node, answer)).count()
     }
 
     fn is_done(&self, primary: NodeId, answer: &ReplicaAnswer) -> bool {
@@ -215,10 +261,10 @@ impl Tally {
     }
 
     /// How many places may yet be filled by those that were asked, or by a primary that was not.
-    fn open(&self) -> usize {
+    fn open(&self, quorum: Quorum<'_>) -> usize {
         let open =
             |(node, answer): &&(NodeId, ReplicaAnswer)| !self.is_done(*node, answer) && self.is_open(*node, answer);
-        self.answers.iter().filter(open).count()
+        self.places(quorum).filter(open).count()
     }
 
     fn is_open(&self, primary: NodeId, answer: &ReplicaAnswer) -> bool {
@@ -230,9 +276,9 @@ impl Tally {
     }
 
     /// How many places somebody could still fill who stands in.
-    fn vacant(&self) -> usize {
+    fn vacant(&self, quorum: Quorum<'_>) -> usize {
         let given_up = self.forsaken(|_| false);
-        given_up.len()
+        self.places(quorum).filter(|(node, _)| given_up.contains(node)).count()
     }
 
     fn said(&mut self, node: NodeId) -> Option<&mut ReplicaAnswer> {

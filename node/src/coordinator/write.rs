@@ -10,7 +10,7 @@ use super::tally::{Tally, Verdict};
 use super::{ReplyTo, answer_of};
 use crate::Time;
 
-/// A write that is to be stored by W of the primaries, or of those that stand in for primaries that are away (the Dynamo paper, section
+/// A write that is to be stored by W of the primaries of each live epoch, or of those that stand in for primaries that are away (the Dynamo paper, section
 /// 4.6: sloppy quorum).
 ///
 /// ```text
@@ -76,17 +76,18 @@ pub enum Step {
 }
 
 impl Write {
-    /// A write whose event is not made yet. `fallbacks` may stand in for primaries that are away, in this order.
+    /// A write whose event is not made yet, of which `needed` in each of the quorums must store it. `fallbacks` may stand in for primaries
+    /// that are away, in this order.
     pub fn new(
         key: ObjectKey,
         reply_to: ReplyTo,
         (begun, deadline): (Time, Time),
         durability: Durability,
         needed: u8,
-        primaries: impl Iterator<Item = NodeId>,
+        (primaries, quorums): (impl Iterator<Item = NodeId>, Vec<Vec<NodeId>>),
         fallbacks: Vec<NodeId>,
     ) -> Self {
-        let tally = Tally::new(needed, primaries);
+        let tally = Tally::new(needed, primaries).in_each(quorums);
         Self { key, reply_to, begun, deadline, bytes: 0, durability, tally, fallbacks: fallbacks.into(), made: None }
     }
 

@@ -20,6 +20,7 @@
 
 mod datagram;
 mod identity;
+pub mod keeper;
 mod pace;
 mod timers;
 

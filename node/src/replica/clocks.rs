@@ -76,6 +76,15 @@ impl Clocks {
         }
     }
 
+    /// Forgets the clock of a partition whose replica is removed.
+    pub fn forget(&mut self, partition: PartitionId) {
+        self.live.remove(&partition);
+        self.durable.remove(&partition);
+        self.changed.remove(&partition);
+        self.touched.remove(&partition);
+        self.taken.iter_mut().for_each(|(_, clocks)| clocks.retain(|(taken, _)| *taken != partition));
+    }
+
     /// Takes a barrier: once everything that was submitted to the store before is on the disk, so are the clocks as they are now.
     /// `None` if there is nothing to wait for; the flag says whether the store must be asked, or has been already.
     pub fn take_barrier(&mut self) -> Option<(Barrier, Ask)> {

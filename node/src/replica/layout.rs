@@ -6,6 +6,8 @@
 //! | dot log | partition (2), node (4), incarnation (8), counter (8) | object key |
 //! | metadata | `c`, partition (2) | format, node clock |
 //! | metadata | `p`, node (4) | format, incarnations met of a peer |
+//! | metadata | `t`, partition (2) | format, incarnation of this node and that of the actor it is when it next holds the partition |
+//! | metadata | `layout` | format, the node's copy of the layout |
 //! | metadata | `identity` | see [`crate::start`] |
 //! | hints | laid out by `handoff` | |
 //!
@@ -25,6 +27,8 @@ const POSITION_BYTES: usize = 8;
 const VALUE_OVERHEAD_BYTES: usize = 96;
 const CLOCK_PREFIX: u8 = b'c';
 const PEER_PREFIX: u8 = b'p';
+const TENURE_PREFIX: u8 = b't';
+const COPY_KEY: &[u8] = b"layout";
 
 /// Bytes in the store that are not what this build writes: damage, or a newer release's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +76,11 @@ pub fn partition(count: PartitionCount, partition: PartitionId) -> (Bytes, Optio
     (place(count.first_position(partition).point()), end.map(place))
 }
 
+/// A place behind those of all objects: behind the position is the length of a bucket's name, which is short.
+pub fn behind_all() -> Bytes {
+    Bytes::from_static(&[u8::MAX; POSITION_BYTES + 1])
+}
+
 /// What follows the position in the place of every object of a bucket.
 pub fn bucket_infix(bucket: &str) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + bucket.len());
@@ -115,6 +124,33 @@ pub fn clock_partition(place: &[u8]) -> Option<PartitionId> {
 pub fn peer(node: NodeId) -> Bytes {
     let [a, b, c, d] = node.number().to_be_bytes();
     Bytes::copy_from_slice(&[PEER_PREFIX, a, b, c, d])
+}
+
+/// Where it is stored as what actor this node makes the events of a partition that it holds again.
+pub fn tenure(partition: PartitionId) -> Bytes {
+    let [high, low] = partition.number().to_be_bytes();
+    Bytes::copy_from_slice(&[TENURE_PREFIX, high, low])
+}
+
+/// Which partition's actor is stored in a place, if it is such.
+pub fn tenure_partition(place: &[u8]) -> Option<PartitionId> {
+    match place {
+        [TENURE_PREFIX, high, low] => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
+        _ => None,
+    }
+}
+
+/// The first place of a partition's log, and one behind all of them.
+pub fn dot_logs(partition: PartitionId) -> (Bytes, Bytes) {
+    let mut behind = BytesMut::from(&partition.number().to_be_bytes()[..]);
+    let first = behind.clone().freeze();
+    behind.put_slice(&[u8::MAX; 21]);
+    (first, behind.freeze())
+}
+
+/// Where the node's copy of the layout is stored.
+pub fn copy() -> Bytes {
+    Bytes::from_static(COPY_KEY)
 }
 
 /// Whose incarnations are stored in a place, if it is a peer's.

@@ -21,6 +21,7 @@
 mod catching_up;
 pub mod clocks;
 mod expiry;
+mod holding;
 pub mod layout;
 pub mod mending;
 mod operation;
@@ -31,6 +32,7 @@ mod usefulness;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use quorate_ring::layout::Layout;
 use quorate_ring::limits::{SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
 use quorate_ring::wire::{Durability, HeldObject, ReplicaError, ReplicaRead};
@@ -59,6 +61,9 @@ pub struct Replica {
     wall: WallTime,
     /// The partitions that this shard holds a replica of.
     held: BTreeSet<PartitionId>,
+    /// Partitions that it held before, each with the incarnation that makes its events when it holds it again: its clock then begins anew,
+    /// and no event may be numbered twice.
+    tenures: BTreeMap<PartitionId, Incarnation>,
     /// Those of them of which something that was acknowledged may be missing.
     behind: BTreeSet<PartitionId>,
     clocks: Clocks,
@@ -91,6 +96,11 @@ pub struct Recovered {
     pub clocks: BTreeMap<PartitionId, NodeClock>,
     /// Which incarnations of each peer this node has met. The first shard is given them.
     pub known: BTreeMap<NodeId, Vec<Incarnation>>,
+    /// Of partitions that this node has held before: its incarnation then, and the one that makes its events when it holds it again. A shard
+    /// is given those of its partitions.
+    pub tenures: BTreeMap<PartitionId, (Incarnation, Incarnation)>,
+    /// The node's copy of the layout. The first shard is given it.
+    pub layout: Option<Layout>,
 }
 
 impl Recovered {
@@ -105,6 +115,10 @@ impl Recovered {
                 recovered.clocks.insert(partition, layout::decode_clock(value)?);
             } else if let Some(node) = layout::peer_node(place) {
                 recovered.known.insert(node, layout::decode("peer's incarnations", value)?);
+            } else if *place == layout::copy() {
+                recovered.layout = Some(layout::decode("layout", value)?);
+            } else if let Some(partition) = layout::tenure_partition(place) {
+                recovered.tenures.insert(partition, layout::decode("incarnation of a partition", value)?);
             }
         }
         Ok(recovered)
@@ -128,6 +142,7 @@ impl Replica {
         partitions: PartitionCount,
         held: BTreeSet<PartitionId>,
         clocks: BTreeMap<PartitionId, NodeClock>,
+        tenures: BTreeMap<PartitionId, Incarnation>,
     ) -> Self {
         Self {
             actor,
@@ -135,6 +150,7 @@ impl Replica {
             wall: WallTime::default(),
             behind: held.clone(),
             held,
+            tenures,
             clocks: Clocks::recovered(clocks),
             unstripped: BTreeMap::new(),
             unstripped_keys: 0,
@@ -461,7 +477,7 @@ impl Replica {
         if let Event::Put(value, _) = &event {
             refuse_too_many(&container, value)?;
         }
-        let dot = self.clocks.issue(partition, self.actor);
+        let dot = self.clocks.issue(partition, self.actor_of(partition));
         match event {
             Event::Put(value, ttl) => {
                 let expires_at = ttl.map(|ttl| self.wall + ttl.duration());
@@ -492,15 +508,17 @@ impl Replica {
     /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
     /// where no start can see it. Going on would give the same dot to two events.
     fn is_set_back(&self, partition: PartitionId, theirs: &Container<StoredValue>, dots: &[Dot]) -> bool {
-        let own = self.clocks.base(partition).counter(self.actor);
+        let actor = self.actor_of(partition);
+        let own = self.clocks.base(partition).counter(actor);
         let mut vouched = theirs.dots().chain(dots.iter().copied());
-        vouched.any(|dot| dot.actor == self.actor && own < dot.counter)
+        vouched.any(|dot| dot.actor == actor && own < dot.counter)
     }
 
     /// Refuses to go on if a peer's clock has events of this very actor that this store does not.
     pub fn check_set_back(&mut self, partition: PartitionId, theirs: &NodeClock) {
-        let last = Dot::new(self.actor, theirs.base().counter(self.actor));
-        let beyond = theirs.beyond().filter(|dot| dot.actor == self.actor).last();
+        let actor = self.actor_of(partition);
+        let last = Dot::new(actor, theirs.base().counter(actor));
+        let beyond = theirs.beyond().filter(|dot| dot.actor == actor).last();
         if !self.clocks.base(partition).covers(&beyond.unwrap_or(last)) {
             self.set_back();
         }

@@ -288,7 +288,7 @@ impl ShardPlan {
         let storage = self.store.handle(Arc::new(move || waker.notify_one()));
         let (sender, events) = channel(EVENTS_MAX);
         let turns = Turns {
-            shard: Shard::new(self.config, self.ring, self.recovered),
+            shard: Shard::new(self.config, Arc::new(self.ring.into()), self.recovered),
             storage,
             events,
             wake,
@@ -309,6 +309,9 @@ fn deal(recovered: Recovered, slices: Slices, count: u8) -> Vec<Recovered> {
     dealt[0].known = recovered.known;
     for (partition, clock) in recovered.clocks {
         dealt[usize::from(slices.shard_of(partition))].clocks.insert(partition, clock);
+    }
+    for (partition, tenure) in recovered.tenures {
+        dealt[usize::from(slices.shard_of(partition))].tenures.insert(partition, tenure);
     }
     dealt
 }

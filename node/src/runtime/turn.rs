@@ -213,6 +213,8 @@ impl Turns {
                 Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { shard: self.shard.number(), by, lost }),
                 Output::CaughtUp => self.alarm(Alarm::CaughtUp { shard: self.shard.number() }),
                 Output::Proven => self.alarm(Alarm::Proven),
+                // The members of a running cluster do not change yet.
+                Output::Placement(_) | Output::Progress(_) => {}
             }
         }
     }

@@ -152,7 +152,8 @@ impl Closing {
         self.forget(now);
     }
 
-    fn forget(&mut self, now: Time) {
+    /// All is as if a connection had changed now: gaps have to stand for a horizon again.
+    pub fn forget(&mut self, now: Time) {
         self.changed_at = now;
         self.gaps.clear();
         self.queue.clear();
@@ -172,7 +173,8 @@ impl Closing {
         Some(hash.digest())
     }
 
-    fn life_of(&self, own: Actor, node: NodeId) -> Option<Incarnation> {
+    /// The life in which a node is connected, or this node is.
+    pub fn life_of(&self, own: Actor, node: NodeId) -> Option<Incarnation> {
         if node == own.node { Some(own.incarnation) } else { self.met.get(&node).copied() }
     }
 

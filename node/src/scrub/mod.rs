@@ -150,6 +150,20 @@ impl Scrub {
         }
     }
 
+    /// Which partitions are held from now on: what is going on with others is given up, and so is the closing of gaps, as who must agree to that
+    /// has changed.
+    pub fn set_held(
+        &mut self,
+        now: Time,
+        held: &BTreeSet<PartitionId>,
+        partition_of: impl Fn(&ObjectKey) -> PartitionId,
+    ) {
+        self.sweep.set_partitions(held.iter().copied().collect());
+        self.state = State::Resting(None);
+        self.mends.retain(|key, _| held.contains(&partition_of(key)));
+        self.closing.forget(now);
+    }
+
     /// How far it is; what the replica side has to say of it is left out.
     pub fn status(&self, now: Time) -> ScrubStatus {
         let age = |ended: Time| u64::try_from(now.since(ended).as_millis()).unwrap_or(u64::MAX);

@@ -45,6 +45,19 @@ impl Sweep {
         }
     }
 
+    /// Goes on through these, from where it is if that is one of them.
+    pub fn set_partitions(&mut self, partitions: Vec<PartitionId>) {
+        let here = self.partitions.get(self.at).copied();
+        let at = partitions.partition_point(|partition| here.is_some_and(|here| *partition < here));
+        if partitions.get(at) != here.as_ref() {
+            self.after = None;
+            self.repeats = 0;
+        }
+        self.at = if at < partitions.len() { at } else { 0 };
+        self.scrubbed = self.scrubbed.min(u32::try_from(partitions.len().saturating_sub(1)).unwrap_or(u32::MAX));
+        self.partitions = partitions;
+    }
+
     /// How many partitions there are.
     pub fn partitions(&self) -> u32 {
         u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)

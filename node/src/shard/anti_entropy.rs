@@ -317,8 +317,10 @@ impl Shard {
             return;
         }
         let anti_entropy = &self.anti_entropy;
-        let caught_up =
-            |partition: &PartitionId| anti_entropy.sharers(*partition).all(|(_, peer)| peer.has_caught_up(*partition));
+        let placement = &self.placement;
+        let has =
+            |(node, peer): (&NodeId, &Peer), partition| peer.has_caught_up(partition) || placement.is_removed(*node);
+        let caught_up = |partition: &PartitionId| anti_entropy.sharers(*partition).all(|peer| has(peer, *partition));
         let complete: Vec<PartitionId> = self.replica.behind().filter(caught_up).collect();
         for partition in complete {
             if self.replica.catch_up(partition) {

@@ -79,7 +79,7 @@ impl Shard {
         durability: Durability,
     ) {
         let partition = self.partition_of(&key);
-        let is_ours = !self.ring.is_primary(self.own(), partition) && self.ring.is_primary(target, partition);
+        let is_ours = !self.placement.is_primary(self.own(), partition) && self.placement.is_primary(target, partition);
         if is_ours && container.vector().covers(&dot) {
             let operation = HintOperation::Keep { asker, target, container, dot, durability };
             return self.hints.store.handle_key(key, operation);
@@ -119,7 +119,7 @@ impl Shard {
         let mut deadline = self.hints.store.deadline();
         for target in targets {
             // For one that is no member any more there are the present primaries.
-            if self.connected.contains(&target) || self.ring.member(target).is_none() {
+            if self.connected.contains(&target) || self.placement.member(target).is_none() {
                 let is_ready = self.hints.deliveries.get(&target).is_none_or(|delivery| delivery.is_ready(now));
                 if let Some(at) = self.background_waits(now).filter(|_| is_ready) {
                     deadline = deadline.into_iter().chain([at]).min();
@@ -151,8 +151,8 @@ impl Shard {
                 return;
             };
             let connected = &self.connected;
-            let mut takers = self.ring.primaries(partition).filter(|node| connected.contains(node));
-            let taker = if self.ring.is_primary(target, partition) { Some(target) } else { takers.next() };
+            let mut takers = self.placement.primaries(partition).filter(|node| connected.contains(node));
+            let taker = if self.placement.is_primary(target, partition) { Some(target) } else { takers.next() };
             match taker {
                 Some(to) => {
                     let sequence = self.hints.store.is_counted().then(|| self.hints.store.visible_before());
@@ -209,8 +209,8 @@ impl Shard {
         if self.hints.takings.is_open(from, exchange) {
             return;
         }
-        let exists = u32::from(partition.number()) < self.ring.partitions().get();
-        let is_ours = exists && self.ring.is_primary(self.own(), partition);
+        let exists = u32::from(partition.number()) < self.placement.partitions().get();
+        let is_ours = exists && self.placement.is_primary(self.own(), partition);
         let refusal = if !is_ours || hints.iter().any(|hint| self.partition_of(&hint.key) != partition) {
             Some(ReplicaError::NotResponsible)
         } else if hints.is_empty() {

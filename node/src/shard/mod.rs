@@ -11,8 +11,10 @@ mod background;
 mod coordination;
 mod counters;
 mod hints;
+mod layout;
 mod looks;
 mod peers;
+mod placement;
 mod reads;
 mod reports;
 mod requests;
@@ -26,14 +28,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_ring::layout::Placement;
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, Request, RequestError, RequestId, Response, SyncMessage};
-use quorate_ring::{NodeId, PartitionId, Quorum, Ring, WallTime};
+use quorate_ring::{NodeId, PartitionId, Quorum, WallTime};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use self::coordination::{Coordination, PageQuestion};
 pub use self::counters::Counters;
+pub use self::layout::Progress;
 use self::sharing::{held, shared, sharing};
 use self::wall_clock::WallClock;
 use crate::Time;
@@ -51,6 +55,7 @@ use crate::handoff::hint::Hints;
 use crate::handoff::hint::bounds::HintBounds;
 use crate::handoff::hint::store::HintStore;
 use crate::limits::TIMEOUT_MAX;
+use crate::membership::keeper::Keeper;
 use crate::replica::{Recovered, Replica};
 use crate::scrub::{Scrub, ScrubPace};
 use crate::start::Standing;
@@ -131,6 +136,15 @@ pub enum Input {
         /// How it went.
         result: Result<Completion, StorageError>,
     },
+    /// Who holds what from now on. For all shards but the first, which keeps the layout itself.
+    Placement(Arc<Placement>),
+    /// Another shard of the node has come further. For the first.
+    Progress {
+        /// Which.
+        shard: u8,
+        /// How far.
+        progress: Progress,
+    },
     /// The wall clock shows this. Wanted about every second, and with the first input after a longer rest: in between the shard goes
     /// by the monotonic time.
     WallClock(WallTime),
@@ -179,6 +193,10 @@ pub enum Output {
     /// No peer has met an earlier incarnation of this node: its store, empty at its first start, was that of a new node. This should
     /// be remembered across restarts.
     Proven,
+    /// Tell the node's other shards who holds what from now on, and connect to those who take part.
+    Placement(Arc<Placement>),
+    /// Tell the first shard how far this one has come.
+    Progress(Progress),
     /// The store failed: nothing more will be served, and an operator must act.
     StorageFailed {
         /// What the store said.
@@ -199,6 +217,8 @@ enum Timer {
     AntiEntropy,
     /// The budget may allow background work that waits.
     Background,
+    /// To tell a peer which copy of the layout is here.
+    Layout,
     /// To read the next page of the sweep, to mend a key, or an answer about either is too late.
     Scrub,
 }
@@ -206,7 +226,9 @@ enum Timer {
 /// One shard of a node. See the module's head for how to drive it.
 pub struct Shard {
     config: ShardConfig,
-    ring: Arc<Ring>,
+    placement: Arc<Placement>,
+    changing: placement::Changing,
+    keeping: layout::Keeping,
     replica: Replica,
     coordinations: BTreeMap<CoordinationId, Coordination>,
     coordination_next: u64,
@@ -250,30 +272,35 @@ pub struct Shard {
 
 impl Shard {
     /// A shard as its store left it.
-    pub fn new(config: ShardConfig, ring: Arc<Ring>, recovered: Recovered) -> Self {
+    pub fn new(config: ShardConfig, placement: Arc<Placement>, recovered: Recovered) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(config.seed);
         // Numbers of questions start at a random point: an answer to a question of this node's last process, should one get through,
         // is then a stranger's.
         let start = u64::from(config.shard) << Self::EXCHANGE_SHARD_SHIFT | u64::from(random.random::<u32>()) << 16;
-        let slices = split::Slices::new(ring.partitions(), config.shards);
+        let slices = split::Slices::new(placement.partitions(), config.shards);
         let tenures = ChaCha8Rng::seed_from_u64(random.random());
-        let hints = HintStore::new(config.actor.node, ring.clone(), (slices, config.shard), config.hints, tenures);
+        let hints = HintStore::new(config.actor.node, placement.clone(), (slices, config.shard), config.hints, tenures);
         let mut hints = Hints::new(hints);
         let logged: Vec<PartitionId> = recovered.clocks.keys().copied().collect();
-        let held = held(&ring, &config);
-        let anti_entropy = AntiEntropy::new(shared(&ring, config.actor.node, &held));
+        let held = held(&placement, &config);
+        let anti_entropy = AntiEntropy::new(shared(&placement, config.actor.node, &held));
         let scrub = Scrub::new(config.scrub, &held, random.random());
-        let mut replica = Replica::new(config.actor, ring.partitions(), held, recovered.clocks);
+        // What was released, and not yet removed when the last process ended, is removed now.
+        let left: Vec<PartitionId> = logged.iter().filter(|partition| !held.contains(partition)).copied().collect();
+        let own = recovered.tenures.into_iter().filter(|(_, (of, _))| *of == config.actor.incarnation);
+        let regained = own.map(|(partition, (_, incarnation))| (partition, incarnation)).collect();
+        let mut replica = Replica::new(config.actor, placement.partitions(), held, recovered.clocks, regained);
+        left.into_iter().for_each(|partition| replica.release(partition, Incarnation::new(random.random())));
         replica.set_wall(config.wall);
         hints.store.set_wall(config.wall);
-        if config.standing == Standing::Proven {
-            replica.count_for_reads();
-        }
-        let unheard = sharing(&ring, config.actor.node);
+        let unheard = sharing(&placement, config.actor.node);
+        let keeper = recovered.layout.map(|layout| Keeper::new(config.actor.node, layout, config.shards));
         let mut shard = Self {
             wall: WallClock::new(config.wall),
             config,
-            ring,
+            placement,
+            changing: placement::Changing::default(),
+            keeping: layout::Keeping::of(keeper),
             replica,
             coordinations: BTreeMap::new(),
             coordination_next: start,
@@ -300,6 +327,9 @@ impl Shard {
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };
+        if shard.config.standing == Standing::Proven {
+            shard.trust_store();
+        }
         shard.prove();
         shard.check_complete();
         shard.anti_entropy.watermarks.note_logged(logged.into_iter());
@@ -340,11 +370,15 @@ impl Shard {
             Input::PeerConnected { peer, incarnation } => self.handle_connected(now, peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
+            Input::Placement(placement) => self.handle_placement(now, placement),
+            Input::Progress { shard, progress } => self.handle_progress(shard, progress),
             Input::WallClock(_) | Input::Time => {}
         }
         self.drain(now);
         self.drive_deliveries(now);
         self.drain(now);
+        self.drive_changing(now);
+        self.drive_layout(now);
         self.note_asked(now);
     }
 
@@ -374,6 +408,7 @@ impl Shard {
             Owner::AntiEntropy => self.looked_up(now, id, result),
             // It asks by way of the replica side.
             Owner::Scrub => {}
+            Owner::Layout => self.layout_stored(now, result),
         }
     }
 
@@ -415,6 +450,8 @@ impl Shard {
                 Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
                 Timer::Background => self.handle_background_timer(now),
                 Timer::Scrub => self.handle_scrub_timer(now),
+                // What is due is found after the input that comes with the time.
+                Timer::Layout => {}
             }
         }
     }

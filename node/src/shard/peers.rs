@@ -54,10 +54,11 @@ impl Shard {
             }
             PeerMessage::Sync(message) => self.admit_sync(now, from, message),
             PeerMessage::Scrub(message) => self.handle_scrub(now, from, message),
+            PeerMessage::Layout(message) => self.handle_layout_message(from, message),
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
-                let exists = u32::from(partition.number()) < self.ring.partitions().get();
-                if exists && self.ring.is_primary(self.own(), partition) {
+                let exists = u32::from(partition.number()) < self.placement.partitions().get();
+                if exists && self.replica.holds(partition) {
                     let asker = Asker::Peer { node: from, exchange };
                     return self.replica.handle_scan(asker, Some(&bucket), partition, after.as_ref(), limit);
                 }
@@ -77,7 +78,7 @@ impl Shard {
     }
 
     fn holds(&self, key: &ObjectKey) -> bool {
-        self.ring.is_primary(self.own(), self.partition_of(key))
+        self.replica.holds(self.partition_of(key))
     }
 
     /// There is a connection to a peer: tells it which incarnations of it this node has met, and remembers this one.
@@ -101,6 +102,7 @@ impl Shard {
             self.replica.remember_peer(peer, known);
         }
         self.send(peer, PeerMessage::Known { incarnations });
+        self.tell_layout_to(peer);
     }
 
     /// A peer tells which incarnations of this node it has met. One that this store has no memory of means that the store is not
@@ -128,7 +130,7 @@ impl Shard {
     pub(super) fn prove(&mut self) {
         if self.config.standing == Standing::Unproven && self.unheard.is_empty() {
             self.config.standing = Standing::Proven;
-            self.replica.count_for_reads();
+            self.trust_store();
             self.outputs.push_back(Output::Proven);
         }
     }

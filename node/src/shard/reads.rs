@@ -31,11 +31,11 @@ impl Shard {
         self.counters.gets += 1;
         self.refuse_overload(now, reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
-        let ring = self.ring.clone();
-        let list = ring.preference_list(self.partition_of(&key));
+        let placement = self.placement.clone();
+        let list = placement.read_list(self.partition_of(&key));
         let mut read = Read::new(key, reply_to, (now, deadline), needed, list.primaries());
         if standbys == Standbys::Fallbacks {
-            read = read.with_fallbacks(list.fallbacks().take(STAND_INS_MAX));
+            read = read.with_fallbacks(placement.read_fallbacks(list).take(STAND_INS_MAX));
         }
         let id = self.begin(Coordination::Get(read));
         self.hedges.earn();
@@ -55,8 +55,8 @@ impl Shard {
     ) -> Result<(), RequestError> {
         self.counters.gets += 1;
         self.refuse_overload(now, reply_to)?;
-        let ring = self.ring.clone();
-        let primaries = ring.primaries(self.partition_of(&key));
+        let placement = self.placement.clone();
+        let primaries = placement.read_list(self.partition_of(&key)).primaries();
         let read = Read::new(key, reply_to, (now, deadline), self.config.quorum.n(), primaries).mending_first();
         let id = self.begin(Coordination::Get(read));
         self.set_timer(deadline, id);
@@ -86,7 +86,7 @@ impl Shard {
         match step {
             Step::Wait if read.asks_enough() => self.call_read_stand_ins(now, id),
             Step::Wait => {
-                let partition = self.ring.partition_of(Position::of(&read.question));
+                let partition = self.placement.partition_of(Position::of(&read.question));
                 let left: Vec<NodeId> = read.left_out().collect();
                 let ranks = self.ranks(now, partition, left);
                 let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
@@ -164,7 +164,7 @@ impl Shard {
                 return None;
             } else if away(node) {
                 Class::Away
-            } else if !self.ring.is_primary(node, partition) {
+            } else if !self.placement.is_primary(node, partition) {
                 Class::StandIn
             } else if self.ranking.is_overloaded(now, node) {
                 Class::Overloaded
@@ -194,7 +194,7 @@ impl Shard {
         let partition = self.partition_of(&key);
         for node in asked {
             self.ranking.handle_asked(now, node);
-            let stand_in = !self.ring.is_primary(node, partition);
+            let stand_in = !self.placement.is_primary(node, partition);
             if node == self.own() {
                 let asker = Asker::Coordinator(id);
                 match stand_in {
@@ -308,7 +308,7 @@ impl Shard {
         let partition = self.partition_of(&read.question);
         for (node, container) in read.answers() {
             // One that stood in is not to have what it did not keep.
-            if self.ring.is_primary(*node, partition) && is_stale(container, &merged, wall) && !read.is_mended() {
+            if self.placement.is_primary(*node, partition) && is_stale(container, &merged, wall) && !read.is_mended() {
                 self.repair(*node, read.question.clone(), merged.clone(), None);
             }
         }
@@ -344,8 +344,8 @@ impl Shard {
         self.refuse_overload(now, reply_to)?;
         let needed = self.config.quorum.with(r, None).map_err(invalid)?.r();
         self.check_page(&question)?;
-        let ring = self.ring.clone();
-        let primaries = ring.primaries(question.partition);
+        let placement = self.placement.clone();
+        let primaries = placement.read_list(question.partition).primaries();
         let id = self.begin(Coordination::Page(Read::new(question, reply_to, (now, deadline), needed, primaries)));
         self.hedges.earn();
         self.set_timer(deadline, id);
@@ -354,7 +354,7 @@ impl Shard {
     }
 
     fn check_page(&self, question: &PageQuestion) -> Result<(), RequestError> {
-        let partitions = self.ring.partitions();
+        let partitions = self.placement.partitions();
         if partitions.get() <= u32::from(question.partition.number()) {
             return Err(invalid(format!("there is no partition {}; the ring has {partitions}", question.partition)));
         }

@@ -56,7 +56,10 @@ impl Shard {
                 Asker::Scrubber { node, exchange } => self.send_shared(node, exchange, result),
                 Asker::Answer { .. } | Asker::Nobody => {}
             },
-            Report::Reached(barrier) => self.compare_all(barrier),
+            Report::Reached(barrier) => {
+                self.compare_all(barrier);
+                self.note_durable(barrier);
+            }
             Report::Made { coordination, dot, container } => self.made(now, coordination, dot, container),
             Report::Refused { coordination, reason } => self.refused(coordination, reason),
             Report::SetBack => {

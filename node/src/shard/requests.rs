@@ -41,6 +41,8 @@ impl Shard {
             Request::Scan { bucket, partition, after, limit, r } => {
                 self.begin_page(now, reply_to, deadline, PageQuestion { bucket, partition, after, limit }, r)
             }
+            Request::Layout => self.show_layout(reply_to),
+            Request::ChangeLayout(change) => self.change_layout(reply_to, change),
             Request::Ring | Request::Status => {
                 Err(invalid("the ring and the status are asked of a node, not of a shard"))
             }
@@ -123,12 +125,12 @@ impl Shard {
             _ => return Err(invalid("only a put or a delete can be coordinated")),
         };
         let strict = matches!(&request, Request::Put { strict: true, .. } | Request::Delete { strict: true, .. });
-        if self.ring.is_primary(self.own(), partition) {
+        if self.replica.holds(partition) {
             return self.coordinate(reply_to, (now, deadline), partition, request, Standbys::of(strict));
         }
         let primary = {
             let away = Self::away(self.own(), &self.connected, &self.silences);
-            let present = self.ring.primaries(partition).filter(|node| !away(*node));
+            let present = self.placement.primaries(partition).filter(|node| *node != self.own() && !away(*node));
             // The first in order of preference, but for one that said a moment ago that it has too much to do.
             present.min_by_key(|node| self.ranking.is_overloaded(now, *node))
         };
@@ -163,16 +165,15 @@ impl Shard {
         let needed = self.config.quorum.with(None, w).map_err(invalid)?.w();
         let context = self.open_context(&key, context.as_ref())?;
         let durability = durability.unwrap_or(self.config.durability);
-        let ring = self.ring.clone();
-        let list = ring.preference_list(partition);
-        let fallbacks = (standbys == Standbys::Fallbacks).then(|| list.fallbacks().take(STAND_INS_MAX));
+        let placement = self.placement.clone();
+        let fallbacks = (standbys == Standbys::Fallbacks).then(|| placement.fallbacks(partition).take(STAND_INS_MAX));
         let mut fallbacks: Vec<NodeId> = fallbacks.into_iter().flatten().collect();
-        let is_primary = ring.is_primary(self.own(), partition);
+        let is_primary = self.replica.holds(partition);
         if !is_primary && !fallbacks.contains(&self.own()) {
             fallbacks.push(self.own());
         }
-        let mut write =
-            Write::new(key.clone(), reply_to, (now, deadline), durability, needed, list.primaries(), fallbacks);
+        let places = (placement.primaries(partition), placement.quorums(partition));
+        let mut write = Write::new(key.clone(), reply_to, (now, deadline), durability, needed, places, fallbacks);
         let connected = &self.connected;
         write.check_reachable(self.config.actor.node, |node| connected.contains(&node))?;
         let coordination = self.begin(Coordination::Write(write));
@@ -230,7 +231,7 @@ impl Shard {
         partition: PartitionId,
         request: Request,
     ) -> Result<(), RequestError> {
-        let connected = self.ring.primaries(partition).find(|node| self.connected.contains(node));
+        let connected = self.placement.primaries(partition).find(|node| self.connected.contains(node));
         let Some(primary) = connected else { return Err(self.no_primary(partition, &ReplicaAnswer::Unreachable)) };
         self.forward(now, reply_to, deadline, primary, request);
         Ok(())
@@ -244,12 +245,12 @@ impl Shard {
     }
 
     fn no_primary(&self, partition: PartitionId, answer: &ReplicaAnswer) -> RequestError {
-        let answers = self.ring.primaries(partition).map(|node| (node, answer.clone())).collect();
+        let answers = self.placement.primaries(partition).map(|node| (node, answer.clone())).collect();
         RequestError::NoPrimary { node: self.own(), answers }
     }
 
     pub(super) fn partition_of(&self, key: &ObjectKey) -> PartitionId {
-        self.ring.partition_of(Position::of(key))
+        self.placement.partition_of(Position::of(key))
     }
 }
 

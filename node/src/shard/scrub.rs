@@ -111,7 +111,7 @@ impl Shard {
 
     /// The other replicas of a partition that can be asked now.
     fn replicas_to_ask(&self, partition: PartitionId) -> Vec<NodeId> {
-        let others = self.ring.primaries(partition).filter(|node| *node != self.own());
+        let others = self.placement.primaries(partition).filter(|node| *node != self.own());
         others.filter(|node| self.connected.contains(node)).collect()
     }
 
@@ -123,7 +123,7 @@ impl Shard {
         let ahead = fingerprint::ahead(&page.objects, page.clock.base());
         let hash = fingerprint::of_hashes(&known);
         let peers = if page.complete { self.replicas_to_ask(range.partition) } else { Vec::new() };
-        let partial = peers.len() + 1 < self.ring.primaries(range.partition).len();
+        let partial = peers.len() + 1 < self.placement.primaries(range.partition).count();
         let mut waiting = BTreeMap::new();
         for peer in peers {
             let exchange = ExchangeId(self.next_number());
@@ -191,7 +191,7 @@ impl Shard {
         comparing.waiting.remove(&exchange);
         let (partition, clock) = (comparing.range.partition, comparing.clock);
         let mut objects = objects.map(|objects| objects.0).unwrap_or_default();
-        objects.retain(|object| self.ring.partitions().partition_of(Position::of(&object.key)) == partition);
+        objects.retain(|object| self.placement.partitions().partition_of(Position::of(&object.key)) == partition);
         let (ahead, mut held): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|object| !object.container.vector().is_empty());
         // By the peer's clock it may not expire so soon.

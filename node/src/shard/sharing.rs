@@ -2,22 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_ring::{NodeId, PartitionId, Ring};
+use quorate_ring::layout::Placement;
+use quorate_ring::{NodeId, PartitionId};
 
 use super::ShardConfig;
 use super::split::Slices;
 
 /// The partitions that a shard holds a replica of.
-pub(super) fn held(ring: &Ring, config: &ShardConfig) -> BTreeSet<PartitionId> {
-    let slices = Slices::new(ring.partitions(), config.shards);
-    ring.partitions_of(config.actor.node).filter(|partition| slices.shard_of(*partition) == config.shard).collect()
+pub(super) fn held(placement: &Placement, config: &ShardConfig) -> BTreeSet<PartitionId> {
+    let slices = Slices::new(placement.partitions(), config.shards);
+    placement.partitions_of(config.actor.node).filter(|partition| slices.shard_of(*partition) == config.shard).collect()
 }
 
 /// The other nodes that hold a replica of these partitions, each with those that it holds.
-pub(super) fn shared(ring: &Ring, node: NodeId, held: &BTreeSet<PartitionId>) -> BTreeMap<NodeId, Vec<PartitionId>> {
+pub(super) fn shared(
+    placement: &Placement,
+    node: NodeId,
+    held: &BTreeSet<PartitionId>,
+) -> BTreeMap<NodeId, Vec<PartitionId>> {
     let mut shared: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
     for partition in held {
-        for holder in ring.primaries(*partition).filter(|holder| *holder != node) {
+        for holder in placement.primaries(*partition).filter(|holder| *holder != node) {
             shared.entry(holder).or_default().push(*partition);
         }
     }
@@ -25,7 +30,7 @@ pub(super) fn shared(ring: &Ring, node: NodeId, held: &BTreeSet<PartitionId>) ->
 }
 
 /// The other nodes that hold a partition which this one holds.
-pub(super) fn sharing(ring: &Ring, node: NodeId) -> BTreeSet<NodeId> {
-    let holders = ring.partitions_of(node).flat_map(|partition| ring.primaries(partition));
+pub(super) fn sharing(placement: &Placement, node: NodeId) -> BTreeSet<NodeId> {
+    let holders = placement.partitions_of(node).flat_map(|partition| placement.primaries(partition));
     holders.filter(|holder| *holder != node).collect()
 }

@@ -41,7 +41,7 @@ impl Slices {
             }
             PeerMessage::Scan { partition, .. } => self.shard_of(self.existing(*partition)),
             // For every shard; whoever feeds them sees to that.
-            PeerMessage::Known { .. } => 0,
+            PeerMessage::Known { .. } | PeerMessage::Layout(_) => 0,
             PeerMessage::Forward { request, .. } => self.shard_of_single(request),
             PeerMessage::Hint(HintMessage::Hand { partition, .. }) => self.shard_of(self.existing(*partition)),
             PeerMessage::Sync(message) => match message.asks_about() {
@@ -97,7 +97,12 @@ impl Slices {
             }
             Request::Put { item, .. } => self.shard_of_key(&item.key),
             Request::Scan { partition, .. } => self.shard_of(self.existing(*partition)),
-            Request::GetMany { .. } | Request::PutMany { .. } | Request::Ring | Request::Status => 0,
+            Request::GetMany { .. }
+            | Request::PutMany { .. }
+            | Request::Ring
+            | Request::Status
+            | Request::Layout
+            | Request::ChangeLayout(_) => 0,
         }
     }
 

@@ -47,11 +47,13 @@ pub enum Owner {
     AntiEntropy,
     /// The search for what rotted on the disk.
     Scrub,
+    /// The node's copy of the layout.
+    Layout,
 }
 
 impl Owner {
     /// All of them, each at the place that is its byte in an [`OperationId`].
-    const ALL: [Self; 4] = [Self::Replica, Self::Hints, Self::AntiEntropy, Self::Scrub];
+    const ALL: [Self; 5] = [Self::Replica, Self::Hints, Self::AntiEntropy, Self::Scrub, Self::Layout];
 }
 
 impl OperationId {

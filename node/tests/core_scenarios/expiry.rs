@@ -189,7 +189,8 @@ fn a_coordinator_whose_clock_is_ahead_shows_nothing_and_repairs_nobody() {
 fn tidying(container: &Container<StoredValue>, wall: u64) -> Vec<Batch> {
     let partitions = PartitionCount::new(8).expect("a power of two");
     let held = (0..partitions.get()).map(|number| PartitionId::new(u16::try_from(number).expect("few"))).collect();
-    let mut replica = Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new());
+    let mut replica =
+        Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new(), BTreeMap::new());
     replica.count_for_reads();
     replica.set_wall(WallTime::from_millis(wall));
     replica.handle_key(key("k"), KeyOperation::Tidy { asker: Asker::Nobody });

@@ -12,6 +12,7 @@ use quorate_node::start::Standing;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
 use quorate_node::storage::{Column, Storage};
 use quorate_node::{Input, Output, SessionId, Shard, ShardConfig, Time};
+use quorate_ring::layout::{Layout, Placement};
 use quorate_ring::version::{Actor, ContextKey, ContextToken, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, PutItem, Request, RequestError, RequestId, Response};
 use quorate_ring::{
@@ -81,10 +82,7 @@ impl Cluster {
     /// The same, each configured otherwise.
     pub(crate) fn with(nodes: u32, configure: impl Fn(&mut ShardConfig)) -> Self {
         let mut cluster = Self::apart(nodes, configure);
-        for one in 1..=nodes {
-            (one + 1..=nodes).for_each(|other| cluster.connect(node(one), node(other)));
-        }
-        cluster.settle();
+        cluster.connect_all();
         cluster
     }
 
@@ -94,6 +92,21 @@ impl Cluster {
         let member = |number| Member { node: node(number), zone: None, capacity: Capacity::default() };
         let owners = (0..8).map(|partition| u16::try_from(partition % nodes).expect("few")).collect();
         let ring = Arc::new(Ring::new(partitions, 3, (1..=nodes).map(member).collect(), owners).expect("a ring"));
+        Self::recovered(nodes, ring.clone(), configure, |_| (ring.clone().into(), Recovered::default()))
+    }
+
+    /// So many nodes, none connected to another, that go by this copy of the layout.
+    pub(crate) fn with_layout(nodes: u32, layout: &Layout) -> Self {
+        let recovered = || Recovered { layout: Some(layout.clone()), ..Recovered::default() };
+        Self::recovered(nodes, layout.last().ring.clone(), |_| {}, |node| (layout.placement(node), recovered()))
+    }
+
+    fn recovered(
+        nodes: u32,
+        ring: Arc<Ring>,
+        configure: impl Fn(&mut ShardConfig),
+        recovered: impl Fn(NodeId) -> (Placement, Recovered),
+    ) -> Self {
         let machine = |number| {
             let mut config = ShardConfig {
                 actor: Actor::new(node(number), incarnation(node(number))),
@@ -111,7 +124,8 @@ impl Cluster {
                 scrub: None,
             };
             configure(&mut config);
-            let shard = Shard::new(config, ring.clone(), Recovered::default());
+            let (placement, recovered) = recovered(node(number));
+            let shard = Shard::new(config, placement.into(), recovered);
             (node(number), Machine { shard, store: MemoryStore::new(SyncPolicy::OnFlush) })
         };
         let machines = (1..=nodes).map(machine).collect();
@@ -145,6 +159,15 @@ impl Cluster {
         }
     }
 
+    /// Connects all nodes with each other.
+    pub(crate) fn connect_all(&mut self) {
+        let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
+        for (index, one) in nodes.iter().enumerate() {
+            nodes[index + 1..].iter().for_each(|other| self.connect(*one, *other));
+        }
+        self.settle();
+    }
+
     /// Breaks the connection between two nodes.
     pub(crate) fn disconnect(&mut self, one: NodeId, other: NodeId) {
         self.input(one, Input::PeerDisconnected(other));
@@ -163,9 +186,7 @@ impl Cluster {
                 }
                 Output::Reply { id, result, .. } => self.answers.entry(id).or_default().push(result),
                 Output::Store { id, operation } => machine.store.submit(id, operation),
-                Output::StorageFailed { .. } | Output::LossFound { .. } | Output::Proven | Output::CaughtUp => {
-                    self.told.push((to, output));
-                }
+                _ => self.told.push((to, output)),
             }
         }
     }

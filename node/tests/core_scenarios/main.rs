@@ -7,6 +7,7 @@ mod expiry;
 mod harness;
 mod hints;
 mod peers;
+mod placement;
 mod reads;
 mod replica;
 mod scrub;

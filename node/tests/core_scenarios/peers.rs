@@ -8,7 +8,7 @@ use quorate_ring::NodeId;
 use quorate_ring::limits::KNOWN_INCARNATIONS_MAX;
 use quorate_ring::version::{Actor, Container, Dot, Incarnation};
 use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, ReplicaError};
-use quorate_ring::{PartitionId, StoredValue, Value};
+use quorate_ring::{ObjectKey, PartitionId, StoredValue, Value};
 
 use crate::four;
 use crate::harness::{Cluster, bucket, key, node};
@@ -118,13 +118,14 @@ fn remembered(cluster: &Cluster) -> Vec<Incarnation> {
 
 #[test]
 fn only_the_first_shard_tells_peers_what_was_met() {
-    let mut cluster = Cluster::apart(4, |config| config.shard = 1);
+    let mut cluster = Cluster::apart(4, |config| (config.shard, config.shards) = (1, 2));
     cluster.connect(node(1), node(2));
     assert_eq!(cluster.sent.len(), 0);
     cluster.settle();
     assert!(cluster.machines[&node(1)].store.is_empty());
-    // It is connected all the same, and can ask.
-    let key = key("k");
+    // It is connected all the same, and can ask for what it holds: the second half.
+    let in_second_half = |key: &ObjectKey| 4 <= cluster.partition(key).number();
+    let key = (0..).map(|number| key(&format!("k{number}"))).find(in_second_half).expect("half of all keys");
     let primaries = cluster.primaries(&key);
     cluster.connect(primaries[0], primaries[1]);
     cluster.put(primaries[0], &key, "one", None).expect("two of three");

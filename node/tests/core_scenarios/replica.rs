@@ -21,7 +21,8 @@ const DEADLINE: Time = Time::from_micros(1000);
 fn replica() -> Replica {
     let partitions = PartitionCount::new(8).expect("a power of two");
     let held = (0..partitions.get()).map(|number| PartitionId::new(u16::try_from(number).expect("few"))).collect();
-    let mut replica = Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new());
+    let mut replica =
+        Replica::new(Actor::new(node(1), incarnation(node(1))), partitions, held, BTreeMap::new(), BTreeMap::new());
     replica.count_for_reads();
     replica
 }

@@ -108,7 +108,7 @@ impl EncodedEpoch {
         let members: Vec<Member> = members(&fulfils).collect();
         let fault = |fault| InvalidLayout::Ring { number: self.before.number.saturating_add(1), fault };
         let ring = Ring::new(self.partitions, self.replicas, members, self.owners).map_err(fault)?;
-        Ok(Epoch::new(self.before, ring, fulfils))
+        Ok(Epoch::new(self.before, Arc::new(ring), fulfils))
     }
 }
 

@@ -24,13 +24,13 @@ pub struct Epoch {
     before: EpochId,
     id: EpochId,
     /// Who owns what.
-    pub ring: Ring,
+    pub ring: Arc<Ring>,
     /// What was wished of each node that ever had a role.
     fulfils: BTreeMap<NodeId, Wish>,
 }
 
 impl Epoch {
-    pub(super) fn new(before: EpochId, ring: Ring, fulfils: BTreeMap<NodeId, Wish>) -> Self {
+    pub(super) fn new(before: EpochId, ring: Arc<Ring>, fulfils: BTreeMap<NodeId, Wish>) -> Self {
         let mut encoded = Vec::new();
         encoded.extend(before.number.to_le_bytes());
         encoded.extend(before.hash.to_le_bytes());

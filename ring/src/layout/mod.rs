@@ -26,6 +26,7 @@
 
 mod encoded;
 mod epoch;
+mod placement;
 mod progress;
 mod wish;
 
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::encoded::InvalidLayout;
 pub use self::epoch::{Epoch, EpochId};
+pub use self::placement::Placement;
 pub use self::progress::Progress;
 pub use self::wish::{Change, Role, Stamp, Wish};
 use crate::claim::{self, InvalidPlan, Plan};
@@ -93,7 +95,7 @@ impl Layout {
         let plan = claim::plan(None, partitions, n, roles.iter().map(|(node, role)| role.member(*node)).collect())?;
         let wish = |(node, role)| (node, Wish { stamp: Stamp { counter: 0, by: node }, change: Change::Take(role) });
         let wishes: BTreeMap<NodeId, Wish> = roles.into_iter().map(wish).collect();
-        let epoch = Epoch::new(EpochId::default(), plan.ring, wishes.clone());
+        let epoch = Epoch::new(EpochId::default(), Arc::new(plan.ring), wishes.clone());
         Ok(Self { wishes, epochs: vec![Arc::new(epoch)], progress: BTreeMap::new() })
     }
 
@@ -134,7 +136,7 @@ impl Layout {
         let last = self.last();
         let members = encoded::members(&self.wishes).collect();
         let plan = claim::plan(Some(&last.ring), last.ring.partitions(), last.ring.replicas(), members)?;
-        let epoch = Epoch::new(last.id(), plan.ring.clone(), self.wishes.clone());
+        let epoch = Epoch::new(last.id(), Arc::new(plan.ring.clone()), self.wishes.clone());
         Ok(Proposal { plan, epoch })
     }
 

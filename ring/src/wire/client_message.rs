@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RequestError;
 use super::bounded::{PARTITIONS_MAX, at_most, batch_answers, consistent_ring, page_limit};
+use super::{LayoutChange, RequestError};
+use crate::layout::Layout;
 use crate::limits::{BATCH_ITEMS_MAX, NODES_MAX, SCAN_ITEMS_MAX, SIBLINGS_MAX};
 use crate::version::{ContextToken, Incarnation};
 use crate::{BucketName, Capacity, ClusterName, NodeId, ObjectKey, PartitionCount, PartitionId, Value, ZoneName};
@@ -147,6 +148,12 @@ pub enum Request {
     /// How this node is. Answered by [`Response::Status`].
     #[serde(rename = "status")]
     Status,
+    /// This node's copy of the layout. Answered by [`Response::Layout`].
+    #[serde(rename = "layout")]
+    Layout,
+    /// Change the layout. Answered by [`Response::Layout`] once the change is on this node's disk; others hear of it by and by.
+    #[serde(rename = "change")]
+    ChangeLayout(LayoutChange),
 }
 
 /// For fields that an encoder leaves out while they say nothing: what older releases wrote stays as it is.
@@ -209,6 +216,9 @@ pub enum Response {
     /// To a question for the status.
     #[serde(rename = "status")]
     Status(Box<NodeStatus>),
+    /// To a question for the layout, and to a change of it.
+    #[serde(rename = "layout")]
+    Layout(Box<Layout>),
 }
 
 /// One live key of a scan.

@@ -17,6 +17,7 @@ mod error;
 pub mod frame;
 mod hello;
 mod hint_message;
+mod layout_message;
 mod peer_message;
 mod scrub_message;
 mod sync_message;
@@ -28,6 +29,7 @@ pub use client_message::{
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
 pub use hint_message::{Handed, HintMessage, Taken};
+pub use layout_message::{LayoutChange, LayoutMessage};
 pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};
 pub use scrub_message::{HeldObject, Likeness, NamedKeys, ScrubMessage, ScrubObjects, ScrubRange};
 pub use sync_message::{Piece, PieceObject, SyncMessage, TransferPage};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{at_most, forwarded_request, page_limit};
 use super::client_message::is_false;
-use super::{Durability, HintMessage, Request, RequestError, Response, ScrubMessage, SyncMessage};
+use super::{Durability, HintMessage, LayoutMessage, Request, RequestError, Response, ScrubMessage, SyncMessage};
 use crate::limits::{KNOWN_INCARNATIONS_MAX, SCAN_ITEMS_MAX};
 use crate::version::{Container, Dot, Incarnation, VersionVector};
 use crate::{BucketName, NodeId, ObjectKey, PartitionId, StoredValue};
@@ -137,6 +137,9 @@ pub enum PeerMessage {
     /// The scrub.
     #[serde(rename = "u")]
     Scrub(ScrubMessage),
+    /// The layout.
+    #[serde(rename = "l")]
+    Layout(LayoutMessage),
 }
 
 /// What a replica holds of a key.

@@ -148,6 +148,7 @@ fn request() -> impl Strategy<Value = Request> {
         scan.prop_map(|(bucket, partition, after, limit, r)| Request::Scan { bucket, partition, after, limit, r }),
         Just(Request::Ring),
         Just(Request::Status),
+        Just(Request::Layout),
     ]
 }
 

@@ -5,6 +5,7 @@ mod scrub;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quorate_ring::layout::{self, Change, EpochId, Layout};
 use quorate_ring::version::*;
 use quorate_ring::wire::frame::{self, HEADER_BYTES};
 use quorate_ring::wire::*;
@@ -25,8 +26,12 @@ macro_rules! variants {
 variants!(role_name, ROLES, Role { Client, Peer });
 variants!(welcome_name, WELCOMES, Welcome { Accepted, Refused });
 variants!(refusal_name, REFUSALS, Refusal { Protocol, Cluster, Ring, Secret, Identity, Stopping });
-variants!(request_name, REQUESTS, Request { Get, GetRepaired, Put, Delete, GetMany, PutMany, Scan, Ring, Status });
-variants!(response_name, RESPONSES, Response { Found, Stored, Many, Page, Ring, Status });
+variants!(
+    request_name,
+    REQUESTS,
+    Request { Get, GetRepaired, Put, Delete, GetMany, PutMany, Scan, Ring, Status, Layout, ChangeLayout }
+);
+variants!(response_name, RESPONSES, Response { Found, Stored, Many, Page, Ring, Status, Layout });
 variants!(
     error_name,
     ERRORS,
@@ -68,6 +73,7 @@ variants!(
         Hint,
         Sync,
         Scrub,
+        Layout,
     }
 );
 variants!(hint_name, HINT_MESSAGES, HintMessage { Hand, Taken });
@@ -182,6 +188,8 @@ fn peer_name(message: &PeerMessage) -> String {
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
         | PeerMessage::Scan { .. } => String::new(),
+        PeerMessage::Layout(LayoutMessage::Digest { .. }) => "Digest".to_owned(),
+        PeerMessage::Layout(LayoutMessage::Copy(_)) => "Copy".to_owned(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
 }
@@ -310,7 +318,38 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("bare", Request::Scan { bucket: bucket(), partition, after: None, limit: 1, r: None }),
         ("", Request::Ring),
         ("", Request::Status),
+        ("", Request::Layout),
+        ("take", Request::ChangeLayout(LayoutChange::Wish { node: node(4), change: Change::Take(role()) })),
+        ("leave", wish_to_leave(false)),
+        ("removed", wish_to_leave(true)),
+        ("commit", Request::ChangeLayout(LayoutChange::Commit { epoch: EpochId { number: 7, hash: u64::MAX } })),
+        ("revert", Request::ChangeLayout(LayoutChange::Revert)),
     ]
+}
+
+fn wish_to_leave(forced: bool) -> Request {
+    Request::ChangeLayout(LayoutChange::Wish { node: node(4), change: Change::Leave { forced } })
+}
+
+fn role() -> layout::Role {
+    layout::Role {
+        address: "10.0.0.4:7401".to_owned(),
+        zone: Some(ZoneName::new("rack-1").expect("valid")),
+        capacity: Capacity::new(200).expect("not 0"),
+    }
+}
+
+/// Of three nodes, with a fourth on its way in and one further wish.
+fn layout() -> Layout {
+    let partitions = PartitionCount::new(8).expect("valid");
+    let mut layout =
+        Layout::new(partitions, 2, (1..=3).map(|number| (node(number), role())).collect()).expect("a ring");
+    layout.wish(node(1), node(4), Change::Take(role()));
+    let proposed = layout.propose().expect("a ring").epoch.id();
+    layout.commit(node(1), proposed).expect("it was proposed just now");
+    layout.acknowledge(node(2));
+    layout.wish(node(2), node(3), Change::Leave { forced: false });
+    layout
 }
 
 fn responses() -> Vec<(&'static str, Response)> {
@@ -326,6 +365,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("", Response::Page { items: vec![item], next: Some(key("a")) }),
         ("bare", Response::Page { items: vec![], next: None }),
         ("", Response::Ring(ring_description())),
+        ("", Response::Layout(Box::new(layout()))),
     ];
     let starts = [StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
     assert_eq!(starts.each_ref().map(start_name), STARTS);
@@ -472,6 +512,8 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
+        ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX })),
+        ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
     ];
     let sync = |message| PeerMessage::Sync(message);
     questions.extend([

@@ -12,7 +12,9 @@ use std::time::Duration;
 use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{HintMessage, Likeness, NodeMessage, PeerMessage, ScrubMessage, SyncMessage, frame};
+use quorate_ring::wire::{
+    HintMessage, LayoutMessage, Likeness, NodeMessage, PeerMessage, ScrubMessage, SyncMessage, frame,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -437,6 +439,7 @@ fn is_floor(message: &PeerMessage) -> bool {
         message,
         PeerMessage::Sync(SyncMessage::Compare { .. } | SyncMessage::Compared { hashes: None, .. })
             | PeerMessage::Scrub(ScrubMessage::Compare { .. } | ScrubMessage::Compared { outcome: Likeness::Same, .. })
+            | PeerMessage::Layout(LayoutMessage::Digest { .. })
     )
 }
 
@@ -449,7 +452,7 @@ fn kind_of(message: &PeerMessage) -> MessageKind {
         PeerMessage::Repair { .. } => MessageKind::Repair,
         PeerMessage::Forward { .. } => MessageKind::Forward,
         PeerMessage::ForwardReply { .. } => MessageKind::ForwardReply,
-        PeerMessage::Known { .. } => MessageKind::Known,
+        PeerMessage::Known { .. } | PeerMessage::Layout(_) => MessageKind::Known,
         PeerMessage::Hint(HintMessage::Hand { .. }) => MessageKind::Hint,
         PeerMessage::Hint(HintMessage::Taken { .. }) => MessageKind::HintReply,
         PeerMessage::Sync(_) | PeerMessage::Scrub(_) => MessageKind::Sync,

@@ -86,6 +86,7 @@ impl Simulation {
                 }
                 Output::Proven => self.note_standing(node, Standing::Proven, None),
                 Output::CaughtUp => self.caught_up(node),
+                Output::Placement(_) | Output::Progress(_) => {}
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
         }

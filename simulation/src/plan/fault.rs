@@ -302,7 +302,7 @@ pub enum MessageKind {
     Forward,
     /// Its answer.
     ForwardReply,
-    /// A node tells which incarnations it has met.
+    /// A node tells which incarnations it has met, or which layout it has.
     Known,
     /// Hints are handed over.
     Hint,

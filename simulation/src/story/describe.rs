@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use quorate_client::{Error, Outcome};
 use quorate_ring::version::Container;
 use quorate_ring::wire::{
-    ClientMessage, ExchangeId, HintMessage, NodeMessage, PeerMessage, PutItem, ReplicaError, ReplicaRead, Request,
-    Response, ScrubMessage, SyncMessage,
+    ClientMessage, ExchangeId, HintMessage, LayoutMessage, NodeMessage, PeerMessage, PutItem, ReplicaError,
+    ReplicaRead, Request, Response, ScrubMessage, SyncMessage,
 };
 use quorate_ring::{ObjectKey, StoredValue, Value};
 
@@ -103,6 +103,8 @@ impl Keys {
             }
             Request::Ring => Described::new("ring", About::default(), ""),
             Request::Status => Described::new("status", About::default(), ""),
+            Request::Layout => Described::new("layout", About::default(), ""),
+            Request::ChangeLayout(change) => Described::new("change", About::default(), format!("{change:?}")),
         }
     }
 
@@ -147,6 +149,9 @@ impl Keys {
             }
             Ok(Response::Ring(_)) => Described::new("ring", nothing, ""),
             Ok(Response::Status(_)) => Described::new("status", nothing, ""),
+            Ok(Response::Layout(layout)) => {
+                Described::new("layout", nothing, format!("epoch {}", layout.last().number()))
+            }
         }
     }
 
@@ -221,6 +226,12 @@ impl Keys {
             }
             PeerMessage::Sync(message) => self.sync(message),
             PeerMessage::Scrub(message) => self.scrub(message),
+            PeerMessage::Layout(LayoutMessage::Digest { hash }) => {
+                Described::new("layout digest", About::default(), format!("{hash:016x}"))
+            }
+            PeerMessage::Layout(LayoutMessage::Copy(copy)) => {
+                Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))
+            }
             PeerMessage::Known { incarnations } => {
                 Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
             }
@@ -361,7 +372,7 @@ pub(super) fn exchange(message: &PeerMessage) -> Option<(ExchangeId, Side)> {
             let side = if message.is_question() { Side::Question } else { Side::Answer };
             Some((message.exchange(), side))
         }
-        PeerMessage::Repair { .. } | PeerMessage::Known { .. } => None,
+        PeerMessage::Repair { .. } | PeerMessage::Known { .. } | PeerMessage::Layout(_) => None,
     }
 }
 

@@ -17,10 +17,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_ring::layout::Placement;
 use quorate_ring::limits::{HAND_DOTS_MAX, HAND_HINTS_MAX};
 use quorate_ring::version::{Actor, Container, Dot};
 use quorate_ring::wire::{Durability, ReplicaError, ReplicaRead};
-use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, Ring, StoredValue, WallTime};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, StoredValue, WallTime};
 use rand::rngs::ChaCha8Rng;
 
 use super::bounds::HintBounds;
@@ -37,7 +38,7 @@ use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, S
 
 /// What this shard of a node keeps for others.
 pub struct HintStore {
-    ring: Arc<Ring>,
+    placement: Arc<Placement>,
     slices: Slices,
     shard: u8,
     slots: BTreeMap<ObjectKey, Slot>,
@@ -119,16 +120,21 @@ enum Submitted {
 }
 
 impl HintStore {
+    /// Who holds what from now on.
+    pub fn set_placement(&mut self, placement: Arc<Placement>) {
+        self.placement = placement;
+    }
+
     /// What a store holds that was left by a former process. It begins to count it.
     pub fn new(
         own: NodeId,
-        ring: Arc<Ring>,
+        placement: Arc<Placement>,
         (slices, shard): (Slices, u8),
         bounds: HintBounds,
         random: ChaCha8Rng,
     ) -> Self {
         let mut store = Self {
-            ring,
+            placement,
             slices,
             shard,
             slots: BTreeMap::new(),
@@ -180,7 +186,7 @@ impl HintStore {
 
     /// Whether nothing is kept of a partition for anybody, nor about to be; and so since the start, as far as is known.
     pub fn is_empty_of(&self, partition: PartitionId) -> bool {
-        let waits = |key: &ObjectKey| self.ring.partition_of(Position::of(key)) == partition;
+        let waits = |key: &ObjectKey| self.placement.partition_of(Position::of(key)) == partition;
         let kept = self.counts.targets_of(partition).next().is_some() || self.slots.keys().any(waits);
         self.counted && !self.poisoned && !kept
     }
@@ -221,9 +227,9 @@ impl HintStore {
         if let Some(slot) = self.slots.get_mut(&key) {
             return slot.queue.push_back(operation);
         }
-        let partition = self.ring.partition_of(Position::of(&key));
+        let partition = self.placement.partition_of(Position::of(&key));
         let targets: BTreeSet<NodeId> =
-            self.ring.primaries(partition).chain(self.counts.targets_of(partition)).collect();
+            self.placement.primaries(partition).chain(self.counts.targets_of(partition)).collect();
         let targets: Vec<NodeId> = targets.into_iter().collect();
         let keys = targets.iter().map(|target| layout::place(*target, &key)).collect();
         self.submit(Operation::Lookup { column: Column::Hints, keys }, Submitted::Key(key.clone()));
@@ -243,7 +249,7 @@ impl HintStore {
 
     /// Reads what is kept for a node of a partition, behind a key if one is named, up to about so many bytes.
     pub fn read_page(&mut self, target: NodeId, partition: PartitionId, after: Option<&ObjectKey>, bytes_max: usize) {
-        let (start, until) = layout::partition(target, self.ring.partitions(), partition);
+        let (start, until) = layout::partition(target, self.placement.partitions(), partition);
         let scan = Scan {
             column: Column::Hints,
             from: after.map_or(start, |after| layout::behind(target, after)),
@@ -351,19 +357,22 @@ impl HintStore {
         };
         let end = entries.last().map(|(target, key, ..)| (*target, key.clone()));
         for (target, key, _, bytes) in entries {
-            let partition = self.ring.partition_of(Position::of(&key));
+            let partition = self.placement.partition_of(Position::of(&key));
             if self.slices.shard_of(partition) == self.shard {
                 self.counts.found(now, target, partition, bytes);
             }
         }
         match end {
             Some((target, key)) if !last => {
-                let partition = self.ring.partition_of(Position::of(&key));
+                let partition = self.placement.partition_of(Position::of(&key));
                 let next = match self.slices.shard_of(partition).cmp(&self.shard) {
                     std::cmp::Ordering::Less => {
-                        let first =
-                            self.ring.partitions().partitions().find(|one| self.slices.shard_of(*one) == self.shard);
-                        let first = first.map(|first| self.ring.partitions().first_position(first));
+                        let first = self
+                            .placement
+                            .partitions()
+                            .partitions()
+                            .find(|one| self.slices.shard_of(*one) == self.shard);
+                        let first = first.map(|first| self.placement.partitions().first_position(first));
                         first.map_or_else(|| layout::behind_all(target), |first| layout::from_position(target, first))
                     }
                     std::cmp::Ordering::Equal => layout::behind(target, &key),
@@ -487,7 +496,7 @@ impl HintStore {
     ) -> Option<Told> {
         match hints.get(&target) {
             Some((hint, bytes)) if hint == handed => {
-                let partition = self.ring.partition_of(Position::of(key));
+                let partition = self.placement.partition_of(Position::of(key));
                 self.counts.change(now, target, partition, Some(*bytes), None);
                 hints.remove(&target);
                 let mut batch = Batch::default();
@@ -506,7 +515,7 @@ impl HintStore {
     fn put(&mut self, now: Time, key: &ObjectKey, hints: &mut Hints, prepared: Prepared, batch: &mut Batch) {
         let (bytes, Prepared { target, hint, place, value }) = (prepared.bytes(), prepared);
         let old = hints.insert(target, (hint, bytes)).map(|(_, bytes)| bytes);
-        self.counts.change(now, target, self.ring.partition_of(Position::of(key)), old, Some(bytes));
+        self.counts.change(now, target, self.placement.partition_of(Position::of(key)), old, Some(bytes));
         batch.put(Column::Hints, place, value);
     }
 

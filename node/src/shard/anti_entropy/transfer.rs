@@ -49,7 +49,7 @@ impl Shard {
         id: ExchangeId,
         page: Result<TransferPage, ReplicaError>,
     ) {
-        let count = self.ring.partitions();
+        let count = self.placement.partitions();
         let Some(Exchange { state: State::Transferring(transfer), since, .. }) = self.exchange_of(node, id) else {
             return;
         };

@@ -27,9 +27,9 @@ impl Shard {
             // Answers are none of this side's.
             _ => return,
         };
-        let exists = u32::from(range.partition.number()) < self.ring.partitions().get();
+        let exists = u32::from(range.partition.number()) < self.placement.partitions().get();
         let inside = range.after.iter().chain(&range.through).all(|key| self.partition_of(key) == range.partition);
-        if !exists || !inside || !self.ring.is_primary(self.own(), range.partition) {
+        if !exists || !inside || !self.placement.is_primary(self.own(), range.partition) {
             return self.refuse_scrub(from, &question, ReplicaError::NotResponsible);
         }
         if SCRUB_QUESTIONS_MAX <= self.scrub.questions.len() {
@@ -97,7 +97,7 @@ impl Shard {
     /// A peer cannot read a key: reads it here, or what is kept of it for others.
     fn read_for_scrub(&mut self, now: Time, from: NodeId, exchange: ExchangeId, key: ObjectKey) {
         let (asker, deadline) = (Asker::Scrubber { node: from, exchange }, now + SCRUB_TIMEOUT);
-        if self.ring.is_primary(self.own(), self.partition_of(&key)) {
+        if self.placement.is_primary(self.own(), self.partition_of(&key)) {
             return self.replica.handle_key(key, KeyOperation::Read { asker, deadline });
         }
         self.hints.store.handle_key(key, HintOperation::Read { asker, deadline });

@@ -81,10 +81,14 @@ impl Shard {
 
     /// All who may keep a hint, or have sent something.
     fn all_members(&self) -> impl Iterator<Item = NodeId> {
-        self.ring.members().iter().map(|member| member.node)
+        self.placement.members().into_iter()
     }
 
+    /// Over all members and their lives; nothing while not all are connected, or while one epoch follows another.
     fn view(&self) -> Option<u64> {
+        if self.placement.is_changing() {
+            return None;
+        }
         self.scrub.closing.view(self.config.actor, self.all_members())
     }
 
@@ -193,7 +197,7 @@ impl Shard {
         // What cannot be read is found by the sweep, and mended.
         let Ok(page) = result else { return self.close_next(now) };
         self.note_page(&page);
-        let others: Vec<NodeId> = self.ring.primaries(partition).filter(|node| *node != self.own()).collect();
+        let others: Vec<NodeId> = self.placement.primaries(partition).filter(|node| *node != self.own()).collect();
         let through = fingerprint::end_of(&page.objects, page.last);
         let mut waiting = BTreeMap::new();
         for StoredObject { key, mut container } in page.objects {
@@ -232,7 +236,7 @@ impl Shard {
         key: ObjectKey,
         container: Container<StoredValue>,
     ) {
-        if self.ring.is_primary(self.own(), self.partition_of(&key)) {
+        if self.placement.is_primary(self.own(), self.partition_of(&key)) {
             return self.store_shared(Asker::Scrubber { node: from, exchange }, key, container);
         }
         self.send_shared(from, exchange, Err(ReplicaError::NotResponsible));
@@ -275,7 +279,7 @@ impl Shard {
     fn ask_to_agree(&mut self, now: Time, partition: PartitionId) {
         let known = self.scrub.closing.known(partition);
         let (Some(view), Some((gaps, true))) = (self.view(), known) else { return self.close_next(now) };
-        let others: Vec<NodeId> = self.ring.primaries(partition).filter(|node| *node != self.own()).collect();
+        let others: Vec<NodeId> = self.placement.primaries(partition).filter(|node| *node != self.own()).collect();
         let waiting = self.numbered(others);
         for (exchange, node) in &waiting {
             self.send_scrub(*node, ScrubMessage::Agree { exchange: *exchange, partition, view, gaps });

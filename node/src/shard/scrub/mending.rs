@@ -26,7 +26,7 @@ impl Shard {
             self.scrub.mends.keys().filter(|key| !self.replica.unreadable().contains_key(*key)).cloned().collect();
         readable.iter().for_each(|key| drop(self.scrub.mends.remove(key)));
         let waiting = self.replica.unreadable().keys().filter(|key| !self.scrub.mends.contains_key(*key));
-        let mendable = waiting.filter(|key| self.ring.primaries(self.partition_of(key)).len() > 1);
+        let mendable = waiting.filter(|key| self.placement.primaries(self.partition_of(key)).nth(1).is_some());
         let begin: Vec<(ObjectKey, Mend)> = mendable.map(|key| (key.clone(), Mend::new(now))).collect();
         self.scrub.mends.extend(begin);
         for key in self.scrub.due_mends(now) {
@@ -36,15 +36,15 @@ impl Shard {
 
     fn ask_replicas(&mut self, now: Time, key: &ObjectKey, whom: Whom) {
         let partition = self.partition_of(key);
-        let others = self.ring.primaries(partition).filter(|node| *node != self.own()).collect();
+        let others = self.placement.primaries(partition).filter(|node| *node != self.own()).collect();
         self.ask_for_key(now, key, whom, others);
     }
 
     /// Asks all other nodes what they keep of a key for others, or goes on if there are none.
     fn ask_others(&mut self, now: Time, key: &ObjectKey) {
         let partition = self.partition_of(key);
-        let members = self.ring.members().iter().map(|member| member.node);
-        let others: Vec<NodeId> = members.filter(|node| !self.ring.is_primary(*node, partition)).collect();
+        let members = self.placement.members().into_iter();
+        let others: Vec<NodeId> = members.filter(|node| !self.placement.is_primary(*node, partition)).collect();
         match others.is_empty() {
             true => self.ask_replicas(now, key, Whom::ReplicasAgain),
             false => self.ask_for_key(now, key, Whom::Others, others),

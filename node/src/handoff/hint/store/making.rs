@@ -28,7 +28,7 @@ impl HintStore {
                 return None;
             }
         };
-        self.tenures.issued(self.ring.partition_of(Position::of(key)), key, dot);
+        self.tenures.issued(self.placement.partition_of(Position::of(key)), key, dot);
         let mut batch = Batch::default();
         for hint in prepared {
             self.put(now, key, hints, hint, &mut batch);
@@ -46,7 +46,7 @@ impl HintStore {
         event: Event,
         context: &VersionVector,
     ) -> Result<(Dot, Container<StoredValue>, Vec<Prepared>), WriteRefusal> {
-        let partition = self.ring.partition_of(Position::of(key));
+        let partition = self.placement.partition_of(Position::of(key));
         let mut container = merged(hints);
         container.discard(context);
         container.expire(self.wall);
@@ -62,7 +62,7 @@ impl HintStore {
             Event::Delete => container.record(dot),
         }
         let mut prepared = Vec::new();
-        for target in self.ring.primaries(partition) {
+        for target in self.placement.primaries(partition) {
             prepared.push(with_event(target, key, hints, &container, dot)?);
         }
         if !self.counts.has_room(prepared.iter().map(|hint| hint.change(hints))) {

@@ -1,0 +1,169 @@
+//! The first shard of a node keeps the node's copy of the layout ([`Keeper`]), talks about it with peers, and tells the other shards who holds what.
+
+use std::sync::Arc;
+
+use quorate_ring::NodeId;
+use quorate_ring::layout::{EpochId, Layout};
+use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, RequestError, Response};
+use rand::RngExt;
+
+use super::requests::invalid;
+use super::{Output, Shard, Timer};
+use crate::Time;
+use crate::coordinator::ReplyTo;
+use crate::limits::{LAYOUT_FANOUT, LAYOUT_INTERVAL};
+use crate::membership::keeper::Keeper;
+use crate::replica::layout;
+use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
+
+/// How far a shard has come from one placement to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All requests by an older placement are over: all that are under way, and all to come, go by these epochs, or newer ones.
+    Settled {
+        /// Writes go to all up to this.
+        last: EpochId,
+        /// Reads go by this.
+        reads_by: EpochId,
+    },
+    /// All that the shard holds by an epoch is here, and on the disk.
+    Synced(EpochId),
+}
+
+/// The first shard's part of the layout.
+#[derive(Default)]
+pub(super) struct Keeping {
+    /// Nothing in a shard that is not the first, or whose members never change.
+    keeper: Option<Keeper>,
+    /// Who is answered when what they asked for is stored.
+    asked: Vec<ReplyTo>,
+    /// Whose is being stored.
+    stored_for: Vec<ReplyTo>,
+    operation_next: u64,
+    /// When a peer is told next which copy this is.
+    due: Option<Time>,
+}
+
+impl Keeping {
+    pub(super) fn of(keeper: Option<Keeper>) -> Self {
+        Self { keeper, ..Self::default() }
+    }
+}
+
+impl Shard {
+    /// This node's copy of the layout, if this shard keeps it.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.keeping.keeper.as_ref().map(Keeper::told)
+    }
+
+    /// A shard has come further: this one, or another of the node's.
+    pub(super) fn handle_progress(&mut self, shard: u8, progress: Progress) {
+        let Some(keeper) = &mut self.keeping.keeper else {
+            self.outputs.push_back(Output::Progress(progress));
+            return;
+        };
+        match progress {
+            Progress::Settled { last, reads_by } => keeper.handle_settled(shard, last, reads_by),
+            Progress::Synced(epoch) => keeper.handle_synced(shard, epoch),
+        }
+    }
+
+    /// A peer tells which copy it has, or sends it.
+    pub(super) fn handle_layout_message(&mut self, from: NodeId, message: LayoutMessage) {
+        let Some(keeper) = &mut self.keeping.keeper else { return };
+        let lacks = match message {
+            LayoutMessage::Digest { hash } => hash != keeper.hash(),
+            LayoutMessage::Copy(copy) => keeper.merge(*copy),
+        };
+        if lacks {
+            let copy = Box::new(keeper.told().clone());
+            self.send(from, PeerMessage::Layout(LayoutMessage::Copy(copy)));
+        }
+    }
+
+    /// A client asks for the layout.
+    pub(super) fn show_layout(&mut self, reply_to: ReplyTo) -> Result<(), RequestError> {
+        let layout = self.layout().cloned().ok_or_else(|| invalid(FIXED))?;
+        self.reply(reply_to, Ok(Response::Layout(Box::new(layout))));
+        Ok(())
+    }
+
+    /// A client asks for a change of the layout. It is answered when that is on the disk.
+    pub(super) fn change_layout(&mut self, reply_to: ReplyTo, change: LayoutChange) -> Result<(), RequestError> {
+        let keeper = self.keeping.keeper.as_mut().ok_or_else(|| invalid(FIXED))?;
+        keeper.change(change).map_err(invalid)?;
+        self.keeping.asked.push(reply_to);
+        Ok(())
+    }
+
+    /// Stores what has changed, and now and then tells a peer what there is.
+    pub(super) fn drive_layout(&mut self, now: Time) {
+        let Some(keeper) = &mut self.keeping.keeper else { return };
+        if let Some(encoded) = keeper.poll_store() {
+            let mut batch = Batch::default();
+            batch.put(Column::Metadata, layout::copy(), encoded);
+            self.keeping.operation_next += 1;
+            let id = OperationId::new(Owner::Layout, self.keeping.operation_next);
+            let operation = Operation::Write { batch, durability: Durability::Synced };
+            self.outputs.push_back(Output::Store { id, operation });
+            self.keeping.stored_for.append(&mut self.keeping.asked);
+        } else if !keeper.is_storing() {
+            // What they asked for was so already.
+            let waiting = std::mem::take(&mut self.keeping.asked);
+            self.answer_changed(waiting);
+        }
+        if self.keeping.due.is_none_or(|due| due <= now) {
+            if self.keeping.due.is_some() {
+                self.tell_layout(1);
+            }
+            let due = now + LAYOUT_INTERVAL.mul_f64(self.random.random_range(0.75..1.25));
+            self.keeping.due = Some(due);
+            self.timers.insert((due, Timer::Layout));
+        }
+    }
+
+    /// The copy is stored, or could not be.
+    pub(super) fn layout_stored(&mut self, now: Time, result: Result<Completion, StorageError>) {
+        let Some(keeper) = &mut self.keeping.keeper else { return };
+        let waiting = std::mem::take(&mut self.keeping.stored_for);
+        if let Err(error) = result {
+            // The store takes nothing more, and has said so: nothing that changes is told any more either.
+            let (node, reason) = (self.own(), error.to_string());
+            let failed = || Err(RequestError::StorageFailed { node, reason: reason.clone() });
+            return waiting.into_iter().for_each(|reply_to| self.reply(reply_to, failed()));
+        }
+        keeper.handle_stored();
+        let placement = Arc::new(keeper.placement());
+        if placement != self.placement {
+            self.outputs.push_back(Output::Placement(placement.clone()));
+            self.handle_placement(now, placement);
+        }
+        self.tell_layout(LAYOUT_FANOUT);
+        self.answer_changed(waiting);
+    }
+
+    fn answer_changed(&mut self, waiting: Vec<ReplyTo>) {
+        for reply_to in waiting {
+            let layout = self.layout().cloned().expect("who keeps none is not asked");
+            self.reply(reply_to, Ok(Response::Layout(Box::new(layout))));
+        }
+    }
+
+    /// Tells some peers which copy this is.
+    fn tell_layout(&mut self, peers: usize) {
+        let mut left: Vec<NodeId> = self.connected.iter().copied().collect();
+        for _ in 0..peers.min(left.len()) {
+            let chosen = left.swap_remove(self.random.random_range(0..left.len()));
+            self.tell_layout_to(chosen);
+        }
+    }
+
+    pub(super) fn tell_layout_to(&mut self, peer: NodeId) {
+        if let Some(keeper) = &self.keeping.keeper {
+            let hash = keeper.hash();
+            self.send(peer, PeerMessage::Layout(LayoutMessage::Digest { hash }));
+        }
+    }
+}
+
+const FIXED: &str = "the members of this cluster are fixed by its configuration";

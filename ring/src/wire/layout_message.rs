@@ -1,0 +1,42 @@
+//! How nodes come to the same copy of the layout, and how an operator changes it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+use crate::layout::{Change, EpochId, Layout};
+
+/// About the layout, from a node to a peer. Nobody waits for an answer: what is lost is said again to somebody soon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayoutMessage {
+    /// My copy has this hash. Who has another one sends it.
+    #[serde(rename = "d")]
+    Digest {
+        /// Over the encoded copy.
+        hash: u64,
+    },
+    /// My copy. Who still has another one when it has merged this sends it back.
+    #[serde(rename = "c")]
+    Copy(Box<Layout>),
+}
+
+/// What an operator asks to be done with the layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayoutChange {
+    /// Stage that this is wished of a node.
+    #[serde(rename = "w")]
+    Wish {
+        /// Which.
+        node: NodeId,
+        /// What.
+        change: Change,
+    },
+    /// Carry out what is staged, if it still is what was looked at.
+    #[serde(rename = "c")]
+    Commit {
+        /// The epoch that it was going to be.
+        epoch: EpochId,
+    },
+    /// Stage nothing any more.
+    #[serde(rename = "r")]
+    Revert,
+}
