@@ -26,6 +26,7 @@ use super::accept;
 use super::outbox::outbox;
 use super::shared::Shared;
 use super::turn::{Event, LinkStreams};
+use crate::shard::split;
 
 /// How long dialing may take. A node that starts meanwhile answers the next dial sooner than the packets of this one are repeated.
 const DIAL_TIME: Duration = Duration::from_secs(2);
@@ -141,7 +142,7 @@ async fn run(
     let received = |result: Result<(), ReceiveError>| result.err().map(|error| error.to_string());
     let receive = |mut receiver: FrameReceiver| async move {
         while let Some(message) = receiver.receive::<PeerMessage>().await? {
-            if let PeerMessage::Known { .. } = &message {
+            if split::is_for_every_shard(&message) {
                 shared.send_all(|| Event::Peer { link, from: peer, message: message.clone() }).await;
                 continue;
             }

@@ -85,12 +85,13 @@ impl Shard {
         let asked: Vec<Asked> = peer.shared_behind(behind, COMPARE_PARTITIONS_MAX).iter().map(ask).collect();
         let (Some(first), Some(last)) = (asked.first(), asked.last()) else { return };
         let (from, through) = (first.partition, last.partition);
+        let epoch = self.placement.acknowledged();
         let hash = hash_of_all(asked.iter().map(|asked| (asked.partition, asked.hash)));
         match &mut peer.exchange {
             Some(exchange) => exchange.go_on(id, now, State::Comparing(asked)),
             None => peer.exchange = Some(Exchange::comparing(id, now, asked)),
         }
-        self.ask(now, node, SyncMessage::Compare { exchange: id, from, through, hash });
+        self.ask(now, node, SyncMessage::Compare { exchange: id, from, through, hash, epoch });
     }
 
     /// Asks a peer something, and sees to it that silence does not last.
@@ -102,7 +103,9 @@ impl Shard {
     /// Takes what a peer says.
     pub(super) fn handle_sync(&mut self, now: Time, from: NodeId, message: SyncMessage) {
         match message {
-            SyncMessage::Compare { exchange, from: first, through, hash } => {
+            // It will ask again.
+            SyncMessage::Compare { epoch, .. } if self.placement.acknowledged() < epoch => {}
+            SyncMessage::Compare { exchange, from: first, through, hash, .. } => {
                 self.handle_compare(from, exchange, first, through, hash);
             }
             SyncMessage::Fetch { exchange, partitions } => self.handle_fetch(from, exchange, &partitions),

@@ -70,15 +70,25 @@ impl Shard {
 
     /// A peer tells which copy it has, or sends it.
     pub(super) fn handle_layout_message(&mut self, from: NodeId, message: LayoutMessage) {
+        if let LayoutMessage::Digest { last, .. } = &message {
+            self.writes_by.insert(from, *last);
+        }
         let Some(keeper) = &mut self.keeping.keeper else { return };
         let lacks = match message {
-            LayoutMessage::Digest { hash } => hash != keeper.hash(),
+            LayoutMessage::Digest { hash, .. } => hash != keeper.hash(),
             LayoutMessage::Copy(copy) => keeper.merge(*copy),
         };
         if lacks {
             let copy = Box::new(keeper.told().clone());
             self.send(from, PeerMessage::Layout(LayoutMessage::Copy(copy)));
         }
+    }
+
+    /// Whether a peer's writes may go by an epoch that all have acknowledged to be over, as one's may that lost its disk, or takes no part any more
+    /// and hears of nothing: they would not be where they are read. It will hear of the later one soon.
+    pub(super) fn writes_by_an_older_epoch(&self, peer: NodeId) -> bool {
+        let writes_by = self.writes_by.get(&peer).copied().unwrap_or_default();
+        FOUNDING < self.placement.acknowledged() && writes_by < self.placement.acknowledged()
     }
 
     /// A client asks for the layout.
@@ -134,11 +144,13 @@ impl Shard {
         }
         keeper.handle_stored();
         let placement = Arc::new(keeper.placement());
+        let last = self.placement.last_epoch();
         if placement != self.placement {
             self.outputs.push_back(Output::Placement(placement.clone()));
             self.handle_placement(now, placement);
         }
-        self.tell_layout(LAYOUT_FANOUT);
+        let peers = if last == self.placement.last_epoch() { LAYOUT_FANOUT } else { usize::MAX };
+        self.tell_layout(peers);
         self.answer_changed(waiting);
     }
 
@@ -160,10 +172,12 @@ impl Shard {
 
     pub(super) fn tell_layout_to(&mut self, peer: NodeId) {
         if let Some(keeper) = &self.keeping.keeper {
-            let hash = keeper.hash();
-            self.send(peer, PeerMessage::Layout(LayoutMessage::Digest { hash }));
+            let (hash, last) = (keeper.hash(), keeper.told().last().number());
+            self.send(peer, PeerMessage::Layout(LayoutMessage::Digest { hash, last }));
         }
     }
 }
 
+/// The number of a cluster's first epoch.
+const FOUNDING: u64 = 1;
 const FIXED: &str = "the members of this cluster are fixed by its configuration";

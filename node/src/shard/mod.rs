@@ -235,6 +235,8 @@ pub struct Shard {
     timers: BTreeSet<(Time, Timer)>,
     wall: WallClock,
     connected: BTreeSet<NodeId>,
+    /// The last epoch that each peer's writes go by, as it has told on the connection that is up.
+    writes_by: BTreeMap<NodeId, u64>,
     /// Of the peers that were asked something, and have said nothing since.
     silences: BTreeMap<NodeId, silence::Silence>,
     /// When the timer is set that finds them.
@@ -306,6 +308,7 @@ impl Shard {
             coordination_next: start,
             timers: BTreeSet::new(),
             connected: BTreeSet::new(),
+            writes_by: BTreeMap::new(),
             silences: BTreeMap::new(),
             silence_timer: None,
             hints,

@@ -33,6 +33,10 @@ impl Shard {
             }
             PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for } => {
                 let asker = Asker::Peer { node: from, exchange };
+                if self.writes_by_an_older_epoch(from) {
+                    let result = Err(ReplicaError::NotResponsible);
+                    return self.send(from, PeerMessage::ReplicateReply { exchange, result });
+                }
                 if let Some(target) = hint_for {
                     return self.keep_hint(asker, target, key, (dot, container), durability);
                 }
@@ -231,6 +235,7 @@ impl Shard {
             return;
         }
         self.forget_silence(peer);
+        self.writes_by.remove(&peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);
         self.forget_background(now, peer);

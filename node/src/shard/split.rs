@@ -1,6 +1,6 @@
 //! Which shard of a node a request or message is for. Pure, used by whoever feeds the shards.
 
-use quorate_ring::wire::{HintMessage, PeerMessage, Request, ScrubMessage};
+use quorate_ring::wire::{HintMessage, LayoutMessage, PeerMessage, Request, ScrubMessage};
 use quorate_ring::{ObjectKey, PartitionCount, PartitionId, Position};
 
 use super::Shard;
@@ -14,6 +14,11 @@ pub struct Slices {
 
 /// One shard's part of a request: which shard, what it is asked, and for a batch the indices of its items in the whole.
 pub type Part = (u8, Request, Option<Vec<u32>>);
+
+/// Whether a peer's message is for every shard of a node, and not for one of them.
+pub const fn is_for_every_shard(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Known { .. } | PeerMessage::Layout(LayoutMessage::Digest { .. }))
+}
 
 impl Slices {
     /// This many shards, at least one.
@@ -40,7 +45,7 @@ impl Slices {
                 self.shard_of_key(key)
             }
             PeerMessage::Scan { partition, .. } => self.shard_of(self.existing(*partition)),
-            // For every shard; whoever feeds them sees to that.
+            // Some of them for every shard; whoever feeds them sees to that ([`is_for_every_shard`]).
             PeerMessage::Known { .. } | PeerMessage::Layout(_) => 0,
             PeerMessage::Forward { request, .. } => self.shard_of_single(request),
             PeerMessage::Hint(HintMessage::Hand { partition, .. }) => self.shard_of(self.existing(*partition)),

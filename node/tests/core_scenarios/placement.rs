@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use quorate_node::storage::Column;
 use quorate_ring::layout::{Change, Layout, Role};
-use quorate_ring::wire::{LayoutChange, Request, RequestError, Response};
+use quorate_ring::version::{Actor, Container, Dot, Incarnation};
+use quorate_ring::wire::{
+    Durability, ExchangeId, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, Request, RequestError, Response,
+};
 use quorate_ring::{Capacity, NodeId, ObjectKey, PartitionCount};
 
-use crate::harness::{Cluster, key, node};
+use crate::harness::{Cluster, Sent, key, node};
 
 /// Nodes of which some are members.
 struct Elastic {
@@ -208,4 +211,44 @@ fn a_stale_commit_and_one_of_nothing_are_refused() {
     assert!(refused(elastic.change(5, LayoutChange::Commit { epoch: proposed })).contains("takes no part"));
     elastic.change(2, LayoutChange::Revert).expect("staged");
     assert_eq!(elastic.layout(node(2)).staged().count(), 0);
+}
+
+#[test]
+fn writes_by_an_epoch_that_is_over_are_not_taken() {
+    let mut elastic = Elastic::new(5, 5);
+    elastic.commit(1, [(5, Change::Leave { forced: false })]);
+    elastic.finish(|_, _| {});
+    let (key, _) = named(1);
+    let holders = elastic.cluster.primaries(&key);
+    let from = (1..=5).map(node).find(|node| !holders.contains(node)).expect("three of five hold it");
+    let container = {
+        let mut container = Container::empty();
+        container.record(Dot::new(Actor::new(from, Incarnation::new(77)), 1));
+        container
+    };
+    let dot = Dot::new(Actor::new(from, Incarnation::new(77)), 1);
+    let replicate = |elastic: &mut Elastic, last| {
+        elastic.cluster.tell(from, holders[0], PeerMessage::Layout(LayoutMessage::Digest { hash: 0, last }));
+        let message = PeerMessage::Replicate {
+            exchange: ExchangeId(7),
+            timeout_millis: 1_000,
+            key: key.clone(),
+            dot,
+            container: container.clone(),
+            durability: Durability::Buffered,
+            hint_for: None,
+        };
+        elastic.cluster.tell(from, holders[0], message);
+        (0..3).for_each(|_| elastic.cluster.settle_stores());
+        let is_answer = |sent: &Sent| sent.from == holders[0] && sent.to == from;
+        let answer = elastic.cluster.sent.iter().filter(|sent| is_answer(sent)).find_map(|sent| match &sent.message {
+            PeerMessage::ReplicateReply { result, .. } => Some(result.clone()),
+            _ => None,
+        });
+        elastic.cluster.sent.clear();
+        answer.expect("answered")
+    };
+    // Its founding epoch is all that it knows, as of one whose disk was emptied; it has to hear of the second one first.
+    assert_eq!(replicate(&mut elastic, 1), Err(ReplicaError::NotResponsible));
+    assert_eq!(replicate(&mut elastic, 2), Ok(()));
 }

@@ -96,6 +96,11 @@ impl Placement {
         self.epochs[self.reads_by]
     }
 
+    /// The number of the newest epoch that all have acknowledged: no write goes by an older one any more. 0 where members never change.
+    pub fn acknowledged(&self) -> u64 {
+        self.epochs[self.acknowledged].number
+    }
+
     /// The newest epoch that all have acknowledged, if this node has not synced it yet: then it is to.
     pub fn epoch_to_sync(&self) -> Option<EpochId> {
         (self.synced < self.acknowledged).then(|| self.epochs[self.acknowledged])

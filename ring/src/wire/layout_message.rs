@@ -8,11 +8,13 @@ use crate::layout::{Change, EpochId, Layout};
 /// About the layout, from a node to a peer. Nobody waits for an answer: what is lost is said again to somebody soon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LayoutMessage {
-    /// My copy has this hash. Who has another one sends it.
+    /// My copy has this hash. Who has another one sends it. The second message on a link, and said to all when the last epoch changes.
     #[serde(rename = "d")]
     Digest {
         /// Over the encoded copy.
         hash: u64,
+        /// The number of the last epoch that all my writes go by: who knows that all have acknowledged a later one takes none of them.
+        last: u64,
     },
     /// My copy. Who still has another one when it has merged this sends it back.
     #[serde(rename = "c")]

@@ -31,6 +31,10 @@ pub enum SyncMessage {
         through: PartitionId,
         /// Over the asker's clocks of all shared partitions in it.
         hash: u64,
+        /// The number of the newest epoch that, as the asker knows, all have acknowledged; 0 where members never change. Who does not know that
+        /// yet does not answer: it might still take writes that go by an older epoch, and not to the asker.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        epoch: u64,
     },
     /// To `Compare`, once everything is durable that was there when it was asked.
     #[serde(rename = "C")]
@@ -161,4 +165,9 @@ fn hashes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ve
     #[serde(transparent)]
     struct Hashes(#[serde(deserialize_with = "at_most::<COMPARE_PARTITIONS_MAX, _, _>")] Vec<u64>);
     Ok(Option::<Hashes>::deserialize(deserializer)?.map(|hashes| hashes.0))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

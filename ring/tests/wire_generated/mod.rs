@@ -343,8 +343,9 @@ fn sync_question() -> impl Strategy<Value = SyncMessage> {
     let exchange = || any::<u64>().prop_map(ExchangeId);
     let partition = || any::<u16>().prop_map(PartitionId::new);
     prop_oneof![
-        (exchange(), partition(), partition(), any::<u64>())
-            .prop_map(|(exchange, from, through, hash)| SyncMessage::Compare { exchange, from, through, hash }),
+        (exchange(), partition(), partition(), any::<u64>()).prop_map(|(exchange, from, through, hash)| {
+            SyncMessage::Compare { exchange, from, through, hash, epoch: hash % 3 }
+        }),
         (exchange(), vec((partition(), node_clock()), 0..3))
             .prop_map(|(exchange, partitions)| SyncMessage::Fetch { exchange, partitions }),
         (exchange(), partition(), option::of(object_key()))

@@ -512,12 +512,22 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
-        ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX })),
+        ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX, last: 7 })),
         ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
     ];
     let sync = |message| PeerMessage::Sync(message);
     questions.extend([
-        ("", sync(SyncMessage::Compare { exchange, from: partition, through: PartitionId::new(1023), hash: u64::MAX })),
+        (
+            "",
+            sync(SyncMessage::Compare {
+                exchange,
+                from: partition,
+                through: PartitionId::new(1023),
+                hash: u64::MAX,
+                epoch: 0,
+            }),
+        ),
+        ("epoch", sync(SyncMessage::Compare { exchange, from: partition, through: partition, hash: 1, epoch: 7 })),
         ("", sync(SyncMessage::Fetch { exchange, partitions: vec![(partition, clock())] })),
         ("bare", sync(SyncMessage::Fetch { exchange, partitions: vec![(partition, NodeClock::new())] })),
         ("", sync(SyncMessage::Transfer { exchange, partition, after: Some(key("a")) })),

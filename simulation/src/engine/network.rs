@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use quorate_node::shard::split;
 use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
@@ -249,7 +250,7 @@ impl Simulation {
             }
             _ => {}
         }
-        if let PeerMessage::Known { .. } = message {
+        if split::is_for_every_shard(&message) {
             return self.for_every_shard(node_id(from), to, &message);
         }
         let shard = self.nodes[to].slices(&self.ring).shard_of_message(&message);
