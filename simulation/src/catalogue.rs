@@ -81,8 +81,8 @@ catalogue! {
     D5 "a read fails where an entry is";
     D6 "a disk is full";
     D7 "a disk is slow, or stalls";
-    M1 "nodes join, leave or are replaced, and weights change" awaits "changes of membership";
-    M2 "nodes have different views of the ring" awaits "changes of membership";
+    M1 "nodes join, leave or are replaced";
+    M2 "nodes have different views of the ring";
     M3 "the default R and W change under load";
     L1 "overload: a crowd on one hot key, and huge values";
     L2 "clients retry, and replies are lost";

@@ -15,6 +15,7 @@ use quorate_node::start::{self, Evidence, Expected, Forced, Identity, MadeBy, Ma
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
 use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Owner, Storage};
 use quorate_node::{Shard, ShardConfig, Time};
+use quorate_ring::layout::Layout;
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::Durability;
 use quorate_ring::{ClusterName, NodeId, PartitionCount, Position, Quorum, Ring, WallTime};
@@ -183,7 +184,15 @@ impl Node {
     }
 
     /// Starts a process on what the disks hold.
-    pub(crate) fn start(&mut self, now: Time, plan: &Plan, quorum: Quorum, ring: &Arc<Ring>, mut stream: Stream) {
+    pub(crate) fn start(
+        &mut self,
+        now: Time,
+        plan: &Plan,
+        quorum: Quorum,
+        members: (&Arc<Ring>, Option<&Layout>),
+        mut stream: Stream,
+    ) {
+        let (ring, founding) = members;
         assert!(self.process.is_none(), "one process at a time");
         let identity = self.identity(ring);
         let evidence = Evidence { nonce: self.marker, place: self.place.to_string(), boot: self.boot.to_string() };
@@ -198,6 +207,8 @@ impl Node {
         let reading = self.clock.wall_at(now);
         let told = WallTold { reading, at: None, shown: reading };
         let shards = u8::try_from(self.disks.len()).expect("at most 256 shards");
+        let stored = founding.and_then(|_| recovered(&self.disks[0].store).layout);
+        let layout = stored.or_else(|| founding.cloned());
         let shard = |(index, disk): (usize, &Disk)| {
             let config = ShardConfig {
                 actor,
@@ -214,7 +225,10 @@ impl Node {
                 exchange_interval: EXCHANGE_INTERVAL,
                 scrub: plan.cluster.sweeps.then_some(SCRUB),
             };
-            Shard::new(config, Arc::new(ring.clone().into()), recovered(&disk.store))
+            let mut recovered = recovered(&disk.store);
+            recovered.layout = layout.clone().filter(|_| index == 0);
+            let placement = layout.as_ref().map_or_else(|| ring.clone().into(), |layout| layout.placement(self.id));
+            Shard::new(config, placement.into(), recovered)
         };
         let shards: Vec<Shard> = self.disks.iter().enumerate().map(shard).collect();
         let wakes = vec![None; shards.len()];

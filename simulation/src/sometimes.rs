@@ -58,6 +58,11 @@ sometimes! {
     ClientCutOff "a client was cut off from some nodes";
     Reset "a connection was reset";
     MessageLost "a message was lost";
+    EpochsOverlapped "a node went by several live epochs";
+    MembersChanged "members had changed, and all nodes knew it";
+    RivalCommits "two committed different epochs after the same one";
+    ReplicaReleased "a node removed a partition that it held no more";
+    ViewRefused "a replica took no write from a node with another view of the ring";
     MessageDuplicated "a message arrived twice";
     MessageReordered "a message overtook another";
     AnsweredCatchingUp "a replica that had not caught up answered a read";

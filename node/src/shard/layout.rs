@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_ring::NodeId;
 use quorate_ring::layout::{EpochId, Layout};
-use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, RequestError, Response};
+use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, RequestError, Response};
 use rand::RngExt;
 
 use super::requests::invalid;
@@ -70,12 +70,13 @@ impl Shard {
 
     /// A peer tells which copy it has, or sends it.
     pub(super) fn handle_layout_message(&mut self, from: NodeId, message: LayoutMessage) {
-        if let LayoutMessage::Digest { last, .. } = &message {
+        if let LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last } = &message {
             self.writes_by.insert(from, *last);
         }
         let Some(keeper) = &mut self.keeping.keeper else { return };
         let lacks = match message {
             LayoutMessage::Digest { hash, .. } => hash != keeper.hash(),
+            LayoutMessage::Epoch { .. } => false,
             LayoutMessage::Copy(copy) => keeper.merge(*copy),
         };
         if lacks {
@@ -84,11 +85,20 @@ impl Shard {
         }
     }
 
-    /// Whether a peer's writes may go by an epoch that all have acknowledged to be over, as one's may that lost its disk, or takes no part any more
-    /// and hears of nothing: they would not be where they are read. It will hear of the later one soon.
-    pub(super) fn writes_by_an_older_epoch(&self, peer: NodeId) -> bool {
+    /// Whether a peer's requests may go by an epoch that is older than one which all have acknowledged, as one's may that lost its disk, or takes no
+    /// part any more and hears of nothing: its writes would not be where they are read, nor its reads where it was written. It will hear of
+    /// the later one soon.
+    pub(super) fn goes_by_an_older_epoch(&self, peer: NodeId) -> bool {
         let writes_by = self.writes_by.get(&peer).copied().unwrap_or_default();
         FOUNDING < self.placement.acknowledged() && writes_by < self.placement.acknowledged()
+    }
+
+    /// A peer did not take a request: by which epoch this shard's go it may not have heard.
+    pub(super) fn note_refused<T>(&mut self, peer: NodeId, result: &Result<T, ReplicaError>) {
+        let last = self.placement.last_epoch().number;
+        if FOUNDING < last && matches!(result, Err(ReplicaError::NotResponsible)) && peer != self.own() {
+            self.send(peer, PeerMessage::Layout(LayoutMessage::Epoch { last }));
+        }
     }
 
     /// A client asks for the layout.

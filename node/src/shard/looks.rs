@@ -42,10 +42,13 @@ impl Shard {
         self.coordinations.len()
     }
 
-    /// When the shard next wants to be told the time for anything but the next comparison of clocks or the next page of the scrub, which
-    /// are always due some time.
+    /// When the shard next wants to be told the time for anything but the next comparison of clocks, the next page of the scrub, or the next word
+    /// about the layout, which are always due some time.
     pub fn next_request_deadline(&self) -> Option<Time> {
-        self.timers.iter().find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub)).map(|(time, _)| *time)
+        self.timers
+            .iter()
+            .find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub | Timer::Layout))
+            .map(|(time, _)| *time)
     }
 
     /// Requests that wait for an answer of a peer.

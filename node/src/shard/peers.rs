@@ -23,6 +23,10 @@ impl Shard {
             PeerMessage::Read { exchange, timeout_millis, key, stand_in } => {
                 let deadline = Self::deadline(now, timeout_millis);
                 let asker = Asker::Peer { node: from, exchange };
+                if self.goes_by_an_older_epoch(from) {
+                    let result = Err(ReplicaError::NotResponsible);
+                    return self.send(from, PeerMessage::ReadReply { exchange, result });
+                }
                 if self.holds(&key) {
                     return self.replica.handle_key(key, KeyOperation::Read { asker, deadline });
                 }
@@ -33,7 +37,7 @@ impl Shard {
             }
             PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for } => {
                 let asker = Asker::Peer { node: from, exchange };
-                if self.writes_by_an_older_epoch(from) {
+                if self.goes_by_an_older_epoch(from) {
                     let result = Err(ReplicaError::NotResponsible);
                     return self.send(from, PeerMessage::ReplicateReply { exchange, result });
                 }
@@ -62,7 +66,7 @@ impl Shard {
             PeerMessage::Known { incarnations } => self.handle_known(from, &incarnations),
             PeerMessage::Scan { exchange, bucket, partition, after, limit, .. } => {
                 let exists = u32::from(partition.number()) < self.placement.partitions().get();
-                if exists && self.replica.holds(partition) {
+                if exists && self.replica.holds(partition) && !self.goes_by_an_older_epoch(from) {
                     let asker = Asker::Peer { node: from, exchange };
                     return self.replica.handle_scan(asker, Some(&bucket), partition, after.as_ref(), limit);
                 }
@@ -159,6 +163,7 @@ impl Shard {
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let asked_at = read.asking.settle(from);
         self.note_answer(now, from, asked_at, &result);
+        self.note_refused(from, &result);
         self.hold(id, result.as_ref().map_or(0, |read| bytes_in(&read.container)));
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
@@ -197,6 +202,7 @@ impl Shard {
     /// A primary, or one that stands in, has stored a write, or has not.
     pub(super) fn stored(&mut self, now: Time, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
         self.note_overload(now, from, result.as_ref().err());
+        self.note_refused(from, &result);
         match self.coordinations.get_mut(&id) {
             Some(Coordination::Write(write)) => {
                 write.handle_stored(from, result);

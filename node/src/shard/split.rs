@@ -17,7 +17,10 @@ pub type Part = (u8, Request, Option<Vec<u32>>);
 
 /// Whether a peer's message is for every shard of a node, and not for one of them.
 pub const fn is_for_every_shard(message: &PeerMessage) -> bool {
-    matches!(message, PeerMessage::Known { .. } | PeerMessage::Layout(LayoutMessage::Digest { .. }))
+    matches!(
+        message,
+        PeerMessage::Known { .. } | PeerMessage::Layout(LayoutMessage::Digest { .. } | LayoutMessage::Epoch { .. })
+    )
 }
 
 impl Slices {

@@ -16,6 +16,12 @@ pub enum LayoutMessage {
         /// The number of the last epoch that all my writes go by: who knows that all have acknowledged a later one takes none of them.
         last: u64,
     },
+    /// My requests go by the epoch of this number: you refused one, and may not have heard.
+    #[serde(rename = "e")]
+    Epoch {
+        /// The number.
+        last: u64,
+    },
     /// My copy. Who still has another one when it has merged this sends it back.
     #[serde(rename = "c")]
     Copy(Box<Layout>),

@@ -189,6 +189,7 @@ fn peer_name(message: &PeerMessage) -> String {
         | PeerMessage::Known { .. }
         | PeerMessage::Scan { .. } => String::new(),
         PeerMessage::Layout(LayoutMessage::Digest { .. }) => "Digest".to_owned(),
+        PeerMessage::Layout(LayoutMessage::Epoch { .. }) => "Epoch".to_owned(),
         PeerMessage::Layout(LayoutMessage::Copy(_)) => "Copy".to_owned(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
@@ -513,6 +514,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
         ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX, last: 7 })),
+        ("", PeerMessage::Layout(LayoutMessage::Epoch { last: 7 })),
         ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
     ];
     let sync = |message| PeerMessage::Sync(message);

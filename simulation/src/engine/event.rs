@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use quorate_node::storage::{Completion, OperationId, StorageError};
-use quorate_node::{SessionId, Time};
+use quorate_node::{Progress, SessionId, Time};
+use quorate_ring::layout::Placement;
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, RequestId};
 
@@ -51,6 +53,12 @@ pub(super) enum Event {
     GiveUp { from: usize, to: usize, epoch: u32 },
     /// A machine is switched on.
     Start { node: usize },
+    /// An operator does what is next of a change of members.
+    Operate { index: usize },
+    /// A shard is told who holds what.
+    Placed { node: usize, life: u32, shard: usize, placement: Arc<Placement> },
+    /// The first shard is told how far another has come.
+    Progressed { node: usize, life: u32, shard: usize, progress: Progress },
 }
 
 /// A storage operation that is done.

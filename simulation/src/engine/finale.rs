@@ -35,6 +35,12 @@ impl Simulation {
     /// Heals everything and checks what must then be so.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         self.clients.iter_mut().zip(&self.plan.clients).for_each(|(client, plan)| client.next = plan.steps.len());
+        if self.members.founding().is_some() {
+            self.tell(|story, at| story.phase(at, "changes of members are carried out"));
+            self.heal_all();
+            self.calm_down()?;
+            self.carry_out()?;
+        }
         let without: Vec<usize> = self.plan.cluster.core_without.iter().map(|node| index_in_plan(*node)).collect();
         self.tell(|story, at| story.phase(at, "a core heals"));
         self.heal_core(&without);

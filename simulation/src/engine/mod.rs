@@ -14,6 +14,7 @@ mod faults;
 mod finale;
 mod hints;
 mod link;
+mod members;
 mod network;
 mod observe;
 mod tell;
@@ -27,13 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_client::Router;
-use quorate_node::Time;
+use quorate_node::{Input, Time};
 use quorate_ring::wire::{ExchangeId, MemberDescription, RingDescription};
 use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionId, Position, Quorum, Ring};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::event::{Event, Queue};
 use self::link::Link;
+use self::members::Members;
 use self::watch::{Watch, Watched};
 use self::workload::application::Application;
 use crate::catalogue::{FaultId, Fired};
@@ -54,7 +56,9 @@ use crate::workload::Workload;
 /// A run under way.
 pub(crate) struct Simulation {
     plan: Plan,
+    /// Who holds what: from the end of the load on, if members change.
     ring: Arc<Ring>,
+    members: Members,
     bucket: BucketName,
     now: Time,
     queue: Queue,
@@ -161,7 +165,8 @@ impl Outcome {
 
 impl Simulation {
     pub(crate) fn new(plan: Plan, mut choices: Choices, trace: Trace) -> Self {
-        let description = describe(&plan);
+        let founding = members::founding(&plan);
+        let description = founding.as_ref().map_or_else(|| describe(&plan), |layout| described(&layout.last().ring));
         let router = Router::new(description).expect("a ring of distinct nodes");
         let ring = Arc::new(router.ring().clone());
         let nodes = plan.cluster.nodes as usize;
@@ -175,6 +180,7 @@ impl Simulation {
         let truth = Truth::new(quorum.n(), keys(plan.cluster.keys));
         Self {
             ring,
+            members: Members::of(founding),
             bucket: BucketName::new("scanned").expect("valid"),
             now: Time::default(),
             queue: Queue::default(),
@@ -370,6 +376,22 @@ impl Simulation {
             Event::Stand { node, life, until } if self.is_alive(node, life) => self.pause(node, until),
             Event::GiveUp { from, to, epoch } => self.give_up(from, to, epoch),
             Event::Start { node } => self.start(node),
+            Event::Operate { index } => self.operate(index)?,
+            Event::Placed { node, life, shard, placement } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Placed { node, life, shard, placement });
+                } else {
+                    self.turn(node, shard, Input::Placement(placement))?;
+                }
+            }
+            Event::Progressed { node, life, shard, progress } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Progressed { node, life, shard, progress });
+                } else {
+                    let from = u8::try_from(shard).expect("at most 256 shards");
+                    self.turn(node, 0, Input::Progress { shard: from, progress })?;
+                }
+            }
             Event::Request { ticket, .. } | Event::Reply { ticket, .. } => {
                 self.tell_lost(ticket, "its connection is gone")
             }
@@ -442,6 +464,23 @@ fn describe(plan: &Plan) -> RingDescription {
         partitions: plan.partitions(),
         members: members.collect(),
         owners: (0..plan.cluster.partitions).map(owner).collect(),
+    }
+}
+
+/// A ring as clients are told of it.
+fn described(ring: &Ring) -> RingDescription {
+    let described = |member: &Member| MemberDescription {
+        node: member.node,
+        address: format!("{}:7401", member.node),
+        zone: member.zone.clone(),
+        capacity: member.capacity,
+    };
+    RingDescription {
+        cluster: cluster(),
+        replicas: ring.replicas(),
+        partitions: ring.partitions(),
+        members: ring.members().iter().map(described).collect(),
+        owners: ring.owners().to_vec(),
     }
 }
 

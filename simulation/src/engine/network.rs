@@ -250,6 +250,9 @@ impl Simulation {
             }
             _ => {}
         }
+        if let PeerMessage::Layout(LayoutMessage::Digest { last, .. }) = &message {
+            self.heard_of_epoch(to, *last);
+        }
         if split::is_for_every_shard(&message) {
             return self.for_every_shard(node_id(from), to, &message);
         }

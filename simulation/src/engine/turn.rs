@@ -11,6 +11,7 @@ use quorate_ring::wire::{ClientMessage, HintMessage, NodeMessage, PeerMessage, R
 use quorate_ring::{NodeId, StoredValue, WallTime};
 
 use super::event::{Done, Event};
+use super::members::OPERATOR;
 use super::{Phase, Simulation, index_of};
 use crate::catalogue::FaultId;
 use crate::clock::true_wall;
@@ -67,6 +68,7 @@ impl Simulation {
                     }
                     self.sent(node, index_of(to), cause, &message)?;
                 }
+                Output::Reply { session: OPERATOR, .. } => {}
                 Output::Reply { session, id, result } => {
                     expired::check_answer(&self.truth, wall, &result)?;
                     let message = NodeMessage { id, result };
@@ -80,13 +82,14 @@ impl Simulation {
                 Output::LossFound { by, lost } => {
                     availability::check_loss(self.nodes[node].id, self.truth.losing.contains(&node))?;
                     self.tallies.note(Sometimes::LossFound);
-                    let ring = self.ring.clone();
+                    let ring = self.founding_ring();
                     self.nodes[node].note_lost(&ring, &lost);
                     self.note_standing(node, Standing::Lost, Some(by));
                 }
                 Output::Proven => self.note_standing(node, Standing::Proven, None),
                 Output::CaughtUp => self.caught_up(node),
-                Output::Placement(_) | Output::Progress(_) => {}
+                Output::Placement(placement) => self.placed(node, &placement),
+                Output::Progress(progress) => self.progressed(node, shard, progress),
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
         }
@@ -113,7 +116,7 @@ impl Simulation {
 
     /// A node's store remembers for certain whether it has all that was ever acknowledged from it.
     fn note_standing(&mut self, node: usize, standing: Standing, by: Option<NodeId>) {
-        let ring = self.ring.clone();
+        let ring = self.founding_ring();
         self.nodes[node].note_standing(&ring, standing);
         self.tell_standing(node, standing, by);
         self.sync(node);
@@ -164,6 +167,9 @@ impl Simulation {
             {
                 self.tallies.note(Sometimes::HintRefused);
                 self.note_refused(node, ReplicaError::Overloaded);
+            }
+            PeerMessage::ReplicateReply { result: Err(ReplicaError::NotResponsible), .. } => {
+                self.tallies.note(Sometimes::ViewRefused);
             }
             PeerMessage::Hint(HintMessage::Taken { exchange, result: Ok(taken) }) => {
                 let (own, asker) = (self.nodes[node].id, self.nodes[to].id);
@@ -218,8 +224,10 @@ impl Simulation {
             let (place, container) = match change {
                 Change::Put { column: Column::Objects, key, value } => (key, layout::decode_container(value).ok()),
                 Change::Delete { column: Column::Objects, key } => (key, None),
-                // The oracle of the replicas goes by keys, and would not see it.
-                Change::DeleteRange { column: Column::Objects, .. } => panic!("a shard removed a range of objects"),
+                Change::DeleteRange { column: Column::Objects, from, until } => {
+                    self.released(node, from, until);
+                    continue;
+                }
                 _ => continue,
             };
             let key = layout::object_key(place).expect("a shard stores objects under their keys");

@@ -19,6 +19,9 @@ pub(super) fn fewer_nodes(plan: &Plan) -> Vec<Plan> {
 fn without_node(plan: &Plan, gone: u32) -> Plan {
     let mut plan = plan.clone();
     plan.cluster.nodes -= 1;
+    if let Some(members) = &mut plan.cluster.members {
+        *members -= u32::from(gone <= *members);
+    }
     plan.faults.retain_mut(|fault| leave_node(&mut fault.fault, gone));
     leave_list(&mut plan.cluster.core_without, gone);
     for step in plan.clients.iter_mut().flat_map(|client| &mut client.steps) {
@@ -96,6 +99,10 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::SlowDisk { node }
         | Fault::StallDisk { node }
         | Fault::Stranger { node } => leave(node, gone),
+        Fault::Members { by, join, leave: leaving, remove } => {
+            [join, leaving, remove].into_iter().for_each(|nodes| leave_list(nodes, gone));
+            leave(by, gone)
+        }
         Fault::LoseEach { .. } | Fault::Quorum { .. } => true,
     }
 }

@@ -243,6 +243,21 @@ pub enum Fault {
         /// Which key's.
         key: usize,
     },
+    /// Members change: an operator stages it at a node, and commits it there, as soon as that answers. Nodes that are removed go down for good at
+    /// the same time: until everything is healed, when they are back with all that they had.
+    Members {
+        /// At which node.
+        by: u32,
+        /// Who joins.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        join: Vec<u32>,
+        /// Who leaves, and hands over what it holds.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leave: Vec<u32>,
+        /// Who is dead.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remove: Vec<u32>,
+    },
     /// A disk is full: writes fail, also after a start.
     DiskFull {
         /// Whose.
@@ -362,6 +377,7 @@ impl Fault {
             Self::Quorum { .. } => FaultId::M3,
             Self::Horizon { .. } => FaultId::G1,
             Self::Stranger { .. } => FaultId::B1,
+            Self::Members { .. } => FaultId::M1,
         }
     }
 
@@ -413,6 +429,9 @@ impl Fault {
             | Self::SlowDisk { node }
             | Self::StallDisk { node }
             | Self::Stranger { node } => vec![*node],
+            Self::Members { by, join, leave, remove } => {
+                [by].into_iter().chain(join).chain(leave).chain(remove).copied().collect()
+            }
             Self::LoseEach { .. } | Self::Quorum { .. } => Vec::new(),
         }
     }

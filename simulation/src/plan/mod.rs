@@ -70,6 +70,9 @@ pub struct ClusterPlan {
     /// Whether nodes sweep through what they store and compare it; they do unless it is said.
     #[serde(default = "sweeps", skip_serializing_if = "is_usual")]
     pub sweeps: bool,
+    /// How many of the nodes, the first, are members at the start; the others wait to join. Without it all are, and members never change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
 }
 
 const fn sweeps() -> bool {
@@ -178,6 +181,9 @@ impl Plan {
         if cluster.nodes < u32::from(cluster.n) || NODES_MAX < cluster.nodes {
             return wrong("cluster.nodes", format!("{}, expected n to {NODES_MAX}", cluster.nodes));
         }
+        if cluster.members.is_some_and(|members| members < u32::from(cluster.n) || cluster.nodes < members) {
+            return wrong("cluster.members", format!("expected n to {}", cluster.nodes));
+        }
         if cluster.partitions < cluster.nodes {
             return wrong("cluster.partitions", format!("{}, expected one for each node", cluster.partitions));
         }
@@ -217,6 +223,9 @@ impl Plan {
                 Ok(_) => Ok(()),
                 Err(error) => wrong(error.to_string()),
             },
+            fault::Fault::Members { .. } if self.cluster.members.is_none() => {
+                wrong("members change, where the cluster does not say how many there are at the start".to_owned())
+            }
             fault::Fault::Narrow { bytes_per_second: 0, .. } => wrong("no bandwidth at all; cut the link".to_owned()),
             fault::Fault::LoseEach { nth: 0, .. } => wrong("nth is 0, expected 1 or more".to_owned()),
             fault::Fault::SlowLinks { links, .. }

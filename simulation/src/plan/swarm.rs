@@ -17,6 +17,7 @@ use crate::delay::{Delay, Shape};
 
 mod faults;
 mod gaps;
+mod members;
 mod sloppy;
 mod standard;
 
@@ -47,6 +48,7 @@ impl Plan {
             core_gray,
             hints: HintPlan::default(),
             sweeps: true,
+            members: None,
         };
         let mut plan = Self {
             seed: choices.seed(),
@@ -60,6 +62,7 @@ impl Plan {
         plan.faults = faults::draw(&plan, kinds, &mut choices.stream("fault plan"));
         sloppy::add(&mut plan, kinds, choices);
         gaps::add(&mut plan, kinds, choices);
+        members::add(&mut plan, kinds, choices);
         plan
     }
 }

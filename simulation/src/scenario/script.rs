@@ -94,6 +94,7 @@ impl Scenario {
             core_gray: None,
             hints: HintPlan::default(),
             sweeps: true,
+            members: None,
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,

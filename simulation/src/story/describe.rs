@@ -226,8 +226,11 @@ impl Keys {
             }
             PeerMessage::Sync(message) => self.sync(message),
             PeerMessage::Scrub(message) => self.scrub(message),
-            PeerMessage::Layout(LayoutMessage::Digest { hash }) => {
-                Described::new("layout digest", About::default(), format!("{hash:016x}"))
+            PeerMessage::Layout(LayoutMessage::Digest { hash, last }) => {
+                Described::new("layout digest", About::default(), format!("{hash:016x}, epoch {last}"))
+            }
+            PeerMessage::Layout(LayoutMessage::Epoch { last }) => {
+                Described::new("goes by epoch", About::default(), last.to_string())
             }
             PeerMessage::Layout(LayoutMessage::Copy(copy)) => {
                 Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))

@@ -1,6 +1,5 @@
 //! Faults of machines: their processes, disks and clocks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_node::Time;
@@ -148,7 +147,7 @@ impl Simulation {
     }
 
     /// A process dies and, if it is said after how long, starts again.
-    pub(super) fn crash_for(&mut self, node: usize, lasting: Option<Duration>, begun: u16) {
+    pub(in super::super) fn crash_for(&mut self, node: usize, lasting: Option<Duration>, begun: u16) {
         let process = self.nodes[node].die(begun);
         self.tell_dies(node, "crashed");
         self.tallies.note(Sometimes::ProcessCrashed);
@@ -156,7 +155,7 @@ impl Simulation {
     }
 
     fn stop_for(&mut self, node: usize, lasting: Duration) {
-        let ring = Arc::clone(&self.ring);
+        let ring = self.founding_ring();
         let machine = &mut self.nodes[node];
         if machine.disks.iter().any(|disk| disk.store.poisoned().is_some()) {
             return self.crash_for(node, Some(lasting), 0);
@@ -229,7 +228,7 @@ impl Simulation {
             self.tell_dies(node, "went down for another's disks");
             self.died(node, process, None);
         }
-        let ring = Arc::clone(&self.ring);
+        let ring = self.founding_ring();
         let [one, other] = self.two(nodes);
         one.swap_disks(other);
         (one.disks_of, other.disks_of) = (Some(other.id), Some(one.id));
@@ -296,7 +295,7 @@ impl Simulation {
     /// A machine is switched on.
     pub(in super::super) fn start(&mut self, node: usize) {
         let kept_down = self.phase == Phase::Core && self.plan.cluster.core_without.contains(&(node as u32 + 1));
-        let now = self.now;
+        let (now, ring) = (self.now, self.founding_ring());
         let machine = &mut self.nodes[node];
         if machine.process.is_some() || machine.disks_of.is_some() || kept_down {
             return;
@@ -307,7 +306,8 @@ impl Simulation {
         }
         let life = machine.life;
         let stream = self.choices.stream(format!("node {} life {life}", node + 1));
-        machine.start(now, &self.plan, self.quorum, &self.ring, stream);
+        let members = (&ring, self.members.founding());
+        machine.start(now, &self.plan, self.quorum, members, stream);
         // What a dying process had begun to write may be there or not; now it shows.
         let mut found = Vec::new();
         for disk in &mut machine.disks {

@@ -58,6 +58,7 @@ impl Simulation {
                 self.fired(fault.id());
             }
             Fault::Stranger { node } => self.stranger(index_in_plan(*node), &fault),
+            Fault::Members { .. } => self.members_change(index),
             _ => self.machine_fault_begins(&fault, lasting.duration()),
         }
     }

@@ -1,0 +1,65 @@
+//! Members that change while all else goes on: nodes join, leave and are removed, one after the other and at once, by one operator and by two
+//! on both sides of a split.
+//!
+//! It draws from a stream of its own: a seed without it is what it was.
+
+use std::collections::BTreeSet;
+
+use super::super::Plan;
+use super::super::fault::{Fault, TimedFault};
+use super::super::span::Span;
+use super::number;
+use crate::catalogue::FaultId;
+use crate::choices::{Choices, Stream};
+
+/// How often members change, of a thousand seeds.
+const CHANGING: u64 = 200;
+/// How often a change removes a node that is dead, if none has been.
+const REMOVING: u64 = 250;
+/// How long the load of a seed lasts, about.
+const LOAD_MILLIS: u64 = 400;
+
+/// Adds it to a plan whose cluster, clients and faults are drawn.
+pub(super) fn add(plan: &mut Plan, kinds: &BTreeSet<FaultId>, choices: &mut Choices) {
+    let draw = &mut choices.stream("members");
+    if kinds.contains(&FaultId::M1) && draw.chance("changing", CHANGING) {
+        change(plan, draw);
+    }
+}
+
+fn change(plan: &mut Plan, draw: &mut Stream) {
+    let founding = plan.cluster.nodes;
+    plan.cluster.members = Some(founding);
+    let waiting = number(draw.choose("waiting", 1..=3));
+    plan.cluster.nodes = (founding + waiting).min(plan.cluster.partitions);
+    // Who must serve without whom is another question while members change.
+    (plan.cluster.core_without, plan.cluster.core_gray) = (Vec::new(), None);
+    let mut members: Vec<u32> = (1..=founding).collect();
+    let mut others: Vec<u32> = (founding + 1..=plan.cluster.nodes).collect();
+    let mut removed = false;
+    for _ in 0..draw.choose("changes", 1..=4) {
+        let by = number(draw.choose("by", 1..=u64::from(plan.cluster.nodes)));
+        let at = Span::from_millis(draw.choose("at", 0..=LOAD_MILLIS));
+        let (mut join, mut leave, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..draw.choose("moves", 1..=3) {
+            if draw.chance("joins", 600) {
+                if !others.is_empty() {
+                    join.push(others.swap_remove(draw.index("who", others.len())));
+                }
+            } else if usize::from(plan.cluster.n) < members.len() {
+                let gone = members.swap_remove(draw.index("who", members.len()));
+                if !removed && 1 < plan.cluster.n && gone != by && draw.chance("removed", REMOVING) {
+                    removed = true;
+                    remove.push(gone);
+                } else {
+                    leave.push(gone);
+                }
+            }
+        }
+        members.extend(&join);
+        others.extend(&leave);
+        let fault = Fault::Members { by, join, leave, remove };
+        plan.faults.push(TimedFault { at, fault, lasting: Span::from_millis(1) });
+    }
+    plan.faults.sort_by_key(|fault| fault.at);
+}
