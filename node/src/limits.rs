@@ -127,6 +127,11 @@ pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a node tells one of its peers, drawn by chance, which copy of the layout it has, give or take a quarter. A change is told at once to a
 /// few; this is for what was lost.
 pub const LAYOUT_INTERVAL: Duration = Duration::from_secs(1);
+/// How many writes, and how many bytes of their values, a shard keeps for later that come from a peer with a newer layout: by that it may be to
+/// hold them.
+pub const LAYOUT_PARKED_MAX: usize = 1024;
+/// See [`LAYOUT_PARKED_MAX`].
+pub const LAYOUT_PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many peers are told at once that the layout has changed: word of it goes round in about log3 n steps.
 pub const LAYOUT_FANOUT: usize = 3;
 /// How soon after a connection comes up clocks are compared, at most: not all at once where many come up together.

@@ -72,7 +72,7 @@ impl Replica {
     }
 
     /// As what actor this node makes its events in a partition.
-    pub(super) fn actor_of(&self, partition: PartitionId) -> Actor {
+    pub fn actor_of(&self, partition: PartitionId) -> Actor {
         match self.tenures.get(&partition) {
             Some(incarnation) => Actor::new(self.actor.node, *incarnation),
             None => self.actor,

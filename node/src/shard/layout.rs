@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use quorate_ring::NodeId;
 use quorate_ring::layout::{EpochId, Layout};
+use quorate_ring::version::Container;
 use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, RequestError, Response};
+use quorate_ring::{NodeId, StoredValue};
 use rand::RngExt;
 
+use super::background::bytes_in;
 use super::requests::invalid;
 use super::{Output, Shard, Timer};
 use crate::Time;
 use crate::coordinator::ReplyTo;
-use crate::limits::{LAYOUT_FANOUT, LAYOUT_INTERVAL};
+use crate::limits::{LAYOUT_FANOUT, LAYOUT_INTERVAL, LAYOUT_PARKED_BYTES_MAX, LAYOUT_PARKED_MAX};
 use crate::membership::keeper::Keeper;
 use crate::replica::layout;
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
@@ -91,6 +93,18 @@ impl Shard {
     pub(super) fn goes_by_an_older_epoch(&self, peer: NodeId) -> bool {
         let writes_by = self.writes_by.get(&peer).copied().unwrap_or_default();
         FOUNDING < self.placement.acknowledged() && writes_by < self.placement.acknowledged()
+    }
+
+    /// Whether a write is to wait until this shard hears of the epoch that its coordinator goes by: by that it may be to hold it.
+    pub(super) fn has_room_to_park(&self, from: NodeId, container: &Container<StoredValue>) -> bool {
+        let bytes = |message: &PeerMessage| match message {
+            PeerMessage::Replicate { container, .. } => bytes_in(container),
+            _ => 0,
+        };
+        let parked: usize = self.parked.iter().map(|(_, message)| bytes(message)).sum();
+        self.writes_by.get(&from).is_some_and(|last| self.placement.last_epoch().number < *last)
+            && self.parked.len() < LAYOUT_PARKED_MAX
+            && parked + bytes_in(container) <= LAYOUT_PARKED_BYTES_MAX
     }
 
     /// A peer did not take a request: by which epoch this shard's go it may not have heard.

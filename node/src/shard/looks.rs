@@ -1,5 +1,6 @@
 //! What can be seen of a shard from outside: figures for its operator, and what the simulator checks. Nothing here changes anything.
 
+use quorate_ring::layout::Placement;
 use quorate_ring::wire::SyncStatus;
 use quorate_ring::{NodeId, WallTime};
 
@@ -40,6 +41,11 @@ impl Shard {
     /// Requests being worked on.
     pub fn in_flight(&self) -> usize {
         self.coordinations.len()
+    }
+
+    /// Who holds what, as the shard goes by.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// When the shard next wants to be told the time for anything but the next comparison of clocks, the next page of the scrub, or the next word

@@ -35,6 +35,11 @@ impl Shard {
                 }
                 self.send(from, PeerMessage::ReadReply { exchange, result: Err(ReplicaError::NotResponsible) });
             }
+            PeerMessage::Replicate { hint_for: None, ref key, ref container, .. }
+                if !self.holds(key) && self.has_room_to_park(from, container) =>
+            {
+                self.parked.push((from, message));
+            }
             PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for } => {
                 let asker = Asker::Peer { node: from, exchange };
                 if self.goes_by_an_older_epoch(from) {
@@ -242,6 +247,7 @@ impl Shard {
         }
         self.forget_silence(peer);
         self.writes_by.remove(&peer);
+        self.parked.retain(|(from, _)| *from != peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);
         self.forget_background(now, peer);

@@ -63,6 +63,10 @@ impl Shard {
         self.unheard.retain(|node| self.placement.member(*node).is_some());
         self.prove();
         self.check_complete();
+        // What is still by an epoch that is not known yet is parked again.
+        for (from, message) in std::mem::take(&mut self.parked) {
+            self.handle_peer_message(now, from, message);
+        }
     }
 
     /// Begins with the replicas that this shard is to hold and does not, and removes those that it is not to hold any more.

@@ -167,8 +167,11 @@ impl RequestError {
             | Self::NoPrimary { .. }
             | Self::Stopping { .. } => true,
             Self::WriteQuorum { reached, answers, .. } => {
-                // A storage that says it failed may have written all the same.
-                let in_doubt = |answer| matches!(answer, &ReplicaAnswer::Silent | &ReplicaAnswer::StorageFailed);
+                // A storage that says it failed may have written all the same. While one ring follows another the quorum that has fewest
+                // counts, and one who stored it may be of the other.
+                let in_doubt = |answer: &ReplicaAnswer| {
+                    matches!(answer, ReplicaAnswer::Done | ReplicaAnswer::Silent | ReplicaAnswer::StorageFailed)
+                };
                 *reached == 0 && !answers.iter().any(|(_, answer)| in_doubt(answer))
             }
             Self::ForwardLost { .. } => false,
@@ -190,5 +193,20 @@ impl fmt::Display for Answers<'_> {
             write!(f, "{separator}{node} {answer}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_one_has_stored_is_in_doubt_though_another_quorum_has_none() {
+        let node = |number| NodeId::new(number).expect("not 0");
+        let answers = |first| vec![(node(1), first), (node(2), ReplicaAnswer::NotResponsible)];
+        let failed = |first| RequestError::WriteQuorum { needed: 1, reached: 0, answers: answers(first) };
+        assert!(!failed(ReplicaAnswer::Done).nothing_changed());
+        assert!(!failed(ReplicaAnswer::Silent).nothing_changed());
+        assert!(failed(ReplicaAnswer::Overloaded).nothing_changed());
     }
 }

@@ -44,7 +44,7 @@ impl Simulation {
     }
 
     fn check_kept_for_all(&self, keeper: NodeId, key: &ObjectKey) -> Result<(), Violation> {
-        let primaries: Vec<NodeId> = self.ring.primaries(self.ring.partition_of(Position::of(key))).collect();
+        let primaries = self.primaries_by(keeper, self.ring.partition_of(Position::of(key)));
         for (target, dot) in self.kept.not_kept(keeper, key, &primaries) {
             self.check_delivered(keeper, (target, key), dot, "made it and does not keep it for that node")?;
         }
@@ -121,7 +121,23 @@ impl Simulation {
         why: &str,
     ) -> Result<(), Violation> {
         let partition = self.ring.partition_of(Position::of(key));
-        hints::check(keeper, (target, key), dot, self.has_durably(target, partition, dot), why)
+        let present = self.primaries_by(keeper, partition);
+        let has = |node: &NodeId| self.has_durably(*node, partition, dot);
+        // For one that does not hold it any more there are those that do.
+        let delivered = has(&target) || !present.contains(&target) && present.iter().any(has);
+        hints::check(keeper, (target, key), dot, delivered, why)
+    }
+
+    /// Who holds a partition, by what a node goes by.
+    fn primaries_by(&self, node: NodeId, partition: PartitionId) -> Vec<NodeId> {
+        let machine = &self.nodes[index_of(node)];
+        match &machine.process {
+            Some(process) => {
+                let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
+                process.shards[shard].placement().primaries(partition).collect()
+            }
+            None => self.ring.primaries(partition).collect(),
+        }
     }
 
     /// Whether an event was ever on a node's disk for certain.

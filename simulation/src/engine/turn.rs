@@ -241,7 +241,10 @@ impl Simulation {
             self.note_expired(wall, &dropped, without_event);
             stored = container;
         }
-        self.dots.note_stored(own, &batch.changes, stored.as_ref())
+        let slices = self.nodes[node].slices(&self.ring);
+        let Some(process) = &self.nodes[node].process else { return Ok(()) };
+        let issuer = |partition| process.shards[usize::from(slices.shard_of(partition))].replica().actor_of(partition);
+        self.dots.note_stored(issuer, &batch.changes, stored.as_ref())
     }
 
     /// What a node keeps for another changes. `false` if it is something else that changes.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_node::replica::layout;
 use quorate_node::storage::{Change, Column};
-use quorate_ring::version::{Container, Dot};
+use quorate_ring::version::{Actor, Container, Dot};
 use quorate_ring::{NodeId, ObjectKey, PartitionId, StoredValue};
 
 use super::truth::WriteId;
@@ -72,18 +72,19 @@ impl Dots {
         self.bind(place, key, write).map(|_| ())
     }
 
-    /// A shard of a node has a batch stored, in which are events that it issued itself, or received.
+    /// A shard of a node has a batch stored, in which are events that it issued itself, as the actor that it is in a partition, or received.
     ///
     /// # Errors
     /// If the node issued a dot twice, or stores one for another event than it was issued for.
     pub fn note_stored(
         &mut self,
-        own: quorate_ring::version::Actor,
+        issuer: impl Fn(PartitionId) -> Actor,
         changes: &[Change],
         stored: Option<&Container<StoredValue>>,
     ) -> Result<(), Violation> {
         for change in changes {
             let Change::Put { column: Column::DotLog, key: place, value } = change else { continue };
+            let own = issuer(PartitionId::new(u16::from_be_bytes([place[0], place[1]])));
             let actor = [&own.node.number().to_be_bytes()[..], &own.incarnation.number().to_be_bytes()[..]].concat();
             if place[2..14] != actor[..] {
                 continue;
