@@ -242,7 +242,7 @@ fn writes_by_an_epoch_that_is_over_are_not_taken() {
         (0..3).for_each(|_| elastic.cluster.settle_stores());
         let is_answer = |sent: &Sent| sent.from == holders[0] && sent.to == from;
         let answer = elastic.cluster.sent.iter().filter(|sent| is_answer(sent)).find_map(|sent| match &sent.message {
-            PeerMessage::ReplicateReply { result, .. } => Some(result.clone()),
+            PeerMessage::ReplicateReply { result, .. } => Some(*result),
             _ => None,
         });
         elastic.cluster.sent.clear();

@@ -44,7 +44,11 @@ impl Simulation {
     }
 
     fn check_kept_for_all(&self, keeper: NodeId, key: &ObjectKey) -> Result<(), Violation> {
-        let primaries = self.primaries_by(keeper, self.ring.partition_of(Position::of(key)));
+        let partition = self.ring.partition_of(Position::of(key));
+        // One that came to hold it after the event was made has it from the others.
+        let founding = self.founding_ring();
+        let mut primaries = self.primaries_by(keeper, partition);
+        primaries.retain(|node| founding.is_primary(*node, partition));
         for (target, dot) in self.kept.not_kept(keeper, key, &primaries) {
             self.check_delivered(keeper, (target, key), dot, "made it and does not keep it for that node")?;
         }
@@ -129,7 +133,7 @@ impl Simulation {
     }
 
     /// Who holds a partition, by what a node goes by.
-    fn primaries_by(&self, node: NodeId, partition: PartitionId) -> Vec<NodeId> {
+    pub(super) fn primaries_by(&self, node: NodeId, partition: PartitionId) -> Vec<NodeId> {
         let machine = &self.nodes[index_of(node)];
         match &machine.process {
             Some(process) => {

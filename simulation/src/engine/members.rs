@@ -100,8 +100,7 @@ impl Simulation {
             .chain(leave.iter().map(|node| gone(node, false)))
             .chain(remove.iter().map(|node| gone(node, true)))
             .collect();
-        if !self.members.staged.contains_key(&index) {
-            self.members.staged.insert(index, Staged::Wished);
+        if self.members.staged.insert(index, Staged::Wished).is_none() {
             return wishes
                 .into_iter()
                 .try_for_each(|(at, change)| self.ask_as_operator(node, LayoutChange::Wish { node: at, change }));

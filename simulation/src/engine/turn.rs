@@ -153,7 +153,8 @@ impl Simulation {
             PeerMessage::Replicate { exchange, key, dot, container, hint_for, .. } => {
                 let partition = self.ring.partition_of(quorate_ring::Position::of(key));
                 self.dots.note_sent(partition, key, *dot, container)?;
-                if !self.ring.is_primary(self.nodes[node].id, partition) {
+                let own = self.nodes[node].id;
+                if !self.primaries_by(own, partition).contains(&own) {
                     self.tallies.note(Sometimes::FallbackCoordinated);
                 }
                 if let Some(target) = hint_for

@@ -14,6 +14,7 @@ mod expiry;
 mod gray;
 mod hints;
 mod links;
+mod members;
 pub mod script;
 mod scrub;
 mod siblings;
@@ -97,7 +98,7 @@ pub struct UnknownScenario {
 }
 
 /// All scenarios.
-pub const ALL: [&[Named]; 11] = [
+pub const ALL: [&[Named]; 12] = [
     actors::ALL,
     disks::ALL,
     links::ALL,
@@ -108,6 +109,7 @@ pub const ALL: [&[Named]; 11] = [
     gray::ALL,
     scrub::ALL,
     closing::ALL,
+    members::ALL,
     awaited::ALL,
 ];
 

@@ -29,7 +29,7 @@ use crate::oracle::Violation;
 use crate::plan::fault::{Fault, TimedFault};
 use crate::plan::hints::HintPlan;
 use crate::plan::load::{
-    Action, Asked, ClientPlan, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Step, Whom,
+    Action, Asked, ClientPlan, Context, Delete, Forge, Forgery, Get, GetMany, Put, PutMany, Scan, Step, Whom,
 };
 use crate::plan::span::Span;
 use crate::plan::{Carrier, ClusterPlan, DiskPlan, NetworkPlan, Plan};
@@ -46,6 +46,7 @@ pub struct Scenario {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Expected {
     Shows(Vec<StepId>),
+    Lists(usize),
     Stored(Option<u32>),
     Refused(&'static str),
     Unknown(&'static str),
@@ -115,6 +116,13 @@ impl Scenario {
     #[must_use]
     pub fn quorum(mut self, n: u8, r: u8, w: u8) -> Self {
         (self.plan.cluster.n, self.plan.cluster.r, self.plan.cluster.w) = (n, r, w);
+        self
+    }
+
+    /// The first so many nodes are members, the others wait to join.
+    #[must_use]
+    pub fn founded_by(mut self, members: u32) -> Self {
+        self.plan.cluster.members = Some(members);
         self
     }
 
@@ -216,6 +224,7 @@ fn check(watched: &Watched, step: StepId, expected: &Expected) -> Result<(), Une
     let told = watched.told(step);
     let holds = told.is_some_and(|told| match (expected, &told.answer) {
         (Expected::Shows(wanted), Answer::Shown(shown)) => wanted == shown,
+        (Expected::Lists(wanted), Answer::Items(items)) => wanted == items,
         (Expected::Stored(wanted), Answer::Stored(siblings)) => wanted.is_none_or(|wanted| wanted == *siblings),
         (Expected::Refused(why), Answer::Refused(error)) => error.contains(why),
         (Expected::Unknown(why), Answer::Unknown(error)) => error.contains(why),
@@ -316,6 +325,12 @@ impl Doing<'_> {
         self.push(Action::Get(Get { key, r, repaired: false }))
     }
 
+    /// It reads the first page of a key's partition.
+    pub fn scans(self, key: usize) -> StepId {
+        let r = self.put.r;
+        self.push(Action::Scan(Scan { key, behind: false, limit: 100, r }))
+    }
+
     /// It reads a key from all primaries, and has those that are behind repaired before it is answered.
     pub fn gets_repaired(self, key: usize) -> StepId {
         self.push(Action::Get(Get { key, r: None, repaired: true }))
@@ -356,6 +371,11 @@ pub struct Expecting<'run> {
 impl Expecting<'_> {
     fn push(self, expected: Expected) {
         self.run.expected.push((self.step, expected));
+    }
+
+    /// So many keys.
+    pub fn lists(self, keys: usize) {
+        self.push(Expected::Lists(keys));
     }
 
     /// The values of these steps, and no others.
