@@ -133,12 +133,13 @@ impl Placement {
         self.live.iter().any(|ring| ring.is_primary(node, partition))
     }
 
-    /// Those who hold a partition, as [`Self::primaries`], and which of them make up each live epoch's.
+    /// Which of those who hold a partition make up each live epoch's primaries; nothing if there is one epoch, of which all do.
     ///
     /// # Panics
     /// If the rings have no such partition.
     pub fn quorums(&self, partition: PartitionId) -> Vec<Vec<NodeId>> {
-        self.live.iter().map(|ring| ring.primaries(partition).collect()).collect()
+        let changing = if self.is_changing() { &self.live[..] } else { &[] };
+        changing.iter().map(|ring| ring.primaries(partition).collect()).collect()
     }
 
     /// Whom a read asks, best first.
