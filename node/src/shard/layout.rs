@@ -109,10 +109,16 @@ impl Shard {
 
     /// A peer did not take a request: by which epoch this shard's go it may not have heard.
     pub(super) fn note_refused<T>(&mut self, peer: NodeId, result: &Result<T, ReplicaError>) {
-        let last = self.placement.last_epoch().number;
-        if FOUNDING < last && matches!(result, Err(ReplicaError::NotResponsible)) && peer != self.own() {
-            self.send(peer, PeerMessage::Layout(LayoutMessage::Epoch { last }));
+        let changed = FOUNDING < self.placement.last_epoch().number;
+        if changed && matches!(result, Err(ReplicaError::NotResponsible)) && peer != self.own() {
+            self.tell_epoch_to(peer);
         }
+    }
+
+    /// Tells a peer by which epoch this node's requests go.
+    fn tell_epoch_to(&mut self, peer: NodeId) {
+        let last = self.placement.last_epoch().number;
+        self.send(peer, PeerMessage::Layout(LayoutMessage::Epoch { last }));
     }
 
     /// A client asks for the layout.
@@ -173,8 +179,11 @@ impl Shard {
             self.outputs.push_back(Output::Placement(placement.clone()));
             self.handle_placement(now, placement);
         }
-        let peers = if last == self.placement.last_epoch() { LAYOUT_FANOUT } else { usize::MAX };
-        self.tell_layout(peers);
+        if last != self.placement.last_epoch() {
+            let peers: Vec<NodeId> = self.connected.iter().copied().collect();
+            peers.into_iter().for_each(|peer| self.tell_epoch_to(peer));
+        }
+        self.tell_layout(LAYOUT_FANOUT);
         self.answer_changed(waiting);
     }
 

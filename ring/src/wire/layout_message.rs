@@ -8,7 +8,7 @@ use crate::layout::{Change, EpochId, Layout};
 /// About the layout, from a node to a peer. Nobody waits for an answer: what is lost is said again to somebody soon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LayoutMessage {
-    /// My copy has this hash. Who has another one sends it. The second message on a link, and said to all when the last epoch changes.
+    /// My copy has this hash. Who has another one sends it. The second message on a link, and said to a few when the copy changes.
     #[serde(rename = "d")]
     Digest {
         /// Over the encoded copy.
@@ -16,7 +16,7 @@ pub enum LayoutMessage {
         /// The number of the last epoch that all my writes go by: who knows that all have acknowledged a later one takes none of them.
         last: u64,
     },
-    /// My requests go by the epoch of this number: you refused one, and may not have heard.
+    /// My requests go by the epoch of this number from now on: said to all when it changes, and again to who refuses one.
     #[serde(rename = "e")]
     Epoch {
         /// The number.

@@ -250,7 +250,7 @@ impl Simulation {
             }
             _ => {}
         }
-        if let PeerMessage::Layout(LayoutMessage::Digest { last, .. }) = &message {
+        if let PeerMessage::Layout(LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last }) = &message {
             self.heard_of_epoch(to, *last);
         }
         if split::is_for_every_shard(&message) {
