@@ -191,17 +191,6 @@ pub enum NotOurs {
         /// What is configured.
         wanted: u64,
     },
-    /// Its cluster keeps another number of replicas, which cannot be changed.
-    #[error(
-        "the store's cluster keeps {found} replicas of each key, the configuration says {wanted}; their number is fixed when a cluster \
-         is created"
-    )]
-    Replicas {
-        /// What it has.
-        found: u8,
-        /// What is configured.
-        wanted: u8,
-    },
     /// It cannot be read.
     #[error("the store's identity cannot be read: {0}")]
     Damaged(#[from] Damaged),

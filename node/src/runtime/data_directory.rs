@@ -25,6 +25,9 @@ use crate::start::{
 use crate::storage::rocks::{DamagedLog, OpenError, RocksOptions, RocksStore};
 use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
 
+/// The fingerprint of no ring: where a node that is to join has not found its cluster yet.
+pub const RING_UNKNOWN: u64 = 0;
+
 const MARKER: &str = "MARKER";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -126,6 +129,15 @@ impl DataDirectory {
     /// The fingerprint of the ring that the cluster began with.
     pub const fn first_ring(&self) -> u64 {
         self.expected.ring
+    }
+
+    /// Remembers which ring the cluster began with, which a node that joins is told.
+    ///
+    /// # Errors
+    /// That this could not be stored.
+    pub fn remember_first_ring(&mut self, fingerprint: u64) -> Result<(), DataError> {
+        self.expected.ring = fingerprint;
+        self.leave_marker(MadeBy::Start)
     }
 
     /// Ends a run after the last write of the last handle: syncs everything and leaves the marker that proves it.
@@ -257,7 +269,7 @@ fn recover(
     let identity = entries.iter().find(|(key, _)| key == IDENTITY_KEY).map(|(_, value)| {
         start::check(value, expected).or_else(|problem| match problem {
             // Which ring it goes by now is in the store, and may have changed.
-            NotOurs::Ring { found, .. } if recovered.layout.is_some() => {
+            NotOurs::Ring { found, .. } if recovered.layout.is_some() || expected.ring == RING_UNKNOWN => {
                 expected.ring = found;
                 start::check(value, expected)
             }

@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 pub mod data_directory;
 mod error;
+mod join;
 mod link;
 mod metrics;
 mod outbox;
@@ -44,7 +45,7 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unb
 use self::clock::Clock;
 use self::config::MemberConfig;
 pub use self::config::NodeConfig;
-use self::data_directory::{DataDirectory, DataError, random};
+use self::data_directory::{DataDirectory, RING_UNKNOWN, random};
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
@@ -53,7 +54,7 @@ use crate::handoff::hint::bounds::HintBounds;
 use crate::replica::Recovered;
 use crate::scrub::ScrubPace;
 use crate::shard::split::Slices;
-use crate::start::{Expected, Forced, NotOurs, Standing, Verdict};
+use crate::start::{Expected, Forced, Standing, Verdict};
 use crate::storage::rocks::{RocksOptions, RocksStore};
 use crate::{Input, Shard, ShardConfig};
 
@@ -88,7 +89,8 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| RunError::Thread { source })?;
     let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
     credentials.check_name(&node_server_name(&config.cluster.name, config.node))?;
-    let founding = founding(config)?;
+    // A node that joins learns from the others what the cluster began with.
+    let founding = if config.cluster.join.is_empty() { Some(founding(config)?) } else { None };
     warn_of_quorum(config);
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config(None)))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
@@ -96,10 +98,24 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
         Some(address) => Some(metrics::listen(address).await?),
         None => None,
     };
-    let mut directory = open(config, founding.last().ring.fingerprint(), forced)?;
+    let first_ring = founding.as_ref().map_or(RING_UNKNOWN, |founding| founding.last().ring.fingerprint());
+    let mut directory = open(config, first_ring, forced)?;
     let verdict = directory.verdict.clone();
-    let layout = directory.recovered.layout.take().unwrap_or_else(|| founding.clone());
-    check_layout(config, &founding, &layout)?;
+    let layout = match (directory.recovered.layout.take(), &founding) {
+        (Some(layout), _) => layout,
+        (None, Some(founding)) => founding.clone(),
+        (None, None) => {
+            let finding = join::find(config, &credentials, &endpoint, verdict.incarnation);
+            let found = tokio::select! {
+                found = finding => found?,
+                _ = terminate.recv() => return Ok(directory.close()?),
+                _ = interrupt.recv() => return Ok(directory.close()?),
+            };
+            directory.remember_first_ring(found.first_ring)?;
+            found.layout
+        }
+    };
+    check_layout(config, founding.as_ref(), &layout)?;
     let (mut node, mut alarms) = Node::start(config, credentials, layout, directory, endpoint.clone())?;
     let ready = Ready { listen: endpoint.local_addr().unwrap_or(config.listen), verdict };
     if let Some(listener) = metrics {
@@ -163,13 +179,16 @@ fn founding(config: &NodeConfig) -> Result<Layout, RunError> {
 }
 
 /// What is stored outranks the configuration, but for what can never change.
-fn check_layout(config: &NodeConfig, founding: &Layout, layout: &Layout) -> Result<(), RunError> {
+fn check_layout(config: &NodeConfig, founding: Option<&Layout>, layout: &Layout) -> Result<(), RunError> {
+    let (found, wanted) = (layout.last().ring.partitions(), config.cluster.partitions);
+    if found != wanted {
+        return Err(RunError::Partitions { found, wanted });
+    }
     let (found, wanted) = (layout.last().ring.replicas(), config.cluster.quorum.n());
     if found != wanted {
-        let directory = config.data.clone();
-        return Err(DataError::NotOurs { directory, source: NotOurs::Replicas { found, wanted } }.into());
+        return Err(RunError::Replicas { found, wanted });
     }
-    if founding.last().ring.members() != layout.last().ring.members() {
+    if founding.is_some_and(|founding| founding.last().ring.members() != layout.last().ring.members()) {
         tracing::info!(
             epoch = layout.last().number(),
             members = layout.last().ring.members().len(),
@@ -277,6 +296,9 @@ impl Node {
             first,
             others,
         };
+        if !node.shared.view().takes_part(config.node) {
+            tracing::info!(node = %config.node, "no member yet: `quorate cluster join` makes it one");
+        }
         node.keep_links();
         Ok((node, alarms_receiver))
     }
