@@ -209,6 +209,14 @@ impl NodeConfig {
     }
 }
 
+/// Checks an address, as `host:port`.
+///
+/// # Errors
+/// What an address is, if it is none.
+pub fn check_address(address: &str) -> Result<(), &'static str> {
+    check::split_address(address).map(drop)
+}
+
 /// How many shards a node has that was not told: one for each core, at most [`SHARDS_DEFAULT_MAX`].
 pub fn default_shards() -> NonZeroU16 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
