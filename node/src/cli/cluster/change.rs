@@ -3,7 +3,7 @@
 use clap::Args;
 use quorate_client::Client;
 use quorate_node::runtime::config::check_address;
-use quorate_ring::layout::{Change, Layout, Role};
+use quorate_ring::layout::{Change, Epoch, Layout, Role};
 use quorate_ring::wire::LayoutChange;
 use quorate_ring::{Capacity, NodeId, ZoneName};
 
@@ -125,7 +125,9 @@ impl LeaveArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.connect().await?;
         let copies = Copies::gather(&client).await?;
-        member(&copies.merged, self.node)?;
+        if !is_member(&copies.merged, self.node) {
+            member(&copies.merged, self.node)?;
+        }
         check_enough(&copies.merged, self.node)?;
         warn_of_force(&copies, self.node, self.force);
         let leave = Change::Leave { forced: self.force };
@@ -137,7 +139,9 @@ impl ReplaceArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.connect().await?;
         let copies = Copies::gather(&client).await?;
-        let old = member(&copies.merged, self.old)?;
+        // One that leaves already, or is staged to, can still be replaced.
+        let leaving = copies.merged.live().iter().rev().find_map(|epoch| role_in(epoch, self.old));
+        let old = leaving.map_or_else(|| member(&copies.merged, self.old), Ok)?;
         check_new(&copies.merged, self.new, &self.address)?;
         warn_of_force(&copies, self.old, self.force);
         let zone = self.traits.zone.or_else(|| old.zone.clone());
@@ -176,6 +180,18 @@ fn member(layout: &Layout, node: NodeId) -> Result<&Role, Failure> {
     })
 }
 
+/// Whether a node is a member by a live epoch, even if it leaves.
+fn is_member(layout: &Layout, node: NodeId) -> bool {
+    layout.live().iter().any(|epoch| epoch.ring.member(node).is_some())
+}
+
+fn role_in(epoch: &Epoch, node: NodeId) -> Option<&Role> {
+    match &epoch.wish(node)?.change {
+        Change::Take(role) => Some(role),
+        Change::Leave { .. } => None,
+    }
+}
+
 /// Those who are wished to take part.
 fn takers(layout: &Layout) -> impl Iterator<Item = (NodeId, &Role)> {
     let known = layout.last().wishes().map(|(node, _)| node).chain(layout.staged().map(|(node, _)| node));
@@ -184,9 +200,9 @@ fn takers(layout: &Layout) -> impl Iterator<Item = (NodeId, &Role)> {
 }
 
 fn check_new(layout: &Layout, node: NodeId, address: &str) -> Result<(), Failure> {
-    if wished_role(layout, node).is_some() || layout.live().iter().any(|epoch| epoch.ring.member(node).is_some()) {
+    if is_member(layout, node) {
         let next = takers(layout).map(|(node, _)| node.number()).max().unwrap_or_default().saturating_add(1);
-        let failure = Failure::invalid(format!("{node} is a member of the cluster, or staged to be one"));
+        let failure = Failure::invalid(format!("{node} is a member of the cluster"));
         return Err(failure.help(format!(
             "choose a number that no node has had, such as {next}; `quorate cluster set` changes a member"
         )));
