@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
-use quorate_ring::wire::{NodeStatus, Request, Response, RingDescription};
+use quorate_ring::layout::Layout;
+use quorate_ring::wire::{LayoutChange, NodeStatus, Request, Response, RingDescription};
 use quorate_ring::{InvalidQuorum, NodeId, Quorum};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -21,8 +22,12 @@ use crate::{Error, Time};
 
 /// Up to so many members, all are connected to at once; in a larger cluster each when it is first asked.
 const CONNECT_AT_ONCE_MAX: usize = 64;
-/// How often the ring is asked for when nothing hints that it changed.
+/// How often the ring is asked for when nothing hints that it changed and nothing is asked.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+/// And while the client is in use: a node that leaves answers for a while longer than that, so that nobody notices.
+const REFRESH_INTERVAL_IN_USE: Duration = Duration::from_secs(3);
+/// How long a connection is kept to a node that has left the ring: what was asked of it is answered.
+const PARTING_TIME: Duration = Duration::from_secs(60);
 /// Least time between two questions for the ring, whatever hints there are.
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
@@ -53,8 +58,12 @@ pub(crate) struct Inner {
     seed: AtomicU64,
     router: RwLock<Router>,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Of nodes that have left the ring, with when they are let go of.
+    parting: Mutex<Vec<(Instant, Arc<Peer>)>>,
     dialer: Arc<Dialer>,
     closed: AtomicBool,
+    /// Whether anything was asked since the ring was last asked for.
+    used: AtomicBool,
     /// Whether something happened that a change of the ring may explain.
     hinted: AtomicBool,
     maintenance: Mutex<Option<JoinHandle<()>>>,
@@ -82,8 +91,10 @@ impl Client {
             seed: AtomicU64::new(RandomState::new().hash_one("seed")),
             router: RwLock::new(router),
             peers: Mutex::default(),
+            parting: Mutex::default(),
             dialer,
             closed: AtomicBool::new(false),
+            used: AtomicBool::new(false),
             hinted: AtomicBool::new(false),
             maintenance: Mutex::default(),
         });
@@ -122,6 +133,29 @@ impl Client {
         match self.inner.run(Request::Status, Target::Node(node), self.inner.timeout).await? {
             Response::Status(status) => Ok(*status),
             other => Err(unexpected("a status", &other)),
+        }
+    }
+
+    /// This node's copy of the layout: who takes part, what is staged, and how far a change is. Copies differ for a moment after a change, and
+    /// [`Layout::merge`] makes one of several.
+    ///
+    /// # Errors
+    /// Any that a read can have. No other node is asked in its place.
+    pub async fn layout(&self, node: NodeId) -> Result<Layout, Error> {
+        match self.inner.run(Request::Layout, Target::Node(node), self.inner.timeout).await? {
+            Response::Layout(layout) => Ok(*layout),
+            other => Err(unexpected("a layout", &other)),
+        }
+    }
+
+    /// Changes the layout at this node, and gives its copy with the change. Others hear of it by and by.
+    ///
+    /// # Errors
+    /// Any that a write can have; [`Error::Node`] with why it cannot be changed so. No other node is asked in its place.
+    pub async fn change_layout(&self, node: NodeId, change: LayoutChange) -> Result<Layout, Error> {
+        match self.inner.run(Request::ChangeLayout(change), Target::Node(node), self.inner.timeout).await? {
+            Response::Layout(layout) => Ok(*layout),
+            other => Err(unexpected("a layout", &other)),
         }
     }
 
@@ -223,6 +257,13 @@ impl Inner {
         self.hinted.store(true, Ordering::Relaxed);
     }
 
+    /// Something is asked, so that it matters whether the ring is the newest.
+    pub(crate) fn note_used(&self, request: &Request) {
+        if !matches!(request, Request::Ring) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The way to a node; begins to connect if nobody has asked for it before. `None` if it is no member.
     pub(crate) fn peer(self: &Arc<Self>, node: NodeId) -> Option<Arc<Peer>> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,6 +286,9 @@ impl Inner {
     fn handle_reach(&self, node: NodeId, reach: &Reach) {
         let now = self.now();
         let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        if router.address(node).is_none() {
+            return; // It has left the ring, which is known.
+        }
         match reach {
             Reach::Open(_) => router.note_reachable(node),
             Reach::Down(_) => router.note_unreachable(node, now),
@@ -276,7 +320,12 @@ impl Inner {
         if changed {
             tracing::info!(members = description.members.len(), "the ring changed");
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-            peers.retain(|node, _| self.router().address(*node).is_some());
+            // What was asked of a node that has left is still answered.
+            let end = Instant::now() + PARTING_TIME;
+            let gone: Vec<NodeId> =
+                peers.keys().filter(|node| self.router().address(**node).is_none()).copied().collect();
+            let gone = gone.iter().filter_map(|node| peers.remove(node)).map(|peer| (end, peer));
+            self.parting.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
             for (node, peer) in peers.iter() {
                 self.router().address(*node).into_iter().for_each(|address| peer.move_to(address));
             }
@@ -291,6 +340,7 @@ impl Inner {
             task.abort();
         }
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -306,7 +356,11 @@ async fn maintain(client: Weak<Inner>) {
     loop {
         sleep(REFRESH_INTERVAL_MIN).await;
         let Some(inner) = client.upgrade() else { return };
-        if inner.hinted.swap(false, Ordering::Relaxed) || REFRESH_INTERVAL <= refreshed.elapsed() {
+        let now = Instant::now();
+        inner.parting.lock().unwrap_or_else(PoisonError::into_inner).retain(|(end, _)| now < *end);
+        let interval = if inner.used.load(Ordering::Relaxed) { REFRESH_INTERVAL_IN_USE } else { REFRESH_INTERVAL };
+        if inner.hinted.swap(false, Ordering::Relaxed) || interval <= refreshed.elapsed() {
+            inner.used.store(false, Ordering::Relaxed);
             refreshed = Instant::now();
             if let Err(error) = inner.ask_ring().await {
                 tracing::debug!(%error, "cannot refresh the ring");

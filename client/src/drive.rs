@@ -51,6 +51,7 @@ impl Inner {
         timeout: Duration,
     ) -> Result<Response, Error> {
         self.check_open()?;
+        self.note_used(&request);
         let now = self.now();
         let mut operation = Operation::new(request, target, now + timeout, now, self.next_seed());
         let mut attempts = Attempts::new();
@@ -146,6 +147,7 @@ impl Inner {
         requests: Vec<Request>,
         timeout: Duration,
     ) -> Vec<Result<Response, Error>> {
+        requests.iter().take(1).for_each(|request| self.note_used(request));
         let now = self.now();
         let (sender, mut parts) = mpsc::unbounded_channel();
         let mut under_way = BTreeMap::new();

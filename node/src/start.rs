@@ -55,7 +55,7 @@ pub struct Identity {
     pub node: NodeId,
     /// Q, which the order of its objects depends on.
     pub partitions: PartitionCount,
-    /// The fingerprint of the ring that its data was written under.
+    /// The fingerprint of the ring that its cluster began with.
     pub ring: u64,
     /// The incarnation that last wrote it.
     pub incarnation: Incarnation,
@@ -180,10 +180,10 @@ pub enum NotOurs {
         /// What is configured.
         wanted: PartitionCount,
     },
-    /// Its data was written under another ring, whose owners this one does not have.
+    /// Its cluster began with another ring, and it has not stored by which it went since.
     #[error(
-        "the store was written with other members, zones, capacities or n (ring {found:016x}, now {wanted:016x}); to change them, \
-         dump the data and load it into a new cluster"
+        "the store was made with other members, zones, capacities or n than are configured (ring {found:016x}, now {wanted:016x}); \
+         start it with those it was made with, then change them with `quorate cluster`"
     )]
     Ring {
         /// What it has.

@@ -31,6 +31,7 @@ pub struct Cluster {
     // Before the directory, so that the processes have ended when it is removed.
     nodes: Vec<Node>,
     network: Option<Network>,
+    options: ClusterOptions,
     name: String,
     directory: TempDir,
 }
@@ -84,8 +85,8 @@ impl ClusterOptions {
         let nodes = (1..=self.nodes).map(|number| Node::new(number, ports::free_address(), directory.path()));
         let nodes: Vec<Node> = nodes.collect();
         let network = self.network.then(|| Network::new(nodes.iter().map(|node| (node.number(), node.address()))));
-        let cluster = Cluster { nodes, network, name: self.name.clone(), directory };
-        cluster.write_files(&self);
+        let cluster = Cluster { nodes, network, name: self.name.clone(), options: self, directory };
+        cluster.write_files();
         cluster
     }
 
@@ -241,7 +242,27 @@ impl Cluster {
         answer.unwrap_or_else(|error| panic!("n{number} does not tell its status: {error}"))
     }
 
-    fn write_files(&self, options: &ClusterOptions) {
+    /// Makes the files of a node that is to join, and starts nothing. It is no member until somebody makes it one.
+    ///
+    /// # Panics
+    /// If there is no certificate for its number, or its files cannot be made.
+    pub fn add(&mut self, number: u32) -> &mut Node {
+        let node = Node::new(number, ports::free_address(), self.directory.path());
+        let text = format!(
+            "[cluster]\nname = \"{}\"\n{}join = {:?}\n\n[node]\nid = {number}\nlisten = \"{}\"\ndata = \"n{number}.data\"\n{}",
+            self.name,
+            self.options.cluster_lines,
+            self.addresses(),
+            node.address(),
+            self.options.node_lines,
+        );
+        fs::write(node.config(), text).expect("the temporary directory can be written");
+        self.nodes.push(node);
+        self.node(number)
+    }
+
+    fn write_files(&self) {
+        let options = &self.options;
         let write = |path: &Path, text: String| fs::write(path, text).expect("the temporary directory can be written");
         let member = |node: &Node| format!("{{ node = {}, address = \"{}\" }}", node.number(), self.address(node));
         let members: Vec<_> = self.nodes.iter().map(member).collect();

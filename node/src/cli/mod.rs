@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
 mod cert;
+mod cluster;
 mod connect;
 mod demo;
 mod dump;
@@ -53,6 +54,7 @@ enum Command {
     Status(status::StatusArguments),
     Ring(ring_table::RingArguments),
     Wait(wait::WaitArguments),
+    Cluster(cluster::ClusterArguments),
 }
 
 /// Runs the command that was typed, and gives the process's exit code.
@@ -83,6 +85,7 @@ impl Command {
             Self::Status(arguments) => arguments.connect.format(),
             Self::Ring(arguments) => arguments.connect.format(),
             Self::Wait(arguments) => arguments.connect.format(),
+            Self::Cluster(arguments) => arguments.format(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Command {
             Self::Status(arguments) => block_on(arguments.run()),
             Self::Ring(arguments) => block_on(arguments.run()),
             Self::Wait(arguments) => block_on(arguments.run()),
+            Self::Cluster(arguments) => block_on(arguments.run()),
         }
     }
 }

@@ -27,7 +27,8 @@ read_quorum = 2               # r of requests that do not ask for their own; def
 write_quorum = 2              # w, likewise
 durability = "buffered"       # acknowledged from memory, on disk soon; "synced": acknowledged from the disk
 secret = "cluster.secret"     # file that `quorate cert init` made; paths are relative to this file
-[[cluster.members]]           # as many as there are nodes, at least n
+# join = ["10.0.0.1:7401"]    # instead of members, for a node that is added later: members of the cluster that it is to join
+[[cluster.members]]           # the nodes that the cluster begins with, at least n; `quorate cluster` changes them later
 node = 1
 address = "127.0.0.1:7401"    # where peers and clients reach it (UDP)
 zone = "a"                    # nodes of one zone fail together; default: a zone of its own
@@ -42,7 +43,7 @@ address = "127.0.0.1:7403"
 [node]                        # this node's own
 id = 1
 data = "data"                 # directory of everything it stores
-listen = "127.0.0.1:7401"     # default: the member's address
+listen = "127.0.0.1:7401"     # default: the member's address; needed with join
 ca = "ca.pem"
 certificate = "n1.pem"        # default: n<id>.pem
 key = "n1.key"                # default: n<id>.key
@@ -186,6 +187,11 @@ fn config_failure(error: &ConfigError) -> Failure {
 fn failure(error: &RunError) -> Failure {
     match error {
         RunError::Ring { .. } => Failure::invalid(error),
+        RunError::Partitions { .. } | RunError::Replicas { .. } => {
+            Failure::invalid(error).help("set cluster.partitions and cluster.replicas to the cluster's")
+        }
+        RunError::Join { .. } => Failure::invalid(error)
+            .help("check cluster.join, cluster.name, the certificates and the secret: a node that joins has them from the cluster"),
         RunError::Credentials(error) => credentials_failure(error, "cert node NUMBER", "node"),
         RunError::BindMetrics { .. } => Failure::local(error).help("choose another address with --metrics"),
         RunError::Bind { source, .. } => Failure::local(error).help(match source.kind() {

@@ -2,10 +2,12 @@
 
 use clap::Args;
 use quorate_client::Client;
+use quorate_ring::layout::Layout;
 use quorate_ring::wire::{MemberDescription, RingDescription};
 use quorate_ring::{Key, Member, ObjectKey, Position, ReplicaKind, Ring};
 use serde::Serialize;
 
+use super::cluster::copies::{Copies, describe_change};
 use super::connect::{BucketArguments, ConnectArguments};
 use super::exit::{Failure, FailureKind, Format};
 use super::keys::key_parser;
@@ -30,6 +32,8 @@ struct JsonRing<'a> {
     replicas: u8,
     partitions: u32,
     balance: f64,
+    epochs: Vec<u64>,
+    staged: Vec<u32>,
     members: Vec<JsonMember<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<JsonPlace>,
@@ -66,20 +70,21 @@ impl RingArguments {
     /// If the cluster cannot be reached.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.connect().await?;
-        let printed = self.print(&client);
+        let copies = Copies::gather(&client).await?;
+        let printed = self.print(&client, &copies.merged);
         client.close().await;
         printed
     }
 
-    fn print(&self, client: &Client) -> Result<(), Failure> {
+    fn print(&self, client: &Client, layout: &Layout) -> Result<(), Failure> {
         let description = client.known_ring();
         let ring = ring_of(&description)?;
         let place = self.key.as_ref().map(|key| place(&ring, &ObjectKey::new(&self.bucket.bucket, key)));
         match self.connect.format() {
-            Format::Json => output::print_json(&json(&ring, &description, place)),
+            Format::Json => output::print_json(&json(&ring, &description, layout, place)),
             Format::Human => {
                 let place = place.map(|place| describe_place(&place)).unwrap_or_default();
-                output::print(&format!("{}{place}", describe(&ring, &description, "")))
+                output::print(&format!("{}{}{place}", describe(&ring, &description, ""), describe_change(layout)))
             }
         }
     }
@@ -181,7 +186,7 @@ fn describe_place(place: &JsonPlace) -> String {
     )
 }
 
-fn json<'a>(ring: &Ring, description: &'a RingDescription, key: Option<JsonPlace>) -> JsonRing<'a> {
+fn json<'a>(ring: &Ring, description: &'a RingDescription, layout: &Layout, key: Option<JsonPlace>) -> JsonRing<'a> {
     let member = |(member, share): (&'a MemberDescription, Share)| JsonMember {
         node: member.node.number(),
         address: &member.address,
@@ -195,6 +200,8 @@ fn json<'a>(ring: &Ring, description: &'a RingDescription, key: Option<JsonPlace
         replicas: ring.replicas(),
         partitions: ring.partitions().get(),
         balance: balance(ring),
+        epochs: layout.live().iter().map(|epoch| epoch.number()).collect(),
+        staged: layout.staged().map(|(node, _)| node.number()).collect(),
         members: description.members.iter().zip(shares(ring)).map(member).collect(),
         key,
     }

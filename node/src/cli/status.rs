@@ -8,6 +8,7 @@ use quorate_ring::NodeId;
 use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, StartKind, SyncStatus};
 use serde::Serialize;
 
+use super::cluster::copies::{Copies, describe_change};
 use super::connect::ConnectArguments;
 use super::exit::{Failure, FailureKind, Format};
 use super::table::{Align, Table};
@@ -111,10 +112,12 @@ impl StatusArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.connect().await?;
         let answers: Vec<Answer> = client.statuses().await;
+        // Whoever answered is asked; if nobody did, that is what is told below.
+        let change = Copies::gather(&client).await.map(|copies| describe_change(&copies.merged)).unwrap_or_default();
         client.close().await;
         match self.connect.format() {
             Format::Json => answers.iter().try_for_each(|(node, answer)| output::print_json(&json(*node, answer)))?,
-            Format::Human => output::print(&describe(&answers, ""))?,
+            Format::Human => output::print(&format!("{}{change}", describe(&answers, "")))?,
         }
         let missing: Vec<_> =
             answers.iter().filter(|(_, answer)| answer.is_err()).map(|(node, _)| node.to_string()).collect();

@@ -11,6 +11,7 @@ use quorate_ring::wire::NodeStatus;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::cert::parse_node;
+use super::cluster::copies::{Copies, describe_change};
 use super::connect::ConnectArguments;
 use super::exit::{Failure, FailureKind, Format};
 use super::interrupt::interrupted;
@@ -22,14 +23,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long saying goodbye to the nodes may take. One that is away would be waited for longer.
 const FAREWELL_TIME: Duration = Duration::from_millis(50);
 
-/// Waits until all that was written before is on every replica, or every hint made before is delivered
+/// Waits until all that was written before is on every replica, every hint made before is delivered, or a change of the ring is done
 ///
 /// With --converged every node must be up, must have found since the wait began that each of its peers has received the same as it, and
 /// must keep no hint that was made before. With --hints every node must be up and have delivered the hints that it kept when the wait
-/// began; a node that they are for may be behind otherwise. With --hints NODE only those for that node count. What is written meanwhile
-/// is not waited for. Exit code 3 if it takes too long; what is waited for is said then, and also at Ctrl-C.
+/// began; a node that they are for may be behind otherwise. With --hints NODE only those for that node count. With --stable every node that can
+/// be reached must go by the same ring, and by no other beside it. What is written meanwhile is not waited for. Exit code 3 if it takes too long; what is waited for is said then, and also at Ctrl-C.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["converged", "hints"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["converged", "hints", "stable"]))]
 pub(crate) struct WaitArguments {
     /// Wait for all replicas to hold the same
     #[arg(long)]
@@ -37,6 +38,9 @@ pub(crate) struct WaitArguments {
     /// Wait for the hints that nodes keep now, for all others or for this node, to be delivered
     #[arg(long, value_name = "NODE", num_args = 0..=1, value_parser = parse_node)]
     hints: Option<Option<NodeId>>,
+    /// Wait for a change of the cluster's members to be done
+    #[arg(long)]
+    stable: bool,
     /// How long to wait at most, all in all, as 500ms, 5s or 2h (5 is 5 seconds)
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = human::parse_duration, allow_hyphen_values = true)]
     at_most: Duration,
@@ -90,6 +94,9 @@ impl WaitArguments {
     async fn wait(&self, began: Instant, lacking: &mut Lacking) -> Result<(), Failure> {
         let deadline = began + self.at_most;
         let client = self.connect.connect_within(self.at_most).await?;
+        if self.stable {
+            return wait_stable(client, deadline, lacking).await;
+        }
         let nodes = self.asked(&client)?;
         let mut marks = Marks::new();
         loop {
@@ -136,11 +143,16 @@ impl WaitArguments {
     fn print_done(&self, waited: &str) -> Result<(), Failure> {
         match self.connect.format() {
             Format::Json => {
-                let what = if self.hints.is_some() { "delivered" } else { "converged" };
+                let what = match (self.stable, &self.hints) {
+                    (true, _) => "stable",
+                    (false, Some(_)) => "delivered",
+                    (false, None) => "converged",
+                };
                 output::print_json(&serde_json::json!({ what: true }))
             }
             Format::Human => {
                 let what = match self.hints {
+                    None if self.stable => "all nodes go by one ring".to_owned(),
                     None => "all replicas hold the same".to_owned(),
                     Some(None) => "no hint from before is kept any more".to_owned(),
                     Some(Some(target)) => format!("no hint for {target} from before is kept any more"),
@@ -149,6 +161,54 @@ impl WaitArguments {
             }
         }
     }
+}
+
+/// Returns when all go by one ring, or the time is up.
+async fn wait_stable(client: Client, deadline: Instant, lacking: &mut Lacking) -> Result<(), Failure> {
+    loop {
+        // Those who have joined are asked, too.
+        let asked = timeout_at(deadline, async {
+            let _ = client.ring().await; // Without an answer it goes by the one it knows.
+            Copies::gather(&client).await
+        });
+        match asked.await {
+            Ok(Ok(copies)) => *lacking = unstable(&copies, &client),
+            Ok(Err(failure)) if deadline <= Instant::now() => return Err(failure),
+            Ok(Err(_)) | Err(_) => {}
+        }
+        if lacking.is_empty() || deadline <= Instant::now() {
+            break;
+        }
+        sleep_until(deadline.min(Instant::now() + PAUSE)).await;
+    }
+    let _ = timeout(FAREWELL_TIME, client.close()).await;
+    Ok(())
+}
+
+/// Who goes by another ring than the last one alone.
+fn unstable(copies: &Copies, client: &Client) -> Lacking {
+    let last = copies.merged.last();
+    let mut lacking = Lacking::new();
+    for (node, layout) in &copies.of {
+        match layout.live() {
+            [only] if only.id() == last.id() => {}
+            [.., newest] if newest.id() == last.id() => {
+                let change = describe_change(&copies.merged);
+                let change = change.lines().next().filter(|_| 1 < copies.merged.live().len());
+                let change =
+                    change.map_or_else(|| "has not heard that the change is done".to_owned(), ToOwned::to_owned);
+                lacking.insert(*node, format!("{node}: {change}"));
+            }
+            _ => _ = lacking.insert(*node, format!("{node} has not heard of epoch {}", last.number())),
+        }
+    }
+    let known = client.known_ring();
+    for member in last.ring.members() {
+        if !known.members.iter().any(|known| known.node == member.node) {
+            lacking.entry(member.node).or_insert_with(|| format!("{} does not serve yet", member.node));
+        }
+    }
+    lacking
 }
 
 /// Asks these nodes at once. Of one that has not answered by the deadline there is nothing.

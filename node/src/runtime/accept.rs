@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quinn::{Connection, Endpoint, Incoming};
 use quorate_client::transport::{
-    FrameReceiver, FrameSender, ReceiveError, client_server_name, node_server_name, peer_holds_name,
+    FrameReceiver, FrameSender, ReceiveError, client_server_name, cluster_server_name, node_server_name,
+    peer_holds_name,
 };
 use quorate_ring::NodeId;
 use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
@@ -82,7 +83,13 @@ pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<Op
     // A failure shows again at the first read or write.
     let _ = sender.send(&welcome).await;
     if let Welcome::Refused(refusal) = welcome {
-        tracing::warn!(remote = %connection.remote_address(), %refusal, "refused a connection");
+        let remote = connection.remote_address();
+        let is_unknown = |node| !shared.view().peers.contains_key(&node);
+        match hello.role {
+            // One that waits to be made a member tries again and again.
+            Role::Peer { node, .. } if is_unknown(node) => tracing::debug!(%remote, %refusal, "refused a connection"),
+            _ => tracing::warn!(%remote, %refusal, "refused a connection"),
+        }
         sender.finish();
         let _ = tokio::time::timeout(GREETING_TIME, sender.delivered()).await;
         return Ok(None);
@@ -102,6 +109,8 @@ fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<(), 
         return Err(Refusal::Stopping);
     }
     match &hello.role {
+        // A node may ask what a client may: one that is to join asks for the layout.
+        Role::Client if peer_holds_name(connection, &cluster_server_name(&shared.cluster)) => Ok(()),
         Role::Client => holds(connection, &client_server_name(&shared.cluster)),
         Role::Peer { node, ring, secret, .. } => check_peer(shared, connection, *node, (*ring, *secret)),
     }
@@ -113,15 +122,19 @@ fn check_peer(
     node: NodeId,
     (ring, secret): (u64, u64),
 ) -> Result<(), Refusal> {
-    if node == shared.node || shared.ring.member(node).is_none() {
-        return Err(Refusal::Identity { claimed: format!("{node}, which is no peer of {}", shared.node) });
+    let no_peer = || Refusal::Identity { claimed: format!("{node}, which is no peer of {}", shared.node) };
+    if node == shared.node {
+        return Err(no_peer());
     }
     holds(connection, &node_server_name(&shared.cluster, node))?;
-    if ring != shared.ring.fingerprint() {
-        return Err(Refusal::Ring { node: shared.ring.fingerprint(), yours: ring });
+    if ring != shared.first_ring {
+        return Err(Refusal::Ring { node: shared.first_ring, yours: ring });
     }
     if secret != shared.secret {
         return Err(Refusal::Secret);
+    }
+    if !shared.view().peers.contains_key(&node) {
+        return Err(no_peer());
     }
     Ok(())
 }

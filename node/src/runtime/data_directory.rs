@@ -25,6 +25,9 @@ use crate::start::{
 use crate::storage::rocks::{DamagedLog, OpenError, RocksOptions, RocksStore};
 use crate::storage::{Batch, Column, Operation, OperationId, Storage as _, StorageError};
 
+/// The fingerprint of no ring: where a node that is to join has not found its cluster yet.
+pub const RING_UNKNOWN: u64 = 0;
+
 const MARKER: &str = "MARKER";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -102,13 +105,18 @@ impl DataDirectory {
     ///
     /// # Errors
     /// Why it cannot be used. It is then unchanged, save that it may have been made.
-    pub fn open(path: &Path, expected: Expected, options: &RocksOptions, forced: Forced) -> Result<Self, DataError> {
+    pub fn open(
+        path: &Path,
+        mut expected: Expected,
+        options: &RocksOptions,
+        forced: Forced,
+    ) -> Result<Self, DataError> {
         fs::create_dir_all(path).map_err(|source| match source.kind() {
             ErrorKind::AlreadyExists => DataError::NoDirectory { directory: path.to_owned() },
             _ => DataError::File { file: path.to_owned(), source },
         })?;
         let store = Arc::new(open_store(path, options)?);
-        let (identity, recovered) = recover(path, &store, &expected)?;
+        let (identity, recovered) = recover(path, &store, &mut expected)?;
         let evidence = evidence(path)?;
         let verdict = start::judge(identity.as_ref(), &evidence, Incarnation::new(random()?), forced);
         let remembered = identity.into_iter().flat_map(|identity| [Some(identity.marker), identity.previous]).flatten();
@@ -116,6 +124,20 @@ impl DataDirectory {
         let mut directory = Self { path: path.to_owned(), expected, marker, store, verdict, recovered };
         directory.leave_marker(MadeBy::Start)?;
         Ok(directory)
+    }
+
+    /// The fingerprint of the ring that the cluster began with.
+    pub const fn first_ring(&self) -> u64 {
+        self.expected.ring
+    }
+
+    /// Remembers which ring the cluster began with, which a node that joins is told.
+    ///
+    /// # Errors
+    /// That this could not be stored.
+    pub fn remember_first_ring(&mut self, fingerprint: u64) -> Result<(), DataError> {
+        self.expected.ring = fingerprint;
+        self.leave_marker(MadeBy::Start)
     }
 
     /// Ends a run after the last write of the last handle: syncs everything and leaves the marker that proves it.
@@ -234,17 +256,31 @@ fn remove_marker(path: &Path) -> Result<(), DataError> {
     }
 }
 
-fn recover(path: &Path, store: &RocksStore, expected: &Expected) -> Result<(Option<Identity>, Recovered), DataError> {
+fn recover(
+    path: &Path,
+    store: &RocksStore,
+    expected: &mut Expected,
+) -> Result<(Option<Identity>, Recovered), DataError> {
     let directory = || path.to_owned();
     let entries = store.handle(Arc::new(|| {})).recover();
     let entries = entries.map_err(|source| DataError::Storage { directory: directory(), source })?;
-    let identity = entries.iter().find(|(key, _)| key == IDENTITY_KEY).map(|(_, value)| start::check(value, expected));
+    let recovered = Recovered::read(&entries);
+    let recovered = recovered.map_err(|source| DataError::Damaged { directory: directory(), source })?;
+    let identity = entries.iter().find(|(key, _)| key == IDENTITY_KEY).map(|(_, value)| {
+        start::check(value, expected).or_else(|problem| match problem {
+            // Which ring it goes by now is in the store, and may have changed.
+            NotOurs::Ring { found, .. } if recovered.layout.is_some() || expected.ring == RING_UNKNOWN => {
+                expected.ring = found;
+                start::check(value, expected)
+            }
+            problem => Err(problem),
+        })
+    });
     let identity = identity.transpose().map_err(|source| DataError::NotOurs { directory: directory(), source })?;
     if identity.is_none() && !entries.is_empty() {
         return Err(DataError::Anonymous { directory: directory() });
     }
-    let recovered = Recovered::read(&entries);
-    Ok((identity, recovered.map_err(|source| DataError::Damaged { directory: directory(), source })?))
+    Ok((identity, recovered))
 }
 
 fn evidence(path: &Path) -> Result<Evidence, DataError> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use quorate_client::transport::CredentialsError;
+use quorate_ring::PartitionCount;
 
 use super::data_directory::DataError;
 use crate::replica::SET_BACK;
@@ -18,6 +19,35 @@ pub enum RunError {
     Ring {
         /// Why not.
         reason: String,
+    },
+    /// A node of the cluster that it is to join says that it cannot.
+    #[error("cannot join the cluster by way of {address}: {reason}")]
+    Join {
+        /// Who was asked.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The cluster has another number of partitions than is configured.
+    #[error(
+        "the cluster has {found} partitions, the configuration says {wanted}; their number is fixed when a cluster is created"
+    )]
+    Partitions {
+        /// What it has.
+        found: PartitionCount,
+        /// What is configured.
+        wanted: PartitionCount,
+    },
+    /// The cluster keeps another number of replicas than is configured.
+    #[error(
+        "the cluster keeps {found} replicas of each key, the configuration says {wanted}; their number is fixed when a cluster is \
+         created"
+    )]
+    Replicas {
+        /// What it has.
+        found: u8,
+        /// What is configured.
+        wanted: u8,
     },
     /// It cannot listen.
     #[error("cannot listen on UDP {address}: {source}")]

@@ -49,10 +49,11 @@ struct Dialed {
     background: Streams,
 }
 
-/// Keeps a link to a peer with a higher number, for as long as the node runs.
-pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, address: String) {
+/// Keeps a link to a peer with a higher number, for as long as it takes part and the node runs.
+pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId) {
     let mut pause = PAUSE_MIN;
     while !shared.is_stopping() {
+        let Some(address) = shared.view().peers.get(&peer).map(|peer| peer.address.clone()) else { return };
         match dial(&shared, &endpoint, peer, &address).await {
             Ok(Dialed { connection, incarnation, foreground, background }) => {
                 pause = PAUSE_MIN;
@@ -60,7 +61,10 @@ pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId, 
             }
             Err(problem) => shared.disconnected(peer, problem),
         }
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.parted_from(peer) => return,
+        }
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
@@ -156,6 +160,7 @@ async fn run(
         result = back_drain.run(&mut back.sender) => sent(result),
         result = receive(front.receiver) => received(result),
         result = receive(back.receiver) => received(result),
+        () = shared.parted_from(peer) => Some("it takes no part in the cluster any more".to_owned()),
     };
     connection.close(0_u32.into(), b"link ended");
     shared.send_all(|| Event::LinkDown { link, peer }).await;

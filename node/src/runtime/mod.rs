@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 pub mod data_directory;
 mod error;
+mod join;
 mod link;
 mod metrics;
 mod outbox;
@@ -24,6 +25,7 @@ mod session;
 mod shared;
 mod status;
 mod turn;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,29 +35,33 @@ use std::time::Duration;
 
 use quinn::Endpoint;
 use quorate_client::transport::{Credentials, node_server_name, quic};
+use quorate_ring::NodeId;
+use quorate_ring::layout::{Layout, Placement, Role};
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
-use quorate_ring::wire::MemberDescription;
-use quorate_ring::{Member, NodeId, Ring, claim};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use self::clock::Clock;
+use self::config::MemberConfig;
 pub use self::config::NodeConfig;
-use self::data_directory::{DataDirectory, random};
+use self::data_directory::{DataDirectory, RING_UNKNOWN, random};
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
+use self::view::View;
 use crate::handoff::hint::bounds::HintBounds;
 use crate::replica::Recovered;
 use crate::scrub::ScrubPace;
 use crate::shard::split::Slices;
 use crate::start::{Expected, Forced, Standing, Verdict};
 use crate::storage::rocks::{RocksOptions, RocksStore};
-use crate::{Shard, ShardConfig};
+use crate::{Input, Shard, ShardConfig};
 
 /// Most events that wait for one shard; whoever has one more waits, and with it the stream it came on.
 const EVENTS_MAX: usize = 4096;
+/// How long a node that takes no part any more is still heard: so it learns of that itself, and sends clients on that have not.
+const PARTING_TIME: Duration = Duration::from_secs(30);
 /// How long answers may take to reach the network when the node ends.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
 
@@ -83,7 +89,8 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| RunError::Thread { source })?;
     let credentials = Credentials::load(&config.ca, &config.certificate, &config.key)?;
     credentials.check_name(&node_server_name(&config.cluster.name, config.node))?;
-    let ring = Arc::new(ring(config)?);
+    // A node that joins learns from the others what the cluster began with.
+    let founding = if config.cluster.join.is_empty() { Some(founding(config)?) } else { None };
     warn_of_quorum(config);
     let endpoint = quic::endpoint(config.listen, Some(credentials.server_config(None)))
         .map_err(|source| RunError::Bind { address: config.listen, source })?;
@@ -91,9 +98,25 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
         Some(address) => Some(metrics::listen(address).await?),
         None => None,
     };
-    let directory = open(config, &ring, forced)?;
+    let first_ring = founding.as_ref().map_or(RING_UNKNOWN, |founding| founding.last().ring.fingerprint());
+    let mut directory = open(config, first_ring, forced)?;
     let verdict = directory.verdict.clone();
-    let (mut node, mut alarms) = Node::start(config, credentials, ring, directory, endpoint.clone())?;
+    let layout = match (directory.recovered.layout.take(), &founding) {
+        (Some(layout), _) => layout,
+        (None, Some(founding)) => founding.clone(),
+        (None, None) => {
+            let finding = join::find(config, &credentials, &endpoint, verdict.incarnation);
+            let found = tokio::select! {
+                found = finding => found?,
+                _ = terminate.recv() => return Ok(directory.close()?),
+                _ = interrupt.recv() => return Ok(directory.close()?),
+            };
+            directory.remember_first_ring(found.first_ring)?;
+            found.layout
+        }
+    };
+    check_layout(config, founding.as_ref(), &layout)?;
+    let (mut node, mut alarms) = Node::start(config, credentials, layout, directory, endpoint.clone())?;
     let ready = Ready { listen: endpoint.local_addr().unwrap_or(config.listen), verdict };
     if let Some(listener) = metrics {
         tokio::spawn(metrics::serve(node.shared.clone(), listener));
@@ -113,7 +136,17 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
                 Alarm::Panicked => break Err(RunError::Panicked),
                 Alarm::CaughtUp { shard } => node.caught_up(shard)?,
                 Alarm::Proven => node.directory.remember_standing(Standing::Proven)?,
+                Alarm::Layout(layout) => node.go_by(layout),
+                Alarm::Placement(placement) => {
+                    for shard in 1..node.shared.shard_count() {
+                        node.shared.send(shard, Event::Core(Input::Placement(placement.clone()))).await;
+                    }
+                }
+                Alarm::Progress { shard, progress } => {
+                    node.shared.send(0, Event::Core(Input::Progress { shard, progress })).await;
+                }
             },
+            () = node.next_parted() => node.forget_parted(),
         }
     };
     node.stop(endpoint, ended).await
@@ -132,23 +165,45 @@ fn warn_of_quorum(config: &NodeConfig) {
     }
 }
 
-fn ring(config: &NodeConfig) -> Result<Ring, RunError> {
-    let cluster = &config.cluster;
-    let members = cluster.members.iter().map(|member| Member {
-        node: member.node,
+/// The layout of a cluster that begins with the configured members. Every node computes the same.
+fn founding(config: &NodeConfig) -> Result<Layout, RunError> {
+    let role = |member: &MemberConfig| Role {
+        address: member.address.clone(),
         zone: member.zone.clone(),
         capacity: member.capacity,
-    });
-    let plan = claim::plan(None, cluster.partitions, cluster.quorum.n(), members.collect());
-    plan.map(|plan| plan.ring).map_err(|error| RunError::Ring { reason: error.to_string() })
+    };
+    let cluster = &config.cluster;
+    let roles = cluster.members.iter().map(|member| (member.node, role(member))).collect();
+    let layout = Layout::new(cluster.partitions, cluster.quorum.n(), roles);
+    layout.map_err(|error| RunError::Ring { reason: error.to_string() })
 }
 
-fn open(config: &NodeConfig, ring: &Ring, forced: Forced) -> Result<DataDirectory, RunError> {
+/// What is stored outranks the configuration, but for what can never change.
+fn check_layout(config: &NodeConfig, founding: Option<&Layout>, layout: &Layout) -> Result<(), RunError> {
+    let (found, wanted) = (layout.last().ring.partitions(), config.cluster.partitions);
+    if found != wanted {
+        return Err(RunError::Partitions { found, wanted });
+    }
+    let (found, wanted) = (layout.last().ring.replicas(), config.cluster.quorum.n());
+    if found != wanted {
+        return Err(RunError::Replicas { found, wanted });
+    }
+    if founding.is_some_and(|founding| founding.last().ring.members() != layout.last().ring.members()) {
+        tracing::info!(
+            epoch = layout.last().number(),
+            members = layout.last().ring.members().len(),
+            "the members have changed since the cluster began: the node goes by what it has stored, not by the configuration's list"
+        );
+    }
+    Ok(())
+}
+
+fn open(config: &NodeConfig, first_ring: u64, forced: Forced) -> Result<DataDirectory, RunError> {
     let expected = Expected {
         cluster: config.cluster.name.clone(),
         node: config.node,
         partitions: config.cluster.partitions,
-        ring: ring.fingerprint(),
+        ring: first_ring,
     };
     let options = RocksOptions {
         cache_bytes: config.cache_bytes.get(),
@@ -162,6 +217,11 @@ fn open(config: &NodeConfig, ring: &Ring, forced: Forced) -> Result<DataDirector
 struct Node {
     shared: Arc<Shared>,
     directory: DataDirectory,
+    endpoint: Endpoint,
+    /// What keeps a link to each peer that this node dials.
+    links: BTreeMap<NodeId, tokio::task::JoinHandle<()>>,
+    /// Who takes no part any more, where it is reached, and until when it is still heard.
+    parting: BTreeMap<NodeId, (String, tokio::time::Instant)>,
     /// The shards that have all again that they may have lost.
     caught_up: BTreeSet<u8>,
     /// Whether that something was lost is told already: each shard finds it for itself, and by several peers.
@@ -173,7 +233,7 @@ struct Node {
 /// A shard's end of the channels between it and the rest of the node.
 struct ShardPlan {
     config: ShardConfig,
-    ring: Arc<Ring>,
+    placement: Arc<Placement>,
     recovered: Recovered,
     store: Arc<RocksStore>,
     clock: Clock,
@@ -184,20 +244,22 @@ impl Node {
     fn start(
         config: &NodeConfig,
         credentials: Credentials,
-        ring: Arc<Ring>,
+        layout: Layout,
         mut directory: DataDirectory,
         endpoint: Endpoint,
     ) -> Result<(Self, UnboundedReceiver<Alarm>), RunError> {
         let clock = Clock::start();
         let (alarms, alarms_receiver) = unbounded_channel();
         let count = u8::try_from(config.shards.get()).unwrap_or(u8::MAX);
-        let slices = Slices::new(ring.partitions(), count);
-        let recovered = deal(std::mem::take(&mut directory.recovered), slices, count);
+        let slices = Slices::new(layout.last().ring.partitions(), count);
+        let view = View::new(config.node, &config.cluster.name, Arc::new(layout.clone()), std::iter::empty());
+        let mut recovered = deal(std::mem::take(&mut directory.recovered), slices, count);
+        recovered[0].layout = Some(layout);
         let (mut shards, mut turns) = (Vec::new(), Vec::new());
         for (shard, recovered) in (0..count).zip(recovered) {
             let plan = ShardPlan {
                 config: shard_config(config, &directory.verdict, shard, count)?,
-                ring: ring.clone(),
+                placement: view.placement.clone(),
                 recovered,
                 store: directory.store.clone(),
                 clock,
@@ -214,8 +276,8 @@ impl Node {
             cluster: config.cluster.name.clone(),
             secret: context_key(config).fingerprint(),
             verdict: directory.verdict.clone(),
-            ring,
-            members: members(config),
+            first_ring: directory.first_ring(),
+            view,
             credentials,
             slices,
             shards,
@@ -223,10 +285,79 @@ impl Node {
             clock,
         }));
         tokio::spawn(accept::accept(shared.clone(), endpoint.clone()));
-        for member in config.cluster.members.iter().filter(|member| config.node < member.node) {
-            tokio::spawn(link::keep(shared.clone(), endpoint.clone(), member.node, member.address.clone()));
+        let mut node = Self {
+            shared,
+            directory,
+            endpoint,
+            links: BTreeMap::new(),
+            parting: BTreeMap::new(),
+            caught_up: BTreeSet::new(),
+            loss_told: false,
+            first,
+            others,
+        };
+        if !node.shared.view().takes_part(config.node) {
+            tracing::info!(node = %config.node, "no member yet: `quorate cluster join` makes it one");
         }
-        Ok((Self { shared, directory, caught_up: BTreeSet::new(), loss_told: false, first, others }, alarms_receiver))
+        node.keep_links();
+        Ok((node, alarms_receiver))
+    }
+
+    /// The copy of the layout has changed.
+    fn go_by(&mut self, layout: Arc<Layout>) {
+        let before = self.shared.view();
+        let view = self.view_of(layout);
+        let end = tokio::time::Instant::now() + PARTING_TIME;
+        for (node, peer) in &before.peers {
+            if view.takes_part(*node) {
+                self.parting.remove(node);
+            } else {
+                self.parting.entry(*node).or_insert_with(|| (peer.address.clone(), end));
+            }
+        }
+        if view.placement.epochs() != before.placement.epochs() {
+            let live: Vec<u64> = view.placement.epochs().iter().map(|epoch| epoch.number).collect();
+            tracing::info!(?live, members = view.placement.last().members().len(), "epochs of the ring");
+        }
+        if view.takes_part(self.shared.node) != before.takes_part(self.shared.node) {
+            match view.takes_part(self.shared.node) {
+                true => tracing::info!("this node is to take part in the cluster"),
+                false => tracing::info!("this node takes no part in the cluster any more: it can be stopped"),
+            }
+        }
+        let view = self.view_of(view.layout);
+        self.shared.set_view(view);
+        self.keep_links();
+    }
+
+    fn view_of(&self, layout: Arc<Layout>) -> View {
+        let parting = self.parting.iter().map(|(node, (address, _))| (*node, address.clone()));
+        View::new(self.shared.node, &self.shared.cluster, layout, parting)
+    }
+
+    /// Returns when somebody has been heard long enough.
+    async fn next_parted(&self) {
+        match self.parting.values().map(|(_, end)| *end).min() {
+            Some(end) => tokio::time::sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn forget_parted(&mut self) {
+        let now = tokio::time::Instant::now();
+        self.parting.retain(|_, (_, end)| now < *end);
+        let view = self.view_of(self.shared.view().layout.clone());
+        self.shared.set_view(view);
+    }
+
+    /// Dials whoever is to be dialed and is not yet. Who takes no part any more is let go of by its link itself.
+    fn keep_links(&mut self) {
+        self.links.retain(|_, link| !link.is_finished());
+        let view = self.shared.view();
+        for peer in view.peers.keys().filter(|peer| self.shared.node < **peer) {
+            let keep = || tokio::spawn(link::keep(self.shared.clone(), self.endpoint.clone(), *peer));
+            self.links.entry(*peer).or_insert_with(keep);
+        }
     }
 
     /// A peer has met incarnations of this node that its store does not remember; or the shard itself has found that it was set back.
@@ -288,7 +419,7 @@ impl ShardPlan {
         let storage = self.store.handle(Arc::new(move || waker.notify_one()));
         let (sender, events) = channel(EVENTS_MAX);
         let turns = Turns {
-            shard: Shard::new(self.config, Arc::new(self.ring.into()), self.recovered),
+            shard: Shard::new(self.config, self.placement, self.recovered),
             storage,
             events,
             wake,
@@ -297,6 +428,7 @@ impl ShardPlan {
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             dirty_sessions: Vec::new(),
+            layout_hash: None,
             stopping: None,
         };
         (sender, turns)
@@ -336,22 +468,6 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         hints: HintBounds::default(),
         exchange_interval: config.exchange_interval,
     })
-}
-
-fn members(config: &NodeConfig) -> Vec<MemberDescription> {
-    let mut members: Vec<_> = config
-        .cluster
-        .members
-        .iter()
-        .map(|member| MemberDescription {
-            node: member.node,
-            address: member.address.clone(),
-            zone: member.zone.clone(),
-            capacity: member.capacity,
-        })
-        .collect();
-    members.sort_by_key(|member| member.node);
-    members
 }
 
 /// Runs a shard on a thread of its own.

@@ -39,7 +39,7 @@ async fn receive(
         let ClientMessage { id, timeout_millis, request } = message;
         let answer = match request {
             _ if shared.is_stopping() => Err(RequestError::Stopping { node: shared.node }),
-            Request::Ring => Ok(Response::Ring(shared.description.clone())),
+            Request::Ring => Ok(Response::Ring(shared.view().description.clone())),
             Request::Status => Ok(Response::Status(Box::new(status(shared).await))),
             request => {
                 let timeout_millis = timeout_millis.min(TIMEOUT_MILLIS_MAX);

@@ -1,16 +1,18 @@
-//! What all connections of a running node share: who it is, its ring, and the way to its shards.
+//! What all connections of a running node share: who it is, who takes part, and the way to its shards.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_client::transport::Credentials;
-use quorate_ring::wire::{Hello, MemberDescription, PROTOCOL_VERSION, PeerStatus, RingDescription, Role};
-use quorate_ring::{ClusterName, NodeId, Ring};
+use quorate_ring::wire::{Hello, PROTOCOL_VERSION, PeerStatus, Role};
+use quorate_ring::{ClusterName, NodeId};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::turn::{Event, LinkId};
+use super::view::{Part, View};
 use crate::SessionId;
 use crate::shard::split::Slices;
 use crate::start::Verdict;
@@ -23,8 +25,9 @@ pub(super) struct Shared {
     /// The fingerprint of what contexts are sealed with.
     pub(super) secret: u64,
     pub(super) verdict: Verdict,
-    pub(super) ring: Arc<Ring>,
-    pub(super) description: RingDescription,
+    /// The fingerprint of the ring that the cluster began with, which says which cluster of this name it is.
+    pub(super) first_ring: u64,
+    view: watch::Sender<Arc<View>>,
     pub(super) credentials: Credentials,
     pub(super) slices: Slices,
     pub(super) shards: Vec<Sender<Event>>,
@@ -43,8 +46,9 @@ pub(super) struct Parts {
     /// The fingerprint of what contexts are sealed with.
     pub(super) secret: u64,
     pub(super) verdict: Verdict,
-    pub(super) ring: Arc<Ring>,
-    pub(super) members: Vec<MemberDescription>,
+    /// The fingerprint of the ring that the cluster began with.
+    pub(super) first_ring: u64,
+    pub(super) view: View,
     pub(super) credentials: Credentials,
     pub(super) slices: Slices,
     pub(super) shards: Vec<Sender<Event>>,
@@ -54,22 +58,15 @@ pub(super) struct Parts {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
-        let description = RingDescription {
-            cluster: parts.cluster.clone(),
-            replicas: parts.ring.replicas(),
-            partitions: parts.ring.partitions(),
-            members: parts.members,
-            owners: parts.ring.owners().to_vec(),
-        };
-        let others = description.members.iter().map(|member| member.node).filter(|node| *node != parts.node);
-        let peers = Peers::new(others);
+        let peers = Peers::default();
+        peers.set_expected(&parts.view);
         Self {
             node: parts.node,
             cluster: parts.cluster,
             secret: parts.secret,
             verdict: parts.verdict,
-            ring: parts.ring,
-            description,
+            first_ring: parts.first_ring,
+            view: watch::Sender::new(Arc::new(parts.view)),
             credentials: parts.credentials,
             slices: parts.slices,
             shards: parts.shards,
@@ -80,6 +77,24 @@ impl Shared {
             session_next: AtomicU64::new(0),
             link_next: AtomicU64::new(0),
         }
+    }
+
+    /// Who takes part now.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Others take part from now on.
+    pub(super) fn set_view(&self, view: View) {
+        self.peers.set_expected(&view);
+        self.view.send_replace(Arc::new(view));
+    }
+
+    /// Waits until a node takes no part any more.
+    pub(super) async fn parted_from(&self, peer: NodeId) {
+        let mut view = self.view.subscribe();
+        // The sender is this one's own.
+        let _ = view.wait_for(|view| !view.peers.contains_key(&peer)).await;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -99,7 +114,7 @@ impl Shared {
         let role = Role::Peer {
             node: self.node,
             incarnation: self.verdict.incarnation,
-            ring: self.ring.fingerprint(),
+            ring: self.first_ring,
             secret: self.secret,
         };
         Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
@@ -119,6 +134,11 @@ impl Shared {
         }
     }
 
+    /// How many shards there are.
+    pub(super) fn shard_count(&self) -> u8 {
+        u8::try_from(self.shards.len()).expect("a node has at most 64 shards")
+    }
+
     /// Hands an event to a shard; waits while the shard has too much to do.
     pub(super) async fn send(&self, shard: u8, event: Event) {
         // A shard that has ended takes nothing: the node is stopping.
@@ -134,33 +154,43 @@ impl Shared {
 }
 
 /// What is known of the connections to peers, for the status and for logs that tell a change once.
+#[derive(Default)]
 pub(super) struct Peers(Mutex<BTreeMap<NodeId, Peer>>);
 
 /// A peer, and the link that it is connected by.
 struct Peer {
     status: PeerStatus,
     link: Option<LinkId>,
+    part: Part,
 }
 
 impl Peers {
-    fn new(nodes: impl Iterator<Item = NodeId>) -> Self {
-        let unknown = |node| Peer { status: PeerStatus { node, connected: false, problem: None }, link: None };
-        Self(Mutex::new(nodes.map(|node| (node, unknown(node))).collect()))
+    /// Keeps what is known of those that take part, or did a moment ago, and begins with those that are new.
+    fn set_expected(&self, view: &View) {
+        let mut table = self.table();
+        table.retain(|node, _| view.peers.contains_key(node));
+        for (node, peer) in &view.peers {
+            let node = *node;
+            let status = PeerStatus { node, connected: false, problem: None };
+            table.entry(node).or_insert(Peer { status, link: None, part: peer.part }).part = peer.part;
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them, as they are now.
+    /// All that are expected, as they are now.
     pub(super) fn statuses(&self) -> Vec<PeerStatus> {
-        self.table().values().map(|peer| peer.status.clone()).collect()
+        let table = self.table();
+        table.values().filter(|peer| peer.part == Part::Expected).map(|peer| peer.status.clone()).collect()
     }
 
     /// Notes that there is a connection, by this link.
     pub(super) fn connected(&self, node: NodeId, link: LinkId) {
         if let Some(peer) = self.table().get_mut(&node) {
-            *peer = Peer { status: PeerStatus { node, connected: true, problem: None }, link: Some(link) };
+            peer.status = PeerStatus { node, connected: true, problem: None };
+            peer.link = Some(link);
         }
         tracing::info!(peer = %node, "connected to peer");
     }
@@ -184,8 +214,10 @@ impl Peers {
         let mut table = self.table();
         let peer = table.get_mut(&node)?;
         let news = peer.status.connected || peer.status.problem.as_ref() != Some(&problem);
-        *peer = Peer { status: PeerStatus { node, connected: false, problem: Some(problem.clone()) }, link: None };
-        news.then_some(problem)
+        peer.status = PeerStatus { node, connected: false, problem: Some(problem.clone()) };
+        peer.link = None;
+        // That one which leaves is gone is no trouble.
+        (news && peer.part == Part::Expected).then_some(problem)
     }
 }
 
@@ -196,7 +228,9 @@ mod tests {
     #[test]
     fn late_end_of_an_old_link_does_not_hide_the_new_one() {
         let node = NodeId::new(2).expect("not 0");
-        let peers = Peers::new([node].into_iter());
+        let status = PeerStatus { node, connected: false, problem: None };
+        let peers = Peers::default();
+        peers.table().insert(node, Peer { status, link: None, part: Part::Expected });
         let connected = || peers.statuses()[0].connected;
         peers.connected(node, LinkId(1));
         peers.connected(node, LinkId(2));

@@ -22,7 +22,7 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         complete: true,
         uptime_millis: shared.clock.now().as_micros() / 1000,
         shards: u16::try_from(shared.shards.len()).unwrap_or(u16::MAX),
-        partitions: u32::try_from(shared.ring.partitions_of(shared.node).count()).unwrap_or(u32::MAX),
+        partitions: u32::try_from(shared.view().placement.partitions_of(shared.node).count()).unwrap_or(u32::MAX),
         peers: shared.peers.statuses(),
         gets: 0,
         puts: 0,

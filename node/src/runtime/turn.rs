@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_ring::NodeId;
+use quorate_ring::layout::{Layout, Placement};
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{HintStatus, NodeMessage, PeerMessage, RequestError, RequestId, Response, SyncStatus};
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
@@ -14,7 +15,7 @@ use tokio::time::sleep_until;
 
 use super::clock::Clock;
 use super::outbox::Outbox;
-use crate::shard::Counters;
+use crate::shard::{Counters, Progress};
 use crate::storage::Storage as _;
 use crate::storage::rocks::RocksStorage;
 use crate::{Input, Output, SessionId, Shard};
@@ -82,6 +83,12 @@ pub(super) enum Alarm {
     Proven,
     /// A shard has all again that it may have lost.
     CaughtUp { shard: u8 },
+    /// The node's copy of the layout has changed.
+    Layout(Arc<Layout>),
+    /// Who holds what from now on, for all shards but the first.
+    Placement(Arc<Placement>),
+    /// How far a shard has come, for the first.
+    Progress { shard: u8, progress: Progress },
     /// A shard ended by a bug: requests for its partitions would never be answered.
     Panicked,
 }
@@ -99,6 +106,8 @@ pub(super) struct Turns {
     pub(super) sessions: BTreeMap<SessionId, Outbox>,
     /// Whose outboxes have something to flush.
     pub(super) dirty_sessions: Vec<SessionId>,
+    /// The copy of the layout that was told last.
+    pub(super) layout_hash: Option<u64>,
     pub(super) stopping: Option<tokio::time::Instant>,
 }
 
@@ -122,6 +131,7 @@ impl Turns {
             }
             self.core(Input::Time);
             self.store();
+            self.tell_layout();
             self.flush();
         }
     }
@@ -213,9 +223,20 @@ impl Turns {
                 Output::LossFound { by, lost } => self.alarm(Alarm::LossFound { shard: self.shard.number(), by, lost }),
                 Output::CaughtUp => self.alarm(Alarm::CaughtUp { shard: self.shard.number() }),
                 Output::Proven => self.alarm(Alarm::Proven),
-                // The members of a running cluster do not change yet.
-                Output::Placement(_) | Output::Progress(_) => {}
+                Output::Placement(placement) => self.alarm(Alarm::Placement(placement)),
+                Output::Progress(progress) => self.alarm(Alarm::Progress { shard: self.shard.number(), progress }),
             }
+        }
+    }
+
+    /// Tells the rest of the node when its copy of the layout has changed.
+    fn tell_layout(&mut self) {
+        let hash = self.shard.layout_hash();
+        if hash != self.layout_hash
+            && let Some(layout) = self.shard.layout()
+        {
+            self.layout_hash = hash;
+            self.alarm(Alarm::Layout(Arc::new(layout.clone())));
         }
     }
 

@@ -58,6 +58,11 @@ impl Shard {
         self.keeping.keeper.as_ref().map(Keeper::told)
     }
 
+    /// What tells that copy from others, and so whether it has changed.
+    pub fn layout_hash(&self) -> Option<u64> {
+        self.keeping.keeper.as_ref().map(Keeper::hash)
+    }
+
     /// A shard has come further: this one, or another of the node's.
     pub(super) fn handle_progress(&mut self, shard: u8, progress: Progress) {
         let Some(keeper) = &mut self.keeping.keeper else {

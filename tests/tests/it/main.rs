@@ -7,6 +7,7 @@ mod crashes;
 mod cut_network;
 mod demo_and_examples;
 mod disk_full;
+mod elastic;
 mod load_and_dump;
 mod metrics;
 mod serving;

@@ -31,8 +31,8 @@ pub(super) fn node_config(source: &Source, file: file::File, given: NodeOverride
     let file::File { cluster, node } = file;
     let cluster = cluster_config(source, cluster, given.secret)?;
     let id = own_id(source, &cluster, node.id.as_ref(), given.id)?;
-    let own = cluster.member(id).expect("own_id checked that the node is a member");
-    let listen = listen_address(source, node.listen.as_ref(), given.listen, &own.address)?;
+    let own = cluster.member(id).map(|member| member.address.as_str());
+    let listen = listen_address(source, node.listen.as_ref(), given.listen, own)?;
     let path = |given: Option<PathBuf>, named: Option<String>, default: &dyn Fn() -> String| {
         given.unwrap_or_else(|| source.resolve(named.unwrap_or_else(default)))
     };
@@ -64,9 +64,22 @@ fn cluster_config(source: &Source, file: file::Cluster, secret: Option<PathBuf>)
     let quorum = quorum(source, &file)?;
     let partitions = partitions(source, file.partitions.as_ref())?;
     let durability = file.durability.as_ref().map_or(Ok(Durability::Buffered), |named| durability(source, named))?;
-    let members = members(source, &file.members, quorum.n())?;
+    let (members, join) = match (&file.members, &file.join) {
+        (Some(given), None) => (members(source, given, quorum.n())?, Vec::new()),
+        (None, Some(given)) => (Vec::new(), join(source, given)?),
+        (Some(_), Some(given)) => {
+            let expected =
+                "expected only one of them: members for a cluster's first nodes, join for one that is added later";
+            return Err(at(source, given, format!("cluster.members and cluster.join: {expected}, found both")));
+        }
+        (None, None) => {
+            let expected =
+                "expected the cluster's first nodes as members, or addresses of a cluster that is there as join";
+            return Err(at(source, &file.name, format!("cluster: {expected}, found neither")));
+        }
+    };
     let secret = secret.unwrap_or_else(|| source.resolve(file.secret.as_deref().unwrap_or(SECRET_DEFAULT)));
-    Ok(ClusterConfig { name, quorum, durability, partitions, members, secret: read_secret(&secret)? })
+    Ok(ClusterConfig { name, quorum, durability, partitions, members, join, secret: read_secret(&secret)? })
 }
 
 fn quorum(source: &Source, file: &file::Cluster) -> Result<Quorum, ConfigError> {
@@ -135,6 +148,17 @@ fn members(
     Ok(members.into_values().collect())
 }
 
+fn join(source: &Source, given: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<String>, ConfigError> {
+    if given.get_ref().is_empty() {
+        return Err(at(source, given, "cluster.join: expected the address of a node at least, found none"));
+    }
+    let address = |address: &Spanned<String>| match split_address(address.get_ref()) {
+        Ok(_) => Ok(address.get_ref().clone()),
+        Err(problem) => Err(at(source, address, format!("cluster.join: {problem}, found {:?}", address.get_ref()))),
+    };
+    given.get_ref().iter().map(address).collect()
+}
+
 fn member(source: &Source, file: &file::Member) -> Result<MemberConfig, ConfigError> {
     let node = node_id(source, &file.node)?;
     if let Err(problem) = split_address(file.address.get_ref()) {
@@ -160,7 +184,7 @@ fn node_id(source: &Source, given: &Spanned<i64>) -> Result<NodeId, ConfigError>
 }
 
 /// Host and port of an address; the error says what an address is.
-fn split_address(address: &str) -> Result<(&str, u16), &'static str> {
+pub(super) fn split_address(address: &str) -> Result<(&str, u16), &'static str> {
     let expected = "expected host:port, with a port from 1 to 65535 (and an IPv6 address in brackets)";
     let (host, port) = address.rsplit_once(':').ok_or(expected)?;
     let port = port.parse::<u16>().ok().filter(|port| *port != 0).ok_or(expected)?;
@@ -184,17 +208,20 @@ fn own_id(
     given: Option<u32>,
 ) -> Result<NodeId, ConfigError> {
     let members = || cluster.members.iter().map(|member| member.node.to_string()).collect::<Vec<_>>().join(", ");
-    let wrong =
-        |found: &dyn fmt::Display| format!("expected the number of one of the members ({}), found {found}", members());
+    // Whoever joins chooses a number that no node has had.
+    let joins = !cluster.join.is_empty();
+    let possible = |id: NodeId| joins || cluster.member(id).is_some();
+    let wrong = |found: &dyn fmt::Display| match joins {
+        true => format!("expected a number from 1 to {} that no node of the cluster has had, found {found}", u32::MAX),
+        false => format!("expected the number of one of the members ({}), found {found}", members()),
+    };
     let refused = |message| ConfigError::Override { flag: "--id", variable: "QUORATE_NODE_ID", message };
     match (given, named) {
-        (Some(number), _) => {
-            NodeId::new(number).filter(|id| cluster.member(*id).is_some()).ok_or_else(|| refused(wrong(&number)))
-        }
+        (Some(number), _) => NodeId::new(number).filter(|id| possible(*id)).ok_or_else(|| refused(wrong(&number))),
         (None, Some(named)) => u32::try_from(*named.get_ref())
             .ok()
             .and_then(NodeId::new)
-            .filter(|id| cluster.member(*id).is_some())
+            .filter(|id| possible(*id))
             .ok_or_else(|| at(source, named, format!("node.id: {}", wrong(named.get_ref())))),
         (None, None) => Err(refused(wrong(&"nothing, here or as id under [node] in the file"))),
     }
@@ -204,7 +231,7 @@ fn listen_address(
     source: &Source,
     named: Option<&Spanned<String>>,
     given: Option<SocketAddr>,
-    own: &str,
+    own: Option<&str>,
 ) -> Result<SocketAddr, ConfigError> {
     if let Some(given) = given {
         return Ok(given);
@@ -215,6 +242,15 @@ fn listen_address(
             at(source, named, format!("node.listen: {expected}, found {:?}", named.get_ref()))
         });
     }
+    let Some(own) = own else {
+        let message = "expected the address to listen on, such as 0.0.0.0:7401, here or as listen under [node] in the file, since a node \
+                       that joins is not among the members, found nothing";
+        return Err(ConfigError::Override {
+            flag: "--listen",
+            variable: "QUORATE_NODE_LISTEN",
+            message: message.to_owned(),
+        });
+    };
     if let Ok(address) = own.parse() {
         return Ok(address);
     }

@@ -22,7 +22,8 @@ pub(super) struct Cluster {
     pub(super) write_quorum: Option<Spanned<i64>>,
     pub(super) durability: Option<Spanned<String>>,
     pub(super) secret: Option<String>,
-    pub(super) members: Spanned<Vec<Spanned<Member>>>,
+    pub(super) members: Option<Spanned<Vec<Spanned<Member>>>>,
+    pub(super) join: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]

@@ -68,7 +68,7 @@ pub struct NodeConfig {
     /// Directory of everything this node stores; made if it does not exist. One node's own, never shared or copied: a copy
     /// that runs beside its original would give two writes the same identity.
     pub data: PathBuf,
-    /// UDP address that the node binds. Default: the member's address; all interfaces if that is a name and not a number,
+    /// UDP address that the node binds; named by one that joins. Default: the member's address; all interfaces if that is a name and not a number,
     /// since what a name resolves to need not be an address of this machine.
     pub listen: SocketAddr,
     /// PEM file with the certificates of the authority that signed all nodes' and clients' certificates.
@@ -116,8 +116,12 @@ pub struct ClusterConfig {
     /// Q, into how many parts the ring is cut. Fixed for the cluster's life. Default 1024; at least ten for each node there
     /// may ever be.
     pub partitions: PartitionCount,
-    /// The nodes, by rising id. At least N.
+    /// The nodes that the cluster begins with, by rising id. At least N; none in the configuration of a node that joins a cluster that is
+    /// there. A node that has stored who the members are goes by that.
     pub members: Vec<MemberConfig>,
+    /// Where a node that joins finds the cluster, as `host:port` (UDP): a member or more of it. Asked at the first start only. Empty where
+    /// `members` are named.
+    pub join: Vec<String>,
     /// Authenticates the contexts given to clients.
     pub secret: ClusterSecret,
 }
@@ -203,6 +207,14 @@ impl NodeConfig {
         let file: file::File = source.parse()?;
         check::node_config(&source, file, overrides)
     }
+}
+
+/// Checks an address, as `host:port`.
+///
+/// # Errors
+/// What an address is, if it is none.
+pub fn check_address(address: &str) -> Result<(), &'static str> {
+    check::split_address(address).map(drop)
 }
 
 /// How many shards a node has that was not told: one for each core, at most [`SHARDS_DEFAULT_MAX`].

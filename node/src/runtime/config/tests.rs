@@ -148,7 +148,9 @@ fn refusals_name_line_and_column_what_was_expected_and_found() {
 
 #[test]
 fn missing_field_points_at_its_table() {
-    assert_eq!(complaint("[cluster]\nname = \"demo\"\n"), "node.toml:1:1: missing field `members`");
+    let neither = "node.toml:2:8: cluster: expected the cluster's first nodes as members, or addresses of a cluster that is there as join, \
+                   found neither";
+    assert_eq!(complaint("[cluster]\nname = \"demo\"\n"), neither);
 }
 
 #[test]
