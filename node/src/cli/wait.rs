@@ -100,7 +100,12 @@ impl WaitArguments {
         let nodes = self.asked(&client)?;
         let mut marks = Marks::new();
         loop {
-            for (node, answer) in ask(&client, &nodes, deadline).await {
+            let members = client.known_ring().members;
+            for (node, mut answer) in ask(&client, &nodes, deadline).await {
+                // One that is to join is no member yet, and need not be there.
+                if let Some(Ok(status)) = &mut answer {
+                    status.peers.retain(|peer| members.iter().any(|member| member.node == peer.node));
+                }
                 match answer.map(|answer| self.lack(&(node, answer), &mut marks, began.elapsed())) {
                     Some(Some(lack)) => _ = lacking.insert(node, lack),
                     Some(None) => _ = lacking.remove(&node),

@@ -34,7 +34,8 @@ pub enum Role {
         node: NodeId,
         /// Its incarnation.
         incarnation: Incarnation,
-        /// The fingerprint of the ring it works with ([`crate::Ring::fingerprint`]).
+        /// The fingerprint of the ring that its cluster began with ([`crate::Ring::fingerprint`]), whatever ring it has come to; 0 from one that
+        /// does not know it yet, and is told.
         ring: u64,
         /// The fingerprint of the key of contexts ([`crate::version::ContextKey::fingerprint`]): what one node gave to a client, every
         /// other must take.
@@ -81,10 +82,10 @@ pub enum Refusal {
         /// What the refused side said.
         yours: ClusterName,
     },
-    /// A peer works with another ring: other members, partitions or N.
+    /// A peer's cluster began with another ring: other members, partitions or N.
     #[error(
-        "the node works with another ring (fingerprint {node:016x}, not {yours:016x}); members, partitions and n must be the \
-         same in every node's configuration"
+        "the node's cluster began with another ring (fingerprint {node:016x}, not {yours:016x}); members, partitions and n must be the \
+         same in every configuration that a cluster begins with"
     )]
     #[serde(rename = "g")]
     Ring {
