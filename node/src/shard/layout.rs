@@ -81,14 +81,18 @@ impl Shard {
             self.writes_by.insert(from, *last);
         }
         let Some(keeper) = &mut self.keeping.keeper else { return };
-        let lacks = match message {
-            LayoutMessage::Digest { hash, .. } => hash != keeper.hash(),
-            LayoutMessage::Epoch { .. } => false,
-            LayoutMessage::Copy(copy) => keeper.merge(*copy),
+        let told = |keeper: &Keeper| Box::new(keeper.told().clone());
+        let answer = match message {
+            LayoutMessage::Digest { hash, .. } => (hash != keeper.hash()).then(|| LayoutMessage::Copy(told(keeper))),
+            LayoutMessage::Epoch { .. } => None,
+            LayoutMessage::Copy(copy) => keeper.merge(*copy).then(|| LayoutMessage::Back(told(keeper))),
+            LayoutMessage::Back(copy) => {
+                keeper.merge(*copy);
+                None
+            }
         };
-        if lacks {
-            let copy = Box::new(keeper.told().clone());
-            self.send(from, PeerMessage::Layout(LayoutMessage::Copy(copy)));
+        if let Some(answer) = answer {
+            self.send(from, PeerMessage::Layout(answer));
         }
     }
 

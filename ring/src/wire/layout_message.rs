@@ -22,9 +22,12 @@ pub enum LayoutMessage {
         /// The number.
         last: u64,
     },
-    /// My copy. Who still has another one when it has merged this sends it back.
+    /// My copy. Who has something that it lacks sends its own back, as [`Self::Back`].
     #[serde(rename = "c")]
     Copy(Box<Layout>),
+    /// My copy, which has something that yours lacks. Nothing is sent back: two whose disks are slow would go on for ever.
+    #[serde(rename = "b")]
+    Back(Box<Layout>),
 }
 
 /// What an operator asks to be done with the layout.

@@ -191,6 +191,7 @@ fn peer_name(message: &PeerMessage) -> String {
         PeerMessage::Layout(LayoutMessage::Digest { .. }) => "Digest".to_owned(),
         PeerMessage::Layout(LayoutMessage::Epoch { .. }) => "Epoch".to_owned(),
         PeerMessage::Layout(LayoutMessage::Copy(_)) => "Copy".to_owned(),
+        PeerMessage::Layout(LayoutMessage::Back(_)) => "Back".to_owned(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
 }
@@ -515,6 +516,7 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("bare", scan(None)),
         ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX, last: 7 })),
         ("", PeerMessage::Layout(LayoutMessage::Epoch { last: 7 })),
+        ("", PeerMessage::Layout(LayoutMessage::Back(Box::new(layout())))),
         ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
     ];
     let sync = |message| PeerMessage::Sync(message);

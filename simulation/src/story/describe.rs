@@ -232,7 +232,7 @@ impl Keys {
             PeerMessage::Layout(LayoutMessage::Epoch { last }) => {
                 Described::new("goes by epoch", About::default(), last.to_string())
             }
-            PeerMessage::Layout(LayoutMessage::Copy(copy)) => {
+            PeerMessage::Layout(LayoutMessage::Copy(copy) | LayoutMessage::Back(copy)) => {
                 Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))
             }
             PeerMessage::Known { incarnations } => {
