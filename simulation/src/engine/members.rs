@@ -155,7 +155,7 @@ impl Simulation {
         self.tallies.note(Sometimes::ReplicaReleased);
         for truth in &self.truth.keys {
             if (from..until).contains(&&layout::object(&truth.key)) {
-                self.replicas.lose(self.nodes[node].id, &truth.key);
+                self.replicas.release(self.nodes[node].id, &truth.key);
             }
         }
     }

@@ -70,6 +70,14 @@ impl Replicas {
         self.lost.insert(place);
     }
 
+    /// A node holds no replica of a key any more: should it hold one again, that begins with nothing.
+    pub fn release(&mut self, node: NodeId, key: &ObjectKey) {
+        let place = (node, None, key.clone());
+        self.held.remove(&place);
+        self.dropped.remove(&place);
+        self.lost.remove(&place);
+    }
+
     /// A node has handed a hint over, and does not keep it any more.
     pub fn drop_hint(&mut self, node: NodeId, target: NodeId, key: ObjectKey) {
         let place = (node, Some(target), key);
