@@ -31,6 +31,8 @@ pub struct Replicas {
     dropped: BTreeMap<Place, BTreeSet<Dot>>,
     /// What disks have lost, and processes not written since.
     lost: BTreeSet<Place>,
+    /// Places of replicas that were removed: what is stored there next begins with nothing.
+    released: BTreeSet<Place>,
     /// By who asked for it, and the number of the question.
     asked: BTreeMap<(NodeId, ExchangeId, NodeId), Vec<Asked>>,
 }
@@ -73,9 +75,8 @@ impl Replicas {
     /// A node holds no replica of a key any more: should it hold one again, that begins with nothing.
     pub fn release(&mut self, node: NodeId, key: &ObjectKey) {
         let place = (node, None, key.clone());
-        self.held.remove(&place);
         self.dropped.remove(&place);
-        self.lost.remove(&place);
+        self.released.insert(place);
     }
 
     /// A node has handed a hint over, and does not keep it any more.
@@ -117,6 +118,8 @@ impl Replicas {
         if let Some(first) = writes.first() {
             concurrency::check(truth, truth.write(*first).key, &writes)?;
         }
+        let anew = self.released.remove(&place);
+        let before = if anew { &[][..] } else { before };
         let gone: Vec<Held> = before.iter().filter(|(dot, _)| find(&now, *dot).is_none()).copied().collect();
         if !self.lost.remove(&place) {
             dominance::check(truth, gone.iter().map(|(_, id)| *id))?;
