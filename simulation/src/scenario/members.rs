@@ -14,7 +14,7 @@ pub(super) const ALL: &[Named] = &[
         line: "while a node joins and one leaves, alone and with a cut, each read shows what was written before it",
         source: "Garage's Jepsen set test (10 of 10 runs before its fix)",
         body: Body::Built {
-            rule: "a read goes by an epoch that all have synced: \"reads-go-by-the-last-epoch\". O3: the read misses acknowledged writes",
+            rule: "a read goes by an epoch that all have synced. O3: the read would miss acknowledged writes",
             runs: under_reads,
             together: changed,
         },
@@ -24,7 +24,7 @@ pub(super) const ALL: &[Named] = &[
         line: "writes and deletes while every partition moves: what is acknowledged is there in the end, and what was deleted is not",
         source: "Garage; riak_kv#1754",
         body: Body::Built {
-            rule: "a write has its quorum in each live epoch: \"writes-need-one-epoch\". O3: the read after the change misses the write",
+            rule: "a write has its quorum in each live epoch. O3: the read after the change would miss the write",
             runs: while_it_moves,
             together: changed,
         },
@@ -44,7 +44,7 @@ pub(super) const ALL: &[Named] = &[
         line: "scans while every partition moves miss nothing that was written before them",
         source: "riak#305",
         body: Body::Built {
-            rule: "a page is read by an epoch that all have synced: \"reads-go-by-the-last-epoch\". O3: the page misses keys",
+            rule: "a page is read by an epoch that all have synced. O3: the page would miss keys",
             runs: scanned,
             together: changed,
         },
