@@ -184,9 +184,9 @@ impl Replica {
         self.behind.is_empty()
     }
 
-    /// Whether everything of a partition that was ever acknowledged from this store is in it.
+    /// Whether this shard holds a partition, and everything of it that was ever acknowledged from this store is in it.
     pub fn is_complete_for(&self, partition: PartitionId) -> bool {
-        !self.behind.contains(&partition)
+        self.holds(partition) && !self.behind.contains(&partition)
     }
 
     /// The partitions of which something that was acknowledged may be missing.

@@ -69,6 +69,10 @@ impl Replica {
         result: Result<Completion, StorageError>,
     ) {
         self.waiting -= 1;
+        // What was released meanwhile may have been removed before it was read.
+        if !self.holds(partition) {
+            return self.reports.push_back(Report::Page { asker, result: Err(ReplicaError::NotResponsible) });
+        }
         let page = match result {
             Ok(Completion::Scanned { entries, last, beside }) => {
                 // The scrub is shown what is stored, and does not tell anybody.

@@ -27,6 +27,20 @@ fn replica() -> Replica {
     replica
 }
 
+#[test]
+fn a_page_of_what_was_released_meanwhile_is_refused_and_not_empty() {
+    let mut replica = replica();
+    let partition = PartitionId::new(3);
+    replica.handle_scan(Asker::Peer { node: node(2), exchange: ExchangeId(7) }, Some(&bucket()), partition, None, 10);
+    let (scan, _) = replica.poll_operation().expect("the page is read");
+    replica.release(partition, incarnation(node(9)));
+    let nothing = Completion::Scanned { entries: Vec::new(), last: true, beside: None };
+    replica.handle_completion(Time::default(), scan, Ok(nothing));
+    let refused = |report: Report| matches!(report, Report::Page { result: Err(ReplicaError::NotResponsible), .. });
+    assert!(replica.poll_report().is_some_and(refused));
+    assert!(!replica.is_complete_for(partition));
+}
+
 fn read() -> KeyOperation {
     KeyOperation::Read { asker: Asker::Nobody, deadline: DEADLINE }
 }
