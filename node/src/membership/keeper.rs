@@ -30,6 +30,8 @@ pub struct Keeper {
     told: Layout,
     /// Of that.
     hash: u64,
+    /// Whether there is more in it than was stored, or is being.
+    changed: bool,
     /// As it is being stored.
     storing: Option<Layout>,
     /// How far each shard has come.
@@ -58,7 +60,7 @@ impl Keeper {
         };
         let shards = (0..shards).map(|shard| (shard, progress)).collect();
         let hash = hash_of(&layout);
-        let mut keeper = Self { own, told: layout.clone(), hash, layout, storing: None, shards };
+        let mut keeper = Self { own, told: layout.clone(), hash, layout, changed: false, storing: None, shards };
         keeper.note_progress();
         keeper
     }
@@ -80,7 +82,7 @@ impl Keeper {
 
     /// Takes over what another copy has and this one does not. `true` if there is something on this node's disk that the other has not.
     pub fn merge(&mut self, mut other: Layout) -> bool {
-        self.layout.merge(&other);
+        self.changed |= self.layout.merge(&other);
         self.note_progress();
         other.merge(&self.told)
     }
@@ -95,6 +97,7 @@ impl Keeper {
             LayoutChange::Revert => self.layout.revert(self.own),
             LayoutChange::Commit { epoch } => self.layout.commit(self.own, epoch)?,
         }
+        self.changed = true;
         Ok(())
     }
 
@@ -123,22 +126,17 @@ impl Keeper {
         let reads = all(&|shard| shard.reads_by == reads_by);
         let due = self.layout.acknowledged_by_all().id();
         let synced = all(&|shard| shard.synced == due);
-        if acknowledges {
-            self.layout.acknowledge(self.own);
-        }
-        if synced {
-            self.layout.note_synced(self.own, due);
-        }
-        if reads {
-            self.layout.note_reading(self.own);
-        }
+        self.changed |= acknowledges && self.layout.acknowledge(self.own);
+        self.changed |= synced && self.layout.note_synced(self.own, due);
+        self.changed |= reads && self.layout.note_reading(self.own);
     }
 
     /// What is to be stored, durably, if anything is and nothing is being stored.
     pub fn poll_store(&mut self) -> Option<Bytes> {
-        if self.storing.is_some() || self.layout == self.told {
+        if self.storing.is_some() || !self.changed {
             return None;
         }
+        self.changed = false;
         self.storing = Some(self.layout.clone());
         Some(layout::encode(&self.layout))
     }

@@ -41,6 +41,8 @@ pub(super) struct Keeping {
     asked: Vec<ReplyTo>,
     /// Whose is being stored.
     stored_for: Vec<ReplyTo>,
+    /// Why the store takes nothing more, if it has said so.
+    failed: Option<String>,
     operation_next: u64,
     /// When a peer is told next which copy this is.
     due: Option<Time>,
@@ -139,6 +141,9 @@ impl Shard {
 
     /// A client asks for a change of the layout. It is answered when that is on the disk.
     pub(super) fn change_layout(&mut self, reply_to: ReplyTo, change: LayoutChange) -> Result<(), RequestError> {
+        if let Some(reason) = self.keeping.failed.clone() {
+            return Err(RequestError::StorageFailed { node: self.own(), reason });
+        }
         let keeper = self.keeping.keeper.as_mut().ok_or_else(|| invalid(FIXED))?;
         keeper.change(change).map_err(invalid)?;
         self.keeping.asked.push(reply_to);
@@ -174,10 +179,12 @@ impl Shard {
     /// The copy is stored, or could not be.
     pub(super) fn layout_stored(&mut self, now: Time, result: Result<Completion, StorageError>) {
         let Some(keeper) = &mut self.keeping.keeper else { return };
-        let waiting = std::mem::take(&mut self.keeping.stored_for);
+        let mut waiting = std::mem::take(&mut self.keeping.stored_for);
         if let Err(error) = result {
-            // The store takes nothing more, and has said so: nothing that changes is told any more either.
+            waiting.append(&mut self.keeping.asked);
+            // Nothing that changes is told any more either.
             let (node, reason) = (self.own(), error.to_string());
+            self.keeping.failed = Some(reason.clone());
             let failed = || Err(RequestError::StorageFailed { node, reason: reason.clone() });
             return waiting.into_iter().for_each(|reply_to| self.reply(reply_to, failed()));
         }

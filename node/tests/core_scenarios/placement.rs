@@ -252,3 +252,14 @@ fn writes_by_an_epoch_that_is_over_are_not_taken() {
     assert_eq!(replicate(&mut elastic, 1), Err(ReplicaError::NotResponsible));
     assert_eq!(replicate(&mut elastic, 2), Ok(()));
 }
+
+#[test]
+fn whoever_changes_the_layout_of_a_node_whose_store_failed_is_told() {
+    let mut elastic = Elastic::new(4, 4);
+    elastic.cluster.machines.get_mut(&node(1)).expect("a node").store.fail_next_write("broken");
+    for _ in 0..2 {
+        let changed = elastic.change(1, LayoutChange::Wish { node: node(5), change: Change::Take(role()) });
+        assert!(matches!(changed, Err(RequestError::StorageFailed { .. })), "{changed:?}");
+    }
+    assert!(elastic.layout(node(2)).wished(node(5)).is_none(), "what is not stored is not told");
+}
