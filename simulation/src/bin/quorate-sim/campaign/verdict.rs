@@ -9,6 +9,8 @@ use super::totals::Totals;
 use crate::input::Kinds;
 use crate::screen::{self, BAD, DIM, GOOD, HEADING, Styled, number, rate};
 
+/// From how many seeds on every kind of fault must have fired, and few runs may be excused.
+const SEEDS_THAT_FIRE_EVERYTHING: u64 = 1_000;
 /// From how many seeds on a campaign must have met everything. The rarest is met in one of 600 (a hedge that is denied): of campaigns of a
 /// thousand seeds one in five would miss it by chance, of such as this none in a million.
 const SEEDS_THAT_MEET_EVERYTHING: u64 = 10_000;
@@ -51,7 +53,7 @@ fn wrong(totals: &Totals, kinds: &Kinds) -> Vec<String> {
         wrong.push(format!("{} seeds failed, {} among them", number(totals.failed), seeds.join(", ")));
     }
     // What failed ends early and meets little; a short campaign may miss what is rare.
-    if totals.seeds < SEEDS_THAT_MEET_EVERYTHING || 0 < totals.failed {
+    if totals.seeds < SEEDS_THAT_FIRE_EVERYTHING || 0 < totals.failed {
         return wrong;
     }
     let silent: Vec<String> = kinds
@@ -63,7 +65,7 @@ fn wrong(totals: &Totals, kinds: &Kinds) -> Vec<String> {
     wrong.extend((!silent.is_empty()).then(|| format!("faults that never fired: {}", silent.join("; "))));
     // With few kinds of faults, much cannot happen.
     let never: Vec<&str> = totals.tallies.never().into_iter().map(Sometimes::text).collect();
-    if kinds.are_all() && !never.is_empty() {
+    if kinds.are_all() && SEEDS_THAT_MEET_EVERYTHING <= totals.seeds && !never.is_empty() {
         wrong.push(format!("what should sometimes happen and never did: {}", never.join("; ")));
     }
     if EXCUSED_PER_MILLE_MAX * totals.seeds < 1_000 * totals.excused {
