@@ -108,16 +108,12 @@ pub fn behind_dot(partition: PartitionId, dot: Dot) -> Bytes {
 
 /// Where a partition's clock is stored.
 pub fn clock(partition: PartitionId) -> Bytes {
-    let [high, low] = partition.number().to_be_bytes();
-    Bytes::copy_from_slice(&[CLOCK_PREFIX, high, low])
+    of_partition(CLOCK_PREFIX, partition)
 }
 
 /// Whose clock is stored in a place, if it is a clock's.
 pub fn clock_partition(place: &[u8]) -> Option<PartitionId> {
-    match place {
-        [CLOCK_PREFIX, high, low] => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
-        _ => None,
-    }
+    partition_at(CLOCK_PREFIX, place)
 }
 
 /// Where the incarnations met of a peer are stored.
@@ -128,14 +124,22 @@ pub fn peer(node: NodeId) -> Bytes {
 
 /// Where it is stored as what actor this node makes the events of a partition that it holds again.
 pub fn tenure(partition: PartitionId) -> Bytes {
-    let [high, low] = partition.number().to_be_bytes();
-    Bytes::copy_from_slice(&[TENURE_PREFIX, high, low])
+    of_partition(TENURE_PREFIX, partition)
 }
 
 /// Which partition's actor is stored in a place, if it is such.
 pub fn tenure_partition(place: &[u8]) -> Option<PartitionId> {
+    partition_at(TENURE_PREFIX, place)
+}
+
+fn of_partition(prefix: u8, partition: PartitionId) -> Bytes {
+    let [high, low] = partition.number().to_be_bytes();
+    Bytes::copy_from_slice(&[prefix, high, low])
+}
+
+fn partition_at(prefix: u8, place: &[u8]) -> Option<PartitionId> {
     match place {
-        [TENURE_PREFIX, high, low] => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
+        [first, high, low] if *first == prefix => Some(PartitionId::new(u16::from_be_bytes([*high, *low]))),
         _ => None,
     }
 }
