@@ -13,6 +13,8 @@ use super::target::Targets;
 const LOOKS_MAX: usize = 250_000_000;
 /// Most partitions from all over the ring that one is compared with, beside its neighbours.
 const FAR_MAX: usize = 1024;
+/// And most in a small ring for each partition that there is: it would be compared with the same ones again and again.
+const FAR_PER_PARTITION: usize = 16;
 /// Passes in a row that may bring nothing.
 const IDLE_PASSES_MAX: usize = 6;
 
@@ -99,7 +101,7 @@ impl Search<'_> {
             best = best.into_iter().chain(change).min();
         }
         if best.is_none_or(|(change, ..)| 0 <= change) {
-            for _ in 0..aim.far {
+            for _ in 0..aim.far.min(FAR_PER_PARTITION * self.arrangement.partitions()) {
                 let other = self.generator.number() as usize % self.arrangement.partitions();
                 let change = self.change(partition, other);
                 best = best.into_iter().chain(change).min();

@@ -125,7 +125,12 @@ impl Layout {
         self.wishes.iter().map(|(node, wish)| (*node, wish)).filter(move |(node, wish)| last.differs_from(*node, wish))
     }
 
-    /// What a commit of all that is staged would do.
+    /// Whether a commit would do the same as one of another copy.
+    pub fn proposes_as(&self, other: &Self) -> bool {
+        self.last().id() == other.last().id() && self.wishes == other.wishes
+    }
+
+    /// What a commit of all that is staged would do. Where the ring is large and its members are few, this can take a second.
     ///
     /// # Errors
     /// [`InvalidCommit::NothingStaged`] and [`InvalidCommit::Plan`].

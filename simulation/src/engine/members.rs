@@ -43,6 +43,8 @@ pub(super) struct Members {
     staged: BTreeMap<usize, Staged>,
     /// Of each number the epoch that was first seen.
     epochs: BTreeMap<u64, EpochId>,
+    /// The copy that a commit was last proposed for, and which. To make one takes long, and operators try again and again.
+    proposed: Option<(Layout, EpochId)>,
     requests: u64,
 }
 
@@ -106,13 +108,23 @@ impl Simulation {
                 .try_for_each(|(at, change)| self.ask_as_operator(node, LayoutChange::Wish { node: at, change }));
         }
         // What is wished of each was taken over, or somebody else wished for something else since.
-        match layout.propose() {
-            Ok(proposal) => self.ask_as_operator(node, LayoutChange::Commit { epoch: proposal.epoch.id() }),
-            Err(_) => {
+        match self.propose(layout) {
+            Some(epoch) => self.ask_as_operator(node, LayoutChange::Commit { epoch }),
+            None => {
                 self.members.staged.insert(index, Staged::Done);
                 Ok(())
             }
         }
+    }
+
+    /// What a commit of all that is staged in a copy would be, if there can be one.
+    fn propose(&mut self, layout: Layout) -> Option<EpochId> {
+        if let Some((_, epoch)) = self.members.proposed.as_ref().filter(|(copy, _)| copy.proposes_as(&layout)) {
+            return Some(*epoch);
+        }
+        let epoch = layout.propose().ok()?.epoch.id();
+        self.members.proposed = Some((layout, epoch));
+        Some(epoch)
     }
 
     fn ask_as_operator(&mut self, node: usize, change: LayoutChange) -> Result<(), Violation> {

@@ -43,7 +43,7 @@ use crate::choices::{Choices, Recording, Stream};
 use crate::client::Client;
 use crate::insight::{self, Insight};
 use crate::node::{Node, cluster};
-use crate::oracle::Violation;
+use crate::oracle::{Violation, convergence};
 use crate::oracle::dots::Dots;
 use crate::oracle::hints::Kept;
 use crate::oracle::maximal::Replicas;
@@ -311,6 +311,10 @@ impl Simulation {
         let what = self.chain.is_some().then(|| format!("{event:?}"));
         let ended = self.have(event);
         self.chained(what);
+        // What an application asks for may be more, and takes as long as it takes.
+        if self.application.is_none() {
+            convergence::check_ends(self.events)?;
+        }
         ended
     }
 

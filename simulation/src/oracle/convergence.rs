@@ -22,6 +22,20 @@ pub fn check(key: &ObjectKey, replicas: &[Held]) -> Result<(), Violation> {
     }
 }
 
+/// How many events a plan's run may have: some hundred times the most that one has been seen to have.
+pub const EVENTS_MAX: u64 = 5_000_000;
+
+/// Checks how many events there have been, so that a storm is found and not waited for.
+///
+/// # Errors
+/// If it is more than [`EVENTS_MAX`].
+pub fn check_ends(events: u64) -> Result<(), Violation> {
+    if events <= EVENTS_MAX {
+        return Ok(());
+    }
+    Err(Violation::new(Oracle::Convergence, format_args!("after {EVENTS_MAX} events it still goes on")))
+}
+
 /// Checks how much a node still keeps for others when all of them have long been there.
 ///
 /// # Errors
