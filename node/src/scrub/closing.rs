@@ -7,7 +7,8 @@
 //!
 //! 1. They have stood for a horizon, as have the connections of *every member with every other*, each in the life that all know it in. So
 //!    what an earlier life of anybody sent is not under way, and what was begun before the gap was seen is over.
-//! 2. Every member has said so of itself, and that it keeps no hint of the partition, and that it is none of these actors. Hints go to
+//! 2. Every member, and whoever was one and is connected, has said so of itself, and that it keeps no hint of the partition, and that it is none
+//!    of these actors. Hints go to
 //!    replicas and never back, so from then on only replicas can have an event, or know of one.
 //! 3. The replica has gone through the whole partition and *shared* every container that knows of events beyond the gaps: the other replicas
 //!    have it on their disks, too. A repair may have brought one that knows of an event (a delete, or what replaced it) whose dot its clock
@@ -21,7 +22,7 @@
 //!
 //! Nothing is remembered over a restart, and all is forgotten when any connection of this node comes or goes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use quorate_ring::limits::CLOSING_ACTORS_MAX;
@@ -50,6 +51,15 @@ pub struct Closing {
     pub state: State,
     /// Events that were closed since the start because all replicas agreed.
     pub closed: u64,
+}
+
+/// Who may be an actor.
+#[derive(Clone, Copy, Debug)]
+pub enum Members<'a> {
+    /// The members that the cluster began with.
+    Fixed,
+    /// These, and others before.
+    Changed(&'a BTreeSet<NodeId>),
 }
 
 /// The gaps of a partition.
@@ -183,10 +193,24 @@ impl Closing {
         self.changed_at
     }
 
-    /// What a clock says of the actors that have gaps and that no node is now. With equal views it is the same actors, if the clocks say the
-    /// same of them.
-    pub fn gaps_in(&self, own: Actor, clock: &NodeClock) -> NodeClock {
-        let is_over = |actor: &Actor| self.life_of(own, actor.node).is_some_and(|life| life != actor.incarnation);
+    /// Who is connected.
+    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
+        self.met.keys().copied()
+    }
+
+    /// What a clock says of the actors that have gaps and that no node may be now. With equal views it is the same actors, if the clocks say
+    /// the same of them.
+    ///
+    /// Where members never changed, a node that is connected is the actor of its life. Where they have, it may have given the partition up since,
+    /// and only it can tell: it is asked whether it is at rest. One that is neither a member nor connected has handed over all that it had, or
+    /// was declared dead.
+    pub fn gaps_in(&self, own: Actor, clock: &NodeClock, members: Members<'_>) -> NodeClock {
+        let is_over = |actor: &Actor| match (self.life_of(own, actor.node), members) {
+            (Some(life), Members::Fixed) => life != actor.incarnation,
+            (Some(_), Members::Changed(_)) => true,
+            (None, Members::Fixed) => false,
+            (None, Members::Changed(members)) => !members.contains(&actor.node),
+        };
         let over: Vec<Actor> = clock.actors_with_gaps().filter(is_over).take(CLOSING_ACTORS_MAX).collect();
         clock.with_gaps(|actor| over.binary_search(&actor).is_ok())
     }
@@ -305,9 +329,21 @@ mod tests {
         let mut closing = Closing::default();
         closing.handle_connected(at(1), node(2), Incarnation::new(20));
         let (over, lives, unknown) = (actor(2, 19), actor(2, 20), actor(3, 1));
-        let gaps = closing.gaps_in(actor(1, 10), &clock(&[(over, 2), (lives, 2), (unknown, 2), (actor(1, 9), 1)]));
-        assert_eq!(gaps, clock(&[(over, 2)]));
-        assert_eq!(closing.gaps_in(actor(1, 10), &clock(&[(actor(1, 9), 5)])), clock(&[(actor(1, 9), 5)]));
+        let known = clock(&[(over, 2), (lives, 2), (unknown, 2), (actor(1, 9), 1)]);
+        assert_eq!(closing.gaps_in(actor(1, 10), &known, Members::Fixed), clock(&[(over, 2)]));
+        let before = clock(&[(actor(1, 9), 5)]);
+        assert_eq!(closing.gaps_in(actor(1, 10), &before, Members::Fixed), before);
+    }
+
+    #[test]
+    fn where_members_have_changed_who_is_connected_is_asked_and_who_is_gone_is_over() {
+        let mut closing = Closing::default();
+        closing.handle_connected(at(1), node(2), Incarnation::new(20));
+        let (lives, gone, away) = (actor(2, 20), actor(3, 1), actor(4, 1));
+        let members = BTreeSet::from([1, 2, 4].map(node));
+        let gaps =
+            closing.gaps_in(actor(1, 10), &clock(&[(lives, 2), (gone, 2), (away, 2)]), Members::Changed(&members));
+        assert_eq!(gaps, clock(&[(lives, 2), (gone, 2)]));
     }
 
     #[test]

@@ -118,8 +118,8 @@ impl Shard {
         self.hints.deliveries.retain(|target, delivery| targets.contains(target) || !delivery.is_ready(now));
         let mut deadline = self.hints.store.deadline();
         for target in targets {
-            // For one that is no member any more there are the present primaries.
-            if self.connected.contains(&target) || self.placement.member(target).is_none() {
+            // For one that is to be no member there are those who hold what it held.
+            if self.connected.contains(&target) || self.placement.last().member(target).is_none() {
                 let is_ready = self.hints.deliveries.get(&target).is_none_or(|delivery| delivery.is_ready(now));
                 if let Some(at) = self.background_waits(now).filter(|_| is_ready) {
                     deadline = deadline.into_iter().chain([at]).min();
@@ -150,9 +150,10 @@ impl Shard {
                 }
                 return;
             };
-            let connected = &self.connected;
-            let mut takers = self.placement.primaries(partition).filter(|node| connected.contains(node));
-            let taker = if self.placement.is_primary(target, partition) { Some(target) } else { takers.next() };
+            let own = self.config.actor.node;
+            let connected = |node: &NodeId| *node == own || self.connected.contains(node);
+            let staying: Vec<NodeId> = self.placement.staying(partition).collect();
+            let taker = if staying.contains(&target) { Some(target) } else { staying.into_iter().find(connected) };
             match taker {
                 Some(to) => {
                     let sequence = self.hints.store.is_counted().then(|| self.hints.store.visible_before());
@@ -171,6 +172,9 @@ impl Shard {
         let exchange = ExchangeId(self.next_number());
         let Some(delivery) = self.hints.deliveries.get_mut(&target) else { return };
         let Some(partition) = delivery.cursor().map(|cursor| cursor.partition) else { return };
+        if !delivery.taker().is_some_and(|to| self.placement.staying(partition).any(|node| node == to)) {
+            return delivery.handle_refused(now);
+        }
         let Some((to, sent)) = delivery.handle_page(now, exchange, read) else { return };
         let handed = |(key, hint): &(ObjectKey, StoredHint)| Handed {
             key: key.clone(),
@@ -178,7 +182,15 @@ impl Shard {
             dots: hint.dots.clone(),
         };
         let hints = sent.iter().map(handed).collect();
-        self.send(to, PeerMessage::Hint(HintMessage::Hand { exchange, partition, hints }));
+        self.say_of_hints(now, to, HintMessage::Hand { exchange, partition, hints });
+    }
+
+    /// Says something about hints, to this shard itself if it came to hold what it kept for another.
+    fn say_of_hints(&mut self, now: Time, to: NodeId, message: HintMessage) {
+        if to == self.own() {
+            return self.handle_hint_message(now, to, message);
+        }
+        self.send(to, PeerMessage::Hint(message));
     }
 
     /// Takes what a peer says about hints.
@@ -215,7 +227,7 @@ impl Shard {
             Some(ReplicaError::NotResponsible)
         } else if hints.is_empty() {
             let result = Ok(taking::grant_of_nothing(self.replica.waiting()));
-            return self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
+            return self.say_of_hints(now, from, HintMessage::Taken { exchange, result });
         } else if self.config.hints.busy_from <= self.replica.waiting()
             || !self.hints.takings.begin(now, (from, exchange), hints.len(), hints.iter().map(bytes_of).sum())
         {
@@ -224,7 +236,7 @@ impl Shard {
             None
         };
         if let Some(error) = refusal {
-            return self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result: Err(error) }));
+            return self.say_of_hints(now, from, HintMessage::Taken { exchange, result: Err(error) });
         }
         for (index, Handed { key, container, dots }) in (0..).zip(hints) {
             let asker = Asker::Hinter { node: from, exchange, index };
@@ -244,7 +256,7 @@ impl Shard {
     ) {
         if let Some(done) = self.hints.takings.handle_stored(now, (from, exchange, index), result.is_ok()) {
             let result = Ok(taking::grant(done, self.replica.waiting()));
-            self.send(from, PeerMessage::Hint(HintMessage::Taken { exchange, result }));
+            self.say_of_hints(now, from, HintMessage::Taken { exchange, result });
         }
     }
 }

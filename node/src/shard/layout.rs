@@ -106,6 +106,11 @@ impl Shard {
         FOUNDING < self.placement.acknowledged() && writes_by < self.placement.acknowledged()
     }
 
+    /// Whether an epoch has followed the first.
+    pub(super) fn members_have_changed(&self) -> bool {
+        FOUNDING < self.placement.last_epoch().number
+    }
+
     /// Whether a write is to wait until this shard hears of the epoch that its coordinator goes by: by that it may be to hold it.
     pub(super) fn has_room_to_park(&self, from: NodeId, container: &Container<StoredValue>) -> bool {
         let bytes = |message: &PeerMessage| match message {
@@ -120,8 +125,7 @@ impl Shard {
 
     /// A peer did not take a request: by which epoch this shard's go it may not have heard.
     pub(super) fn note_refused<T>(&mut self, peer: NodeId, result: &Result<T, ReplicaError>) {
-        let changed = FOUNDING < self.placement.last_epoch().number;
-        if changed && matches!(result, Err(ReplicaError::NotResponsible)) && peer != self.own() {
+        if self.members_have_changed() && matches!(result, Err(ReplicaError::NotResponsible)) && peer != self.own() {
             self.tell_epoch_to(peer);
         }
     }

@@ -25,7 +25,9 @@ use rand::RngExt;
 use super::sharing::{held, shared};
 use super::{Progress, Shard};
 use crate::Time;
+use crate::anti_entropy::AntiEntropy;
 use crate::coordinator::CoordinationId;
+use crate::handoff::hint::delivery::Delivery;
 use crate::replica::clocks::Barrier;
 
 /// How far a shard has come with its placement.
@@ -51,21 +53,48 @@ impl Shard {
         }
         self.hints.store.set_placement(self.placement.clone());
         if before.epochs() != self.placement.epochs() {
+            self.hints.deliveries.values_mut().for_each(Delivery::handle_placement);
             self.hold_and_release();
             self.share(now);
         }
-        // What was received before all had acknowledged that this node holds it may not be all.
-        let before: BTreeSet<PartitionId> = before.to_receive(self.own()).collect();
-        for partition in self.placement.to_receive(self.own()).filter(|partition| !before.contains(partition)) {
-            self.replica.fall_behind_in(partition);
-            self.anti_entropy.peers.values_mut().for_each(|peer| peer.forget_caught_up(partition));
-        }
+        self.receive_anew(now, &before);
         self.unheard.retain(|node| self.placement.member(*node).is_some());
         self.prove();
         self.check_complete();
         // What is still by an epoch that is not known yet is parked again.
         for (from, message) in std::mem::take(&mut self.parked) {
             self.handle_peer_message(now, from, message);
+        }
+    }
+
+    /// Begins to receive what this node is to hold; and begins again where not all that was received counts. That is so where it was received
+    /// before all had acknowledged that this node holds it; and where somebody gives a partition up of which it may have had what those who
+    /// stay had not received themselves when this shard caught up with them. Now they have: before that, nobody gives it up.
+    fn receive_anew(&mut self, now: Time, before: &Placement) {
+        let due: BTreeSet<PartitionId> = before.to_receive(self.own()).collect();
+        let new = self.placement.to_receive(self.own()).filter(|partition| !due.contains(partition));
+        let mut again: BTreeSet<PartitionId> = new.collect();
+        again.iter().for_each(|partition| self.replica.fall_behind_in(*partition));
+        let given_up = |partition: &PartitionId| {
+            before.primaries(*partition).any(|node| !self.placement.is_primary(node, *partition))
+        };
+        again.extend(self.replica.behind().filter(given_up));
+        let AntiEntropy { peers, .. } = &mut self.anti_entropy;
+        let mut asked = Vec::new();
+        for (node, peer) in peers {
+            again.iter().for_each(|partition| peer.forget_caught_up(*partition));
+            asked.extend(again.iter().any(|partition| peer.shares(*partition)).then_some(*node));
+        }
+        // What was asked before is not waited for.
+        asked.into_iter().for_each(|node| self.compare_anew(now, node));
+    }
+
+    /// Begins a comparison with a peer, if it is connected, in the place of one that is under way.
+    fn compare_anew(&mut self, now: Time, node: NodeId) {
+        self.forget_exchanges(node);
+        let life = self.scrub.closing.life_of(self.config.actor, node);
+        if let Some(life) = life.filter(|_| self.connected.contains(&node)) {
+            self.compare_soon(now, node, life);
         }
     }
 
@@ -101,12 +130,7 @@ impl Shard {
             self.anti_entropy.peers.keys().filter(|node| !shared.contains_key(node)).copied().collect();
         gone.into_iter().for_each(|node| self.forget_exchanges(node));
         for node in self.anti_entropy.set_shared(shared) {
-            self.forget_exchanges(node);
-            if let Some(life) =
-                self.scrub.closing.life_of(self.config.actor, node).filter(|_| self.connected.contains(&node))
-            {
-                self.compare_soon(now, node, life);
-            }
+            self.compare_anew(now, node);
         }
         let partitions = self.placement.partitions();
         self.scrub.set_held(now, self.replica.held(), |key| partitions.partition_of(Position::of(key)));
@@ -147,6 +171,7 @@ impl Shard {
         };
         if self.changing.syncing.is_some_and(|(syncing, _)| syncing == epoch)
             || self.placement.to_receive(self.own()).any(lacks)
+            || self.leaves_with_hints()
         {
             return;
         }
@@ -154,6 +179,12 @@ impl Shard {
             Some(barrier) => self.changing.syncing = Some((epoch, barrier)),
             None => self.synced(epoch),
         }
+    }
+
+    /// Whether this node is to leave and still keeps something for others: once it has left, nobody waits for it to hand that over.
+    fn leaves_with_hints(&self) -> bool {
+        let leaves = self.placement.last().member(self.own()).is_none();
+        leaves && (!self.hints_counted() || self.hints().next().is_some())
     }
 
     /// All before a barrier is on the disk.

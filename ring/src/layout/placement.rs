@@ -125,6 +125,18 @@ impl Placement {
         self.reads_by().primaries(partition).chain(others.flat_map(new))
     }
 
+    /// Who holds a partition by the newest epoch that all have acknowledged and by all that follow it. What they are given is left behind
+    /// nowhere: others receive it from there only after all have acknowledged that they hold the partition, and an epoch that not all have
+    /// acknowledged may lose against a rival, and be gone together with what it placed.
+    ///
+    /// # Panics
+    /// If the rings have no such partition.
+    pub fn staying(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> + use<'_> {
+        let (acknowledged, later) = self.live[self.acknowledged..].split_first().expect("one of the live ones");
+        let stays = move |node: &NodeId| later.iter().all(|ring| ring.is_primary(*node, partition));
+        acknowledged.primaries(partition).filter(stays)
+    }
+
     /// Whether a node holds a partition.
     ///
     /// # Panics

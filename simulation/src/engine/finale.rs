@@ -201,6 +201,7 @@ impl Simulation {
             let primaries = self.primaries(key);
             let running =
                 (0..self.nodes.len()).filter(|node| self.nodes[*node].process.is_some() && Some(*node) != gray);
+            let running = running.filter(|node| self.ring.member(self.nodes[*node].id).is_some());
             let running = running.filter(|node| !primaries.contains(node) || serving.contains(node));
             // Any W nodes are enough for a write, if one of them is a primary to begin with: a node of which nobody knows yet that it stands still
             // may be asked to coordinate.

@@ -125,9 +125,14 @@ impl Simulation {
         why: &str,
     ) -> Result<(), Violation> {
         let partition = self.ring.partition_of(Position::of(key));
-        let present = self.primaries_by(keeper, partition);
+        let machine = &self.nodes[index_of(keeper)];
+        let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
+        let present: Vec<NodeId> = match &machine.process {
+            Some(process) => process.shards[shard].placement().staying(partition).collect(),
+            None => self.ring.primaries(partition).collect(),
+        };
         let has = |node: &NodeId| self.has_durably(*node, partition, dot);
-        // For one that does not hold it any more there are those that do.
+        // For one that is to give it up there are those that stay.
         let delivered = has(&target) || !present.contains(&target) && present.iter().any(has);
         hints::check(keeper, (target, key), dot, delivered, why)
     }

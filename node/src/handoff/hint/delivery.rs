@@ -200,6 +200,21 @@ impl Delivery {
         }
     }
 
+    /// Others hold what is kept: what was handed over is to go to one of them, though its taker may have stored it.
+    pub fn handle_placement(&mut self) {
+        if matches!(self.state, State::Handing { .. }) {
+            self.give_up(None);
+        }
+    }
+
+    /// Whom what is being read, or was handed over, is for.
+    pub const fn taker(&self) -> Option<NodeId> {
+        match &self.state {
+            State::Reading { to } | State::Handing { to, .. } => Some(*to),
+            State::Resting { .. } | State::Settling { .. } => None,
+        }
+    }
+
     /// The connection to a node is gone.
     pub fn handle_disconnected(&mut self, node: NodeId) {
         if let State::Handing { to, .. } | State::Reading { to } = self.state

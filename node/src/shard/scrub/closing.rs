@@ -12,7 +12,7 @@ use crate::Time;
 use crate::anti_entropy::hash_of;
 use crate::limits::{CLOSING_DOTS_MAX, SCRUB_PAGE_BYTES, SCRUB_PAGE_KEYS, SCRUB_TIMEOUT};
 use crate::replica::{Asker, KeyOperation, Page};
-use crate::scrub::closing::State;
+use crate::scrub::closing::{Members, State};
 use crate::scrub::fingerprint;
 use crate::shard::{Shard, Timer};
 
@@ -74,14 +74,21 @@ impl Shard {
     fn gaps_of(&self, partition: PartitionId) -> NodeClock {
         let clock = self.replica.clocks().live(partition);
         match clock.has_gaps() {
-            true => self.scrub.closing.gaps_in(self.config.actor, clock),
+            true if self.members_have_changed() => {
+                let members = self.placement.members();
+                self.scrub.closing.gaps_in(self.config.actor, clock, Members::Changed(&members))
+            }
+            true => self.scrub.closing.gaps_in(self.config.actor, clock, Members::Fixed),
             false => NodeClock::new(),
         }
     }
 
-    /// All who may keep a hint, or have sent something.
+    /// All who may keep a hint, or have sent something: those, too, that were members and are still there.
     fn all_members(&self) -> impl Iterator<Item = NodeId> {
-        self.placement.members().into_iter()
+        let mut members = self.placement.members();
+        members.insert(self.own());
+        members.extend(self.scrub.closing.connected());
+        members.into_iter()
     }
 
     /// Over all members and their lives; nothing while not all are connected, or while one epoch follows another.
@@ -137,7 +144,7 @@ impl Shard {
     /// Whether nothing of an earlier life of any node can be under way here, or kept for others, and this node is none of these actors.
     pub(super) fn is_at_rest(&self, now: Time, partition: PartitionId, view: u64, actors: &[Actor]) -> bool {
         let Some(horizon) = self.horizon() else { return false };
-        let own = self.config.actor;
+        let own = self.replica.actor_of(partition);
         let lives = |actor: &Actor| *actor == own || self.hints.store.may_make_more(partition, *actor);
         self.view() == Some(view)
             && self.scrub.closing.changed_at() + horizon <= now
