@@ -57,7 +57,7 @@ enum End {
 }
 
 /// What each node lacks that lacks something.
-type Lacking = BTreeMap<NodeId, String>;
+pub(crate) type Lacking = BTreeMap<NodeId, String>;
 
 impl WaitArguments {
     /// Runs the command.
@@ -191,7 +191,7 @@ async fn wait_stable(client: Client, deadline: Instant, lacking: &mut Lacking) -
 }
 
 /// Who goes by another ring than the last one alone.
-fn unstable(copies: &Copies, client: &Client) -> Lacking {
+pub(crate) fn unstable(copies: &Copies, client: &Client) -> Lacking {
     let last = copies.merged.last();
     let mut lacking = Lacking::new();
     for (node, layout) in &copies.of {
@@ -255,7 +255,7 @@ fn kept_by(node: NodeId, status: &NodeStatus, target: Option<NodeId>, marks: &mu
 }
 
 /// What a node still lacks, if it lacks something, a while after the wait began.
-fn lacks((node, answer): &Answer, waited: Duration) -> Option<String> {
+pub(crate) fn lacks((node, answer): &Answer, waited: Duration) -> Option<String> {
     match answer {
         Err(error) => Some(format!("{node} is down: {error}")),
         Ok(status) => lack_of(*node, status, u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)),
