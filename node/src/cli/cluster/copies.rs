@@ -13,7 +13,7 @@ use crate::cli::connect;
 use crate::cli::exit::{Failure, FailureKind};
 
 /// How long a node may take to show its copy. One that is away would be waited for longer.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// What the members that could be reached have.
 pub(crate) struct Copies {
