@@ -14,13 +14,16 @@ PURE := -p quorate-ring -p quorate-simulation
 # What has passed hours of seeds. Members that change (M1, M2) have not yet: `make sim-campaign` has them.
 PROVEN := N1,N2,N3,N4,N5,N6,N7,N8,N9,N10,N11,N12,N13,N14,N15,N16,P1,P2,P3,P4,P5,P6,P7,P8,D1,D2,D3,D4,D5,D6,D7,M3,L1,L2,B1,G1
 
-.PHONY: help demo build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-ring install-needs
+.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-ring install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: build ## Build, and show three real nodes surviving what they should: a guided tour of half a minute
 	@$(QUORATE) demo
+
+demo-elastic: build ## Build, and show nodes that join, leave, die and are replaced under load: three quarters of a minute
+	@$(QUORATE) demo --elastic
 
 build: install-needs ## Build the `quorate` binary
 	@$(CARGO_BUILD) -p quorate-node

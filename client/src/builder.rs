@@ -111,18 +111,26 @@ impl Builder {
         }
         let dialer = Arc::new(Dialer::new(cluster, credentials));
         let request_timeout = self.timeout.unwrap_or(TIMEOUT);
-        let description = ask_seeds(&dialer, self.seeds, request_timeout).await?;
-        Ok(Client::start(Router::new(description)?, dialer, request_timeout))
+        let description = ask_seeds(&dialer, &self.seeds, request_timeout).await?;
+        Ok(Client::start(Router::new(description)?, dialer, self.seeds, request_timeout))
     }
 }
 
-async fn ask_seeds(dialer: &Arc<Dialer>, seeds: Vec<String>, within: Duration) -> Result<RingDescription, Error> {
+/// Asks all of these addresses at once for the ring, and takes the first answer.
+///
+/// # Errors
+/// [`Error::Unreachable`], with what each said, if none answers.
+pub(crate) async fn ask_seeds(
+    dialer: &Arc<Dialer>,
+    seeds: &[String],
+    within: Duration,
+) -> Result<RingDescription, Error> {
     let mut asked = JoinSet::new();
     for (index, seed) in seeds.iter().cloned().enumerate() {
         let dialer = dialer.clone();
         asked.spawn(async move {
             let silent = || Err(Said::NotSent(ConnectProblem::Silent));
-            (index, timeout(within, ask_seed(&dialer, &seed)).await.unwrap_or_else(|_| silent()))
+            (index, timeout(within, ask_at(&dialer, &seed, &Request::Ring)).await.unwrap_or_else(|_| silent()))
         });
     }
     let mut said: Vec<Option<Said>> = seeds.iter().map(|_| None).collect();
@@ -134,17 +142,19 @@ async fn ask_seeds(dialer: &Arc<Dialer>, seeds: Vec<String>, within: Duration) -
             Err(problem) => said[index] = Some(problem),
         }
     }
-    let tried = seeds.into_iter().zip(said).map(|(whom, said)| Tried { whom, said: said.unwrap_or(Said::Silent) });
+    let tried = seeds.iter().cloned().zip(said);
+    let tried = tried.map(|(whom, said)| Tried { whom, said: said.unwrap_or(Said::Silent) });
     Err(Error::Unreachable { tried: tried.collect() })
 }
 
-async fn ask_seed(dialer: &Dialer, seed: &str) -> Result<Response, Said> {
+/// Asks whoever listens at this address, which need not be a member of any ring.
+pub(crate) async fn ask_at(dialer: &Dialer, address: &str, request: &Request) -> Result<Response, Said> {
     // Which node it is nobody knows yet; that it is one of this cluster is what the certificate must say.
     let name = cluster_server_name(&dialer.cluster);
-    let Dialed { link, tasks } = dialer.dial(seed, &name).await.map_err(Said::NotSent)?;
-    let pending = link.ask(&Request::Ring, u32::MAX).map_err(Said::NotSent)?;
+    let Dialed { link, tasks } = dialer.dial(address, &name).await.map_err(Said::NotSent)?;
+    let pending = link.ask(request, u32::MAX).map_err(Said::NotSent)?;
     let answer = pending.await;
-    drop(tasks); // The way to this node is opened again under its own name, when the ring is known.
+    drop(tasks); // The way to a member is opened again under its own name, when the ring is known.
     match answer {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(Said::Refused(error)),

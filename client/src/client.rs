@@ -10,11 +10,12 @@ use quorate_ring::layout::Layout;
 use quorate_ring::wire::{LayoutChange, NodeStatus, Request, Response, RingDescription};
 use quorate_ring::{InvalidQuorum, NodeId, Quorum};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bucket::Bucket;
-use crate::builder::Builder;
+use crate::builder::{Builder, ask_at, ask_seeds};
 use crate::drive::name_of;
+use crate::error::{Said, Tried};
 use crate::operation::{Observed, Operation};
 use crate::peer::{Dialer, Peer, Reach};
 use crate::routing::{Router, Target};
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     /// Of nodes that have left the ring, with when they are let go of.
     parting: Mutex<Vec<(Instant, Arc<Peer>)>>,
     dialer: Arc<Dialer>,
+    /// Where to begin anew when no node of the known ring can be reached any more.
+    seeds: Vec<String>,
     closed: AtomicBool,
     /// Whether anything was asked since the ring was last asked for.
     used: AtomicBool,
@@ -83,7 +86,7 @@ impl Client {
         Builder::from_env()?.connect().await
     }
 
-    pub(crate) fn start(router: Router, dialer: Arc<Dialer>, timeout: Duration) -> Self {
+    pub(crate) fn start(router: Router, dialer: Arc<Dialer>, seeds: Vec<String>, timeout: Duration) -> Self {
         let inner = Arc::new(Inner {
             timeout,
             begun: Instant::now(),
@@ -93,6 +96,7 @@ impl Client {
             peers: Mutex::default(),
             parting: Mutex::default(),
             dialer,
+            seeds,
             closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             hinted: AtomicBool::new(false),
@@ -133,6 +137,21 @@ impl Client {
         match self.inner.run(Request::Status, Target::Node(node), self.inner.timeout).await? {
             Response::Status(status) => Ok(*status),
             other => Err(unexpected("a status", &other)),
+        }
+    }
+
+    /// How whoever listens at this address (`host:port`) is, in its own words. A node that is to join can only be asked so: it is in no ring
+    /// that clients go by before it has received what it is to hold.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if it does not answer in the time that requests have, or refuses to.
+    pub async fn status_at(&self, address: &str) -> Result<NodeStatus, Error> {
+        self.inner.check_open()?;
+        let answer = timeout(self.inner.timeout, ask_at(&self.inner.dialer, address, &Request::Status)).await;
+        match answer.unwrap_or(Err(Said::Silent)) {
+            Ok(Response::Status(status)) => Ok(*status),
+            Ok(other) => Err(unexpected("a status", &other)),
+            Err(said) => Err(Error::Unreachable { tried: vec![Tried { whom: address.to_owned(), said }] }),
         }
     }
 
@@ -298,6 +317,12 @@ impl Inner {
         self.hint_refresh(); // A node that left, or came back after changes, shows in the ring.
     }
 
+    /// Whether no member of the known ring can be reached.
+    fn all_unreachable(&self) -> bool {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        !peers.values().any(|peer| matches!(peer.reach(), Reach::Open(_)))
+    }
+
     fn connect_to_members(self: &Arc<Self>) {
         let members: Vec<NodeId> = self.router().ring().members().iter().map(|member| member.node).collect();
         if members.len() <= CONNECT_AT_ONCE_MAX {
@@ -313,6 +338,12 @@ impl Inner {
             }
             other => Err(unexpected("a ring", &other)),
         }
+    }
+
+    /// Asks for the ring where the client began, when all that it has known since are gone or have left.
+    async fn ask_seeds(self: &Arc<Self>) -> Result<(), Error> {
+        let description = ask_seeds(&self.dialer, &self.seeds, self.timeout).await?;
+        self.adopt(&description)
     }
 
     fn adopt(self: &Arc<Self>, description: &RingDescription) -> Result<(), Error> {
@@ -362,8 +393,12 @@ async fn maintain(client: Weak<Inner>) {
         if inner.hinted.swap(false, Ordering::Relaxed) || interval <= refreshed.elapsed() {
             inner.used.store(false, Ordering::Relaxed);
             refreshed = Instant::now();
-            if let Err(error) = inner.ask_ring().await {
-                tracing::debug!(%error, "cannot refresh the ring");
+            let Err(error) = inner.ask_ring().await else { continue };
+            tracing::debug!(%error, "cannot refresh the ring");
+            if inner.all_unreachable()
+                && let Err(error) = inner.ask_seeds().await
+            {
+                tracing::debug!(%error, "no seed tells the ring either");
             }
         }
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::Quorate;
 
 /// For how many nodes there are certificates.
-const NODES: u32 = 5;
+const NODES: u32 = 9;
 
 type Files = Arc<Vec<(String, Vec<u8>)>>;
 

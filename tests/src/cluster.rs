@@ -22,6 +22,7 @@ pub struct ClusterOptions {
     cluster_lines: String,
     node_lines: String,
     network: bool,
+    zones: Vec<String>,
 }
 
 /// Nodes, their files, and what is needed to reach them. Everything ends and vanishes when it is dropped; if that is because a test
@@ -40,7 +41,14 @@ impl ClusterOptions {
     /// A cluster named `it` of this many nodes, each with two shards, all else by default.
     pub fn new(nodes: u32) -> Self {
         let node_lines = "shards = 2\n".to_owned();
-        Self { nodes, name: "it".to_owned(), cluster_lines: String::new(), node_lines, network: false }
+        Self {
+            nodes,
+            name: "it".to_owned(),
+            cluster_lines: String::new(),
+            node_lines,
+            network: false,
+            zones: Vec::new(),
+        }
     }
 
     /// The cluster's name.
@@ -73,6 +81,17 @@ impl ClusterOptions {
     #[must_use]
     pub fn network(self) -> Self {
         Self { network: true, ..self }
+    }
+
+    /// The nodes that the cluster begins with are in these zones, in turn: of six nodes and `["a", "b", "c"]` n1 and n4 are in a.
+    #[must_use]
+    pub fn zones(self, zones: &[&str]) -> Self {
+        Self { zones: zones.iter().map(ToString::to_string).collect(), ..self }
+    }
+
+    fn zone_of(&self, number: u32) -> Option<&str> {
+        let mut zones = self.zones.iter().cycle();
+        zones.nth(number as usize - 1).map(String::as_str)
     }
 
     /// Makes the files of the cluster, and starts nothing.
@@ -261,10 +280,24 @@ impl Cluster {
         self.node(number)
     }
 
+    /// Gives a node that has left the cluster and was stopped: what is done with all nodes is not done with it any more.
+    ///
+    /// # Panics
+    /// If there is none, or it runs.
+    pub fn take_out(&mut self, number: u32) -> Node {
+        let index = self.nodes.iter().position(|node| node.number() == number);
+        let mut node = self.nodes.remove(index.expect("the cluster has such a node"));
+        assert!(!node.is_running(), "n{number} still runs");
+        node
+    }
+
     fn write_files(&self) {
         let options = &self.options;
         let write = |path: &Path, text: String| fs::write(path, text).expect("the temporary directory can be written");
-        let member = |node: &Node| format!("{{ node = {}, address = \"{}\" }}", node.number(), self.address(node));
+        let member = |node: &Node| {
+            let zone = options.zone_of(node.number()).map(|zone| format!(", zone = \"{zone}\"")).unwrap_or_default();
+            format!("{{ node = {}, address = \"{}\"{zone} }}", node.number(), self.address(node))
+        };
         let members: Vec<_> = self.nodes.iter().map(member).collect();
         for node in &self.nodes {
             let text = format!(

@@ -11,7 +11,7 @@ use quorate_ring::wire::NodeStatus;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::cert::parse_node;
-use super::cluster::copies::{Copies, describe_change};
+use super::cluster::copies::{ANSWER_TIME, Copies, describe_change};
 use super::connect::ConnectArguments;
 use super::exit::{Failure, FailureKind, Format};
 use super::interrupt::interrupted;
@@ -57,7 +57,7 @@ enum End {
 }
 
 /// What each node lacks that lacks something.
-type Lacking = BTreeMap<NodeId, String>;
+pub(crate) type Lacking = BTreeMap<NodeId, String>;
 
 impl WaitArguments {
     /// Runs the command.
@@ -170,28 +170,36 @@ impl WaitArguments {
 
 /// Returns when all go by one ring, or the time is up.
 async fn wait_stable(client: Client, deadline: Instant, lacking: &mut Lacking) -> Result<(), Failure> {
+    let mut heard = false;
     loop {
+        // A member that is silent must not take all the time there is: what the others say would be lost with it.
+        let answer_time = ANSWER_TIME.min((deadline - Instant::now()) / 2);
         // Those who have joined are asked, too.
         let asked = timeout_at(deadline, async {
             let _ = client.ring().await; // Without an answer it goes by the one it knows.
-            Copies::gather(&client).await
+            Copies::gather_within(&client, answer_time).await
         });
         match asked.await {
-            Ok(Ok(copies)) => *lacking = unstable(&copies, &client),
+            Ok(Ok(copies)) => {
+                *lacking = unstable(&copies, &client);
+                heard = true;
+            }
             Ok(Err(failure)) if deadline <= Instant::now() => return Err(failure),
             Ok(Err(_)) | Err(_) => {}
         }
-        if lacking.is_empty() || deadline <= Instant::now() {
+        // Nobody lacks anything as long as nobody has been heard, which says nothing.
+        if heard && lacking.is_empty() || deadline <= Instant::now() {
             break;
         }
         sleep_until(deadline.min(Instant::now() + PAUSE)).await;
     }
     let _ = timeout(FAREWELL_TIME, client.close()).await;
-    Ok(())
+    let silent = || Failure::new(FailureKind::Unavailable, "no member of the cluster has answered in time");
+    heard.then_some(()).ok_or_else(silent)
 }
 
 /// Who goes by another ring than the last one alone.
-fn unstable(copies: &Copies, client: &Client) -> Lacking {
+pub(crate) fn unstable(copies: &Copies, client: &Client) -> Lacking {
     let last = copies.merged.last();
     let mut lacking = Lacking::new();
     for (node, layout) in &copies.of {
@@ -255,7 +263,7 @@ fn kept_by(node: NodeId, status: &NodeStatus, target: Option<NodeId>, marks: &mu
 }
 
 /// What a node still lacks, if it lacks something, a while after the wait began.
-fn lacks((node, answer): &Answer, waited: Duration) -> Option<String> {
+pub(crate) fn lacks((node, answer): &Answer, waited: Duration) -> Option<String> {
     match answer {
         Err(error) => Some(format!("{node} is down: {error}")),
         Ok(status) => lack_of(*node, status, u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)),

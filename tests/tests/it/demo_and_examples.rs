@@ -4,19 +4,58 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-use quorate_tests::{Cluster, Quorate, binary};
+use quorate_tests::{Cluster, Quorate, Run, binary, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 #[test]
 fn the_demo_runs_to_its_end_and_leaves_nothing_behind() {
+    run_demo(&["demo", "--records", "500"]);
+}
+
+#[test]
+fn the_demo_of_an_elastic_cluster_holds_all_it_promises_and_leaves_nothing_behind() {
+    let demo = run_demo(&["demo", "--elastic", "--records", "500"]);
+    let promises = [
+        "two nodes join, and no request fails",
+        "a node leaves, and no request fails",
+        "a node is killed, and no request fails",
+        "a dead node is replaced, and no request fails",
+        "what was loaded before the changes is there, by its hash",
+        "what was written during them is there, by its hash",
+        "the replicas hold the same",
+    ];
+    for promise in promises {
+        assert!(demo.stdout.contains(&format!("ok {promise}")), "{promise}\n{demo}");
+    }
+    assert!(demo.stdout.contains("9 of 9 held"), "{demo}");
+}
+
+#[test]
+fn the_demo_of_an_elastic_cluster_stops_its_nodes_when_it_is_interrupted() {
+    let temporary = TempDir::new().expect("a temporary directory");
+    let place = temporary.path().join("kept");
+    let demo = Quorate::new(["demo", "--elastic", "--records", "500", "--dir"]).arg(&place).start();
+    // The fourth node is there, and joins.
+    wait::until("n4 runs", wait::BOUND, || place.join("n4").exists().then_some(()));
+    let id = i32::try_from(demo.id()).ok().and_then(Pid::from_raw).expect("a process's id is above 0");
+    kill_process(id, Signal::INT).expect("a child can be signalled");
+    demo.finish().ends_with(5).says(&["interrupted; the nodes were stopped"]);
+    let processes = processes_that_mention(&place.display().to_string());
+    assert!(processes.is_empty(), "the demo left {processes:?}");
+}
+
+/// Runs a demo to its end, which must be a good one.
+fn run_demo(arguments: &[&str]) -> Run {
     let temporary = TempDir::new().expect("a temporary directory");
     let place = temporary.path().display().to_string();
-    let demo = Quorate::new(["demo", "--records", "500"]).env("TMPDIR", &place).run();
+    let demo = Quorate::new(arguments).env("TMPDIR", &place).run();
     demo.ends_with(0);
     let left: Vec<_> = fs::read_dir(temporary.path()).expect("it is there").collect();
     assert!(left.is_empty(), "the demo left {left:?}");
     let processes = processes_that_mention(&place);
     assert!(processes.is_empty(), "the demo left {processes:?}");
+    demo
 }
 
 fn processes_that_mention(text: &str) -> Vec<String> {

@@ -244,17 +244,26 @@ fn warn_of_force(copies: &Copies, node: NodeId, force: bool) {
     }
 }
 
+/// Wishes these, one after the other. Gives the layout with them, which nothing goes by before it is committed.
+///
+/// # Errors
+/// What kept the first that failed from being wished.
+pub(crate) async fn wish(client: &Client, copies: &Copies, changes: Vec<(NodeId, Change)>) -> Result<Layout, Failure> {
+    let keeper = copies.keeper()?;
+    let mut layout = copies.merged.clone();
+    for (node, wish) in changes {
+        layout = change(client, keeper, LayoutChange::Wish { node, change: wish }).await?;
+    }
+    Ok(layout)
+}
+
 async fn stage(
     client: &Client,
     copies: &Copies,
     changes: Vec<(NodeId, Change)>,
     format: Format,
 ) -> Result<(), Failure> {
-    let keeper = copies.keeper()?;
-    let mut layout = copies.merged.clone();
-    for (node, wish) in changes {
-        layout = change(client, keeper, LayoutChange::Wish { node, change: wish }).await?;
-    }
+    let layout = wish(client, copies, changes).await?;
     client.close().await;
     let staged: Vec<u32> = layout.staged().map(|(node, _)| node.number()).collect();
     match format {

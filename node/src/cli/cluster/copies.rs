@@ -13,7 +13,7 @@ use crate::cli::connect;
 use crate::cli::exit::{Failure, FailureKind};
 
 /// How long a node may take to show its copy. One that is away would be waited for longer.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// What the members that could be reached have.
 pub(crate) struct Copies {
@@ -31,10 +31,18 @@ impl Copies {
     /// # Errors
     /// If none answers.
     pub(crate) async fn gather(client: &Client) -> Result<Self, Failure> {
+        Self::gather_within(client, ANSWER_TIME).await
+    }
+
+    /// The same where nobody is waited for longer than this.
+    ///
+    /// # Errors
+    /// If none answers.
+    pub(crate) async fn gather_within(client: &Client, answer_time: Duration) -> Result<Self, Failure> {
         let members = client.known_ring().members;
         let ask = |node: NodeId| {
             let client = client.clone();
-            (node, tokio::spawn(async move { timeout(ANSWER_TIME, client.layout(node)).await }))
+            (node, tokio::spawn(async move { timeout(answer_time, client.layout(node)).await }))
         };
         let asked: Vec<_> = members.into_iter().map(|member| ask(member.node)).collect();
         let (mut of, mut silent, mut problem) = (BTreeMap::new(), Vec::new(), None);
@@ -83,7 +91,7 @@ pub(super) async fn change(client: &Client, at: NodeId, change: LayoutChange) ->
 }
 
 /// What a node is wished to be.
-pub(super) fn wished_role(layout: &Layout, node: NodeId) -> Option<&Role> {
+pub(crate) fn wished_role(layout: &Layout, node: NodeId) -> Option<&Role> {
     match &layout.wished(node)?.change {
         Change::Take(role) => Some(role),
         Change::Leave { .. } => None,

@@ -1,8 +1,8 @@
 //! `quorate cluster`: who takes part. A change is staged, looked at, then committed; the cluster carries it out while it serves.
 
-mod change;
+pub(crate) mod change;
 pub(crate) mod copies;
-mod plan;
+pub(crate) mod plan;
 
 use clap::{Args, Subcommand};
 

@@ -105,18 +105,9 @@ impl PlanArguments {
 impl CommitArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.connect.connect().await?;
-        let copies = Copies::gather(&client).await?;
-        let proposal = propose(&copies.merged)?;
-        let epoch = proposal.epoch.id();
-        if self.plan.is_some_and(|plan| plan != epoch) {
-            return Err(Failure::invalid(InvalidCommit::Stale));
-        }
-        let keeper = copies.keeper()?;
-        wait_for_word(&client, keeper, epoch).await?;
-        let warnings = warnings(&client, &copies, &proposal).await;
-        change(&client, keeper, LayoutChange::Commit { epoch }).await?;
+        let Committed { layout, proposal, warnings } = commit(&client, self.plan).await?;
         client.close().await;
-        show(&copies.merged, &proposal, warnings, self.connect.format())?;
+        show(&layout, &proposal, warnings, self.connect.format())?;
         match self.connect.format() {
             Format::Json => Ok(()),
             Format::Human => output::print("committed: `quorate wait --stable` returns when it is done\n"),
@@ -135,6 +126,39 @@ impl RevertArguments {
             Format::Human => output::print(&format!("nothing is staged any more\n{}", describe_change(&layout))),
         }
     }
+}
+
+/// What was committed.
+pub(crate) struct Committed {
+    /// As it was before.
+    layout: Layout,
+    proposal: Proposal,
+    warnings: Vec<String>,
+}
+
+impl Committed {
+    /// In words and a table, as `quorate cluster commit` shows it.
+    pub(crate) fn describe(&self) -> String {
+        describe(&self.layout, &self.proposal, &self.warnings)
+    }
+}
+
+/// Commits all that is staged, if it still is this plan.
+///
+/// # Errors
+/// If nothing is staged, something else than the plan, or no member can be reached that may commit it.
+pub(crate) async fn commit(client: &Client, plan: Option<EpochId>) -> Result<Committed, Failure> {
+    let copies = Copies::gather(client).await?;
+    let proposal = propose(&copies.merged)?;
+    let epoch = proposal.epoch.id();
+    if plan.is_some_and(|plan| plan != epoch) {
+        return Err(Failure::invalid(InvalidCommit::Stale));
+    }
+    let keeper = copies.keeper()?;
+    wait_for_word(client, keeper, epoch).await?;
+    let warnings = warnings(client, &copies, &proposal).await;
+    change(client, keeper, LayoutChange::Commit { epoch }).await?;
+    Ok(Committed { layout: copies.merged, proposal, warnings })
 }
 
 /// What a plan is called: the epoch that it would be.

@@ -1,4 +1,4 @@
-//! The demo's cluster: three real `quorate node` processes on this machine, with certificates of their own, in one directory.
+//! The demo's cluster: real `quorate node` processes, three at first, on this machine, with certificates of their own, in one directory.
 //!
 //! Nothing outlives the demo. Dropping the cluster kills the processes; and should the demo itself be killed, the end of their
 //! standard input tells them to stop.
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::cli::cert::authority::{Authority, Identity, random_secret};
 use crate::cli::exit::Failure;
 
-/// How many nodes there are: as many as replicas, so that every node holds every key.
+/// How many nodes there are at first: as many as replicas, so that every node holds every key.
 pub(super) const NODES: u32 = 3;
 /// Name of the cluster.
 const CLUSTER: &str = "demo";
@@ -33,10 +33,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Lines of a node's log that are shown when it fails.
 const LOG_LINES_SHOWN: usize = 5;
 
-/// Three nodes and their files.
+/// Nodes and their files.
 pub(super) struct DemoCluster {
     directory: PathBuf,
     executable: PathBuf,
+    authority: Authority,
     nodes: Vec<DemoNode>,
 }
 
@@ -44,6 +45,14 @@ struct DemoNode {
     id: NodeId,
     address: String,
     process: Option<Child>,
+}
+
+/// What a node goes by when it starts for the first time.
+enum Begins {
+    /// The list of those that make up the cluster.
+    WithAll,
+    /// Whom it asks to be told who they are.
+    Joining,
 }
 
 impl DemoCluster {
@@ -57,9 +66,26 @@ impl DemoCluster {
         let ids = (1..=NODES).map(|number| NodeId::new(number).expect("counted from 1"));
         let nodes =
             ids.zip(free_addresses(NODES)?).map(|(id, address)| DemoNode { id, address, process: None }).collect();
-        let cluster = Self { directory: directory.to_owned(), executable, nodes };
+        let cluster = Self {
+            directory: directory.to_owned(),
+            executable,
+            authority: Authority::create(name(), CERTIFICATE_DAYS)?,
+            nodes,
+        };
         cluster.write_files()?;
         Ok(cluster)
+    }
+
+    /// Makes the files of one node more, which is to join, and starts nothing. Gives where it will listen.
+    ///
+    /// # Errors
+    /// If files or sockets fail.
+    pub(super) fn add(&mut self, id: NodeId) -> Result<String, Failure> {
+        let address = free_addresses(1)?.remove(0);
+        self.nodes.push(DemoNode { id, address: address.clone(), process: None });
+        self.write_identity(&Identity::Node(id))?;
+        self.write(&format!("{id}.toml"), &self.node_toml(id, &Begins::Joining))?;
+        Ok(address)
     }
 
     /// Starts a node, and waits until it serves.
@@ -100,14 +126,22 @@ impl DemoCluster {
     /// # Errors
     /// Which did not stop, or not well.
     pub(super) async fn stop(&mut self) -> Result<(), Failure> {
+        let ids: Vec<_> = self.ids().collect();
+        self.stop_these(&ids).await
+    }
+
+    /// Stops these nodes in order.
+    ///
+    /// # Errors
+    /// Which did not stop, or not well.
+    pub(super) async fn stop_these(&mut self, ids: &[NodeId]) -> Result<(), Failure> {
         // The end of its input tells a node to stop.
-        self.nodes.iter_mut().filter_map(|node| node.process.as_mut()).for_each(|process| drop(process.stdin.take()));
+        ids.iter().filter_map(|id| self.node(*id).process.as_mut()?.stdin.take()).for_each(drop);
         let begun = Instant::now();
-        for index in 0..self.nodes.len() {
-            let id = self.nodes[index].id;
-            while let Some(process) = &mut self.nodes[index].process {
+        for &id in ids {
+            while let Some(process) = &mut self.node(id).process {
                 match process.try_wait() {
-                    Ok(Some(status)) if status.success() => self.nodes[index].process = None,
+                    Ok(Some(status)) if status.success() => self.node(id).process = None,
                     Ok(Some(status)) => {
                         return Err(self.start_failure(id, &format!("{id} did not stop well ({status})")));
                     }
@@ -138,7 +172,7 @@ impl DemoCluster {
 
     /// The cluster's name.
     pub(super) fn name(&self) -> ClusterName {
-        ClusterName::new(CLUSTER).expect("the name is valid")
+        name()
     }
 
     /// A file of the cluster's directory.
@@ -181,20 +215,23 @@ impl DemoCluster {
     }
 
     fn write_files(&self) -> Result<(), Failure> {
-        let authority = Authority::create(self.name(), CERTIFICATE_DAYS)?;
-        self.write("ca.pem", authority.certificate_pem())?;
+        self.write("ca.pem", self.authority.certificate_pem())?;
         self.write("cluster.secret", &random_secret()?)?;
         let nodes = self.nodes.iter().map(|node| Identity::Node(node.id));
         for identity in nodes.chain([Identity::Client("client".to_owned())]) {
-            let issued = authority.issue(&identity, CERTIFICATE_DAYS)?;
-            let stem = identity.file_stem();
-            self.write(&format!("{stem}.pem"), &issued.certificate_pem)?;
-            self.write(&format!("{stem}.key"), &issued.key_pem)?;
+            self.write_identity(&identity)?;
         }
         for node in &self.nodes {
-            self.write(&format!("{}.toml", node.id), &self.node_toml(node.id))?;
+            self.write(&format!("{}.toml", node.id), &self.node_toml(node.id, &Begins::WithAll))?;
         }
         self.write("client.toml", &self.client_toml())
+    }
+
+    fn write_identity(&self, identity: &Identity) -> Result<(), Failure> {
+        let issued = self.authority.issue(identity, CERTIFICATE_DAYS)?;
+        let stem = identity.file_stem();
+        self.write(&format!("{stem}.pem"), &issued.certificate_pem)?;
+        self.write(&format!("{stem}.key"), &issued.key_pem)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
@@ -202,14 +239,22 @@ impl DemoCluster {
         fs::write(&path, text).map_err(|error| Failure::file("write", &path, &error))
     }
 
-    fn node_toml(&self, id: NodeId) -> String {
+    fn node_toml(&self, id: NodeId, begins: &Begins) -> String {
         let member = |node: &DemoNode| {
             format!("[[cluster.members]]\nnode = {}\naddress = \"{}\"\n", node.id.number(), node.address)
         };
-        let members: Vec<_> = self.nodes.iter().map(member).collect();
+        let (others, own): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| node.id != id);
+        let (cluster, listen) = match begins {
+            Begins::WithAll => (self.nodes.iter().map(member).collect(), String::new()),
+            Begins::Joining => {
+                let running = others.iter().filter(|node| node.process.is_some());
+                let addresses: Vec<&str> = running.map(|node| node.address.as_str()).collect();
+                let listen = own.iter().map(|node| format!("listen = \"{}\"\n", node.address));
+                (format!("join = {addresses:?}\n"), listen.collect())
+            }
+        };
         format!(
-            "[cluster]\nname = \"{CLUSTER}\"\n{}\n[node]\nid = {}\ndata = \"{id}\"\nshards = 1\n",
-            members.concat(),
+            "[cluster]\nname = \"{CLUSTER}\"\n{cluster}\n[node]\nid = {}\ndata = \"{id}\"\n{listen}shards = 1\n",
             id.number()
         )
     }
@@ -230,6 +275,10 @@ impl Drop for DemoCluster {
             let _ = process.wait();
         }
     }
+}
+
+fn name() -> ClusterName {
+    ClusterName::new(CLUSTER).expect("the name is valid")
 }
 
 /// Addresses that were free a moment ago. All sockets are open at once, so that no address is given twice.

@@ -1,4 +1,4 @@
-//! `quorate demo`: a guided tour of a real cluster on this machine and of what it survives.
+//! `quorate demo`: guided tours of a real cluster on this machine: of what it survives, and of nodes that come and go.
 //!
 //! The nodes are processes of this same program; the tour is a client like any other. Whatever happens, also Ctrl-C, nothing is
 //! left running, and nothing is left on the disk unless that was asked for.
@@ -21,8 +21,13 @@ use super::exit::Failure;
 use super::interrupt::interrupted;
 
 /// Shows a real cluster on this machine, and what it survives, in less than a minute
+///
+/// With --elastic: how nodes join, leave, die and are replaced while an application goes on writing and reading.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
+    /// The tour of a cluster that grows and shrinks: two nodes join, one leaves, one is killed and replaced, under load
+    #[arg(long)]
+    elastic: bool,
     /// Leave the cluster running after the tour, until Ctrl-C
     #[arg(long)]
     stay: bool,
@@ -78,8 +83,10 @@ impl DemoArguments {
             Place::Kept(_) => "kept",
         };
         teller.open(&format!("Everything is in {}, which is {after}.", place.path().display()))?;
+        let tour = Tour::new(&mut cluster, &mut teller, self.records);
+        let tour = async { if self.elastic { tour.run_elastic().await } else { tour.run().await } };
         tokio::select! {
-            result = Tour::new(&mut cluster, &mut teller, self.records).run() => result?,
+            result = tour => result?,
             () = interrupted() => return Err(Failure::local("interrupted; the nodes were stopped")),
         }
         if self.stay {

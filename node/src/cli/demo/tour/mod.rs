@@ -1,6 +1,7 @@
 //! The tour's steps, in order, and what they share.
 
 mod crash;
+mod elastic;
 mod records;
 mod siblings;
 

@@ -1,5 +1,6 @@
 //! Loading the demo's records, and checking every one.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use quorate_client::{Bucket, ContextToken, Error, Found, Write};
 use quorate_ring::{Key, Value};
 use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::records::record;
 use super::super::tell::Teller;
@@ -24,9 +26,23 @@ const BATCH: u64 = 256;
 /// Requests under way at the same time.
 const CONCURRENCY: usize = 8;
 /// How long one record may keep failing before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often progress is looked at.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a value is recognised by: its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digest(u64);
+
+/// The digest of a record's value.
+pub(super) fn digest_of(number: u64, edition: u64) -> Digest {
+    Digest(xxh3_64(record(number, edition).value.as_bytes()))
+}
+
+/// Whether a key has values, and each of them is the one with this digest.
+pub(super) fn is_right(found: &Found, digest: Digest) -> bool {
+    !found.is_empty() && found.values().iter().all(|value| Digest(xxh3_64(value)) == digest)
+}
 
 /// What reading all records showed.
 pub(super) struct Check {
@@ -50,9 +66,9 @@ impl Check {
         &self.doubled
     }
 
-    fn add(&mut self, number: u64, result: Result<Found, Error>, wanted: &Value) {
+    fn add(&mut self, number: u64, result: Result<Found, Error>, wanted: Digest) {
         match result {
-            Ok(found) if found.is_empty() || found.values().iter().any(|value| value != wanted.as_bytes()) => {}
+            Ok(found) if !is_right(&found, wanted) => {}
             Ok(found) => {
                 self.right += 1;
                 if 1 < found.values().len() {
@@ -109,7 +125,8 @@ pub(super) async fn store(
     let writer = Writer::new(packages.clone(), options, written.clone());
     let mut progress = Progress::start("loading");
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-    let mut batches = (0..records).step_by(BATCH as usize).map(|first| batch(first, records, edition));
+    let mut batches =
+        (0..records).step_by(BATCH as usize).map(|first| batch(first..records.min(first + BATCH), edition));
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() < CONCURRENCY {
@@ -134,19 +151,24 @@ pub(super) async fn store(
 
 /// Reads all records of an edition with this R, and checks each.
 pub(super) async fn verify(packages: &Bucket, records: u64, edition: u64, r: u8) -> Result<Check, Failure> {
+    let wanted: Vec<_> = (0..records).map(|number| (number, digest_of(number, edition))).collect();
+    verify_these(packages, &wanted, r).await
+}
+
+/// Reads the records of these numbers with this R, and checks each by the digest of its value.
+pub(super) async fn verify_these(bucket: &Bucket, wanted: &[(u64, Digest)], r: u8) -> Result<Check, Failure> {
     let begun = Instant::now();
     let mut progress = Progress::start("reading");
+    let records = wanted.len() as u64;
     let mut check =
         Check { records, right: 0, failed: 0, doubled: Vec::new(), first_error: None, took: Duration::ZERO };
-    for first in (0..records).step_by(BATCH as usize * CONCURRENCY) {
-        let wanted: Vec<_> =
-            (first..records.min(first + BATCH * CONCURRENCY as u64)).map(|number| pair(number, edition)).collect();
-        let keys = wanted.iter().map(|(key, _)| key.as_bytes());
-        let results = packages.get_many(keys).r(r).await;
-        for ((number, result), (_, value)) in (first..).zip(results).zip(&wanted) {
-            check.add(number, result, value);
+    let mut done = 0;
+    for wanted in wanted.chunks(BATCH as usize * CONCURRENCY) {
+        let results = bucket.get_many(wanted.iter().map(|(number, _)| key_of(*number))).r(r).await;
+        for ((number, digest), result) in wanted.iter().zip(results) {
+            check.add(*number, result, *digest);
         }
-        let done = first + wanted.len() as u64;
+        done += wanted.len() as u64;
         progress.show(Step { records: done, done, whole: Some(records) });
     }
     progress.finish();
@@ -164,12 +186,13 @@ pub(super) async fn merge(packages: &Bucket, doubled: &[(u64, ContextToken)], ed
     results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|error| failure(&error)))
 }
 
-fn batch(first: u64, records: u64, edition: u64) -> Vec<Numbered> {
+/// Records, to be written.
+pub(super) fn batch(numbers: Range<u64>, edition: u64) -> Vec<Numbered> {
     let numbered = |number| {
         let (key, value) = pair(number, edition);
         Numbered { line: number + 1, record: Record { key, values: vec![value] } }
     };
-    (first..records.min(first + BATCH)).map(numbered).collect()
+    numbers.map(numbered).collect()
 }
 
 fn pair(number: u64, edition: u64) -> (Key, Value) {
