@@ -15,7 +15,8 @@ use quorate_ring::wire::ReplicaAnswer;
 /// Each primary has a *place*. A stand-in counts in the place of the primary that it stands in for, which counts once, whoever of
 /// the two is first. A stand-in is never a primary and stands in once, so places done are as many distinct nodes.
 ///
-/// While one epoch follows another a write needs its quorum among the primaries of each: one place may be in several quorums.
+/// While one epoch follows another a write needs its quorum among the primaries of each: one place may be in several quorums. A primary that does
+/// not hold the partition any more then knows that an epoch was dropped, which this node will hear of: its place counts as open until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     needed: u8,
@@ -69,6 +70,15 @@ impl Tally {
         assert!(quorums.iter().flatten().all(|node| self.entry(*node).is_some()), "a quorum is of primaries");
         self.quorums = if quorums.len() < 2 { Vec::new() } else { quorums };
         self
+    }
+
+    /// From now on only those quorums count that are among these. `true` if there were others.
+    pub fn retain_quorums(&mut self, live: &[Vec<NodeId>]) -> bool {
+        let before = self.quorums.len();
+        if self.quorums.iter().any(|quorum| live.contains(quorum)) {
+            self.quorums.retain(|quorum| live.contains(quorum));
+        }
+        self.quorums.len() < before
     }
 
     /// Notes that a primary is being asked.
@@ -271,6 +281,7 @@ impl Tally {
         let hopeful =
             |node: NodeId, answer: &ReplicaAnswer| *answer == ReplicaAnswer::Silent && !self.gone.contains(&node);
         *answer == ReplicaAnswer::NotAsked
+            || *answer == ReplicaAnswer::NotResponsible && !self.quorums.is_empty()
             || hopeful(primary, answer)
             || self.stand_ins.iter().any(|known| known.primary == primary && hopeful(known.node, &known.answer))
     }
@@ -316,6 +327,22 @@ mod tests {
         assert_eq!(tally.verdict(), Verdict::Pending, "n3 may be the only one that has what is asked for");
         tally.record(node(3), ReplicaAnswer::CatchingUp);
         assert_eq!(tally.verdict(), Verdict::Won, "all have answered");
+    }
+
+    #[test]
+    fn a_primary_that_gave_the_partition_up_decides_nothing_until_its_epoch_is_dropped_here_too() {
+        let quorums = || vec![[1, 2, 3].map(node).to_vec(), [1, 4, 5].map(node).to_vec()];
+        let mut tally = Tally::new(2, (1..=5).map(node)).in_each(quorums());
+        (1..=5).for_each(|number| tally.ask(node(number)));
+        for number in [2, 3] {
+            tally.record(node(number), ReplicaAnswer::NotResponsible);
+        }
+        tally.record(node(1), ReplicaAnswer::Done);
+        tally.record(node(4), ReplicaAnswer::Done);
+        assert_eq!(tally.verdict(), Verdict::Pending);
+        assert!(!tally.retain_quorums(&quorums()));
+        assert!(tally.retain_quorums(&quorums()[1..]));
+        assert_eq!(tally.verdict(), Verdict::Won);
     }
 
     #[test]

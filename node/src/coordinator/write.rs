@@ -172,6 +172,11 @@ impl Write {
         self.tally.lose(node);
     }
 
+    /// Learns who makes up the quorums of the live epochs now: what was dropped since it began it does not need any more. `true` if anything was.
+    pub fn handle_quorums(&mut self, live: &[Vec<NodeId>]) -> bool {
+        self.tally.retain_quorums(live)
+    }
+
     /// Learns that its time is up.
     pub fn handle_deadline(&mut self) -> Step {
         Step::End(Err(self.error()))

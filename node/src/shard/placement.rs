@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use quorate_ring::layout::{EpochId, Placement};
 use quorate_ring::version::Incarnation;
-use quorate_ring::{NodeId, PartitionId, Position};
+use quorate_ring::{NodeId, PartitionId, Position, Ring};
 use rand::RngExt;
 
 use super::sharing::{held, shared};
-use super::{Progress, Shard};
+use super::{Coordination, Progress, Shard};
 use crate::Time;
 use crate::anti_entropy::AntiEntropy;
 use crate::coordinator::CoordinationId;
@@ -58,6 +58,9 @@ impl Shard {
             self.share(now);
         }
         self.receive_anew(now, &before);
+        if before.epochs() != self.placement.epochs() {
+            self.narrow_writes(now);
+        }
         self.unheard.retain(|node| self.placement.member(*node).is_some());
         self.prove();
         self.check_complete();
@@ -65,6 +68,21 @@ impl Shard {
         for (from, message) in std::mem::take(&mut self.parked) {
             self.handle_peer_message(now, from, message);
         }
+    }
+
+    /// Writes under way need nobody any more who is a primary by dropped epochs only.
+    fn narrow_writes(&mut self, now: Time) {
+        let Self { placement, coordinations, .. } = self;
+        let mut narrowed = Vec::new();
+        for (id, coordination) in coordinations {
+            if let Coordination::Write(write) = coordination {
+                let partition = placement.partition_of(Position::of(&write.key));
+                let primaries = |ring: &Arc<Ring>| ring.primaries(partition).collect();
+                let live: Vec<Vec<NodeId>> = placement.live().iter().map(primaries).collect();
+                narrowed.extend(write.handle_quorums(&live).then_some(*id));
+            }
+        }
+        narrowed.into_iter().for_each(|id| self.write_step(now, id));
     }
 
     /// Begins to receive what this node is to hold; and begins again where not all that was received counts. That is so where it was received

@@ -132,8 +132,9 @@ impl Simulation {
             None => self.ring.primaries(partition).collect(),
         };
         let has = |node: &NodeId| self.has_durably(*node, partition, dot);
-        // For one that is to give it up there are those that stay.
-        let delivered = has(&target) || !present.contains(&target) && present.iter().any(has);
+        // For one that is to give it up, or was not known to hold it for good when this was handed over, there are those that stay.
+        let may_be_others = self.members.founding().is_some() || !present.contains(&target);
+        let delivered = has(&target) || may_be_others && present.iter().any(has);
         hints::check(keeper, (target, key), dot, delivered, why)
     }
 
