@@ -181,9 +181,9 @@ pub const CLOSING_DOTS_MAX: usize = 64 * 1024;
 
 /// Most bytes of a datagram of the failure detector. One that is longer is refused.
 ///
-/// The least that QUIC asks of every path (RFC 9000, section 14) is 1,200 bytes of UDP; with QUIC's own header and seal on top such a
-/// datagram passes on any path that carries Ethernet's 1,500 bytes.
-pub const SWIM_DATAGRAM_BYTES_MAX: usize = 1_200;
+/// The least that QUIC asks of every path (RFC 9000, section 14) is 1,200 bytes of UDP; so much is left of them when QUIC's own header and seal
+/// are on top, on a connection that has not yet found out whether its path carries more.
+pub const SWIM_DATAGRAM_BYTES_MAX: usize = 1_150;
 /// Most nodes that the failure detector knows of. A datagram that would make it know more is refused.
 pub const SWIM_NODES_MAX: usize = quorate_ring::limits::NODES_MAX;
 /// In how many of a node's datagrams each change that it hears of is passed on. A change reaches all of n nodes for sure when each

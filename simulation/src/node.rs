@@ -1,13 +1,15 @@
 //! A simulated machine: the process with its production shards, their disks, and what lies beside them. Starting is judged by the
 //! production rules, on the evidence that a real disk would show.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::layout as hint;
 use quorate_node::limits::EXCHANGE_INTERVAL;
+use quorate_node::membership::{Pace, Standing as Opinion};
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::scrub::ScrubPace;
 use quorate_node::shard::split::Slices;
@@ -64,6 +66,8 @@ pub(crate) struct Process {
     pub(crate) walls: Vec<WallTold>,
     /// The next write that it sends to its peers reaches so many only.
     pub(crate) fan_out: Option<usize>,
+    /// What it thinks of the others.
+    pub(crate) opinions: Arc<BTreeMap<NodeId, Opinion>>,
 }
 
 /// What a shard has been told of the wall clock, and so takes it to show: the oracles' own reckoning.
@@ -224,6 +228,7 @@ impl Node {
                 hints: plan.cluster.hints.bounds(),
                 exchange_interval: EXCHANGE_INTERVAL,
                 scrub: plan.cluster.sweeps.then_some(SCRUB),
+                pace: pace(),
             };
             let mut recovered = recovered(&disk.store);
             recovered.layout = layout.clone().filter(|_| index == 0);
@@ -234,7 +239,10 @@ impl Node {
         let wakes = vec![None; shards.len()];
         let walls = vec![told; shards.len()];
         let paused_until = Time::default();
-        self.process = Some(Process { shards, wakes, actor, stream, paused_until, doom: None, walls, fan_out: None });
+        let opinions = Arc::default();
+        let doom = None;
+        self.process =
+            Some(Process { shards, wakes, actor, stream, paused_until, doom, walls, fan_out: None, opinions });
     }
 
     /// Tries to start on another's disks.
@@ -447,6 +455,14 @@ const IDENTITY_OPERATION: OperationId = OperationId::new(Owner::Replica, (1 << 5
 /// The horizon is twice as long as any request takes here; what is late on the network is later by less.
 pub(crate) const SCRUB: ScrubPace =
     ScrubPace { pause: Duration::from_millis(100), round: Duration::from_secs(20), horizon: Duration::from_secs(10) };
+
+/// How the failure detector goes here: four times as fast as usual, so that a run of less than a second under faults sees it decide; any faster,
+/// and idle nodes would be most of what there is to simulate.
+pub(crate) fn pace() -> Pace {
+    let (period, round_trip) = (Duration::from_millis(250), Duration::from_millis(80));
+    let indirect = NonZeroUsize::new(3).expect("some");
+    Pace::new(period, round_trip, indirect, Duration::from_millis(500)).expect("a third, and twice")
+}
 
 /// After how long a shard is told its wall clock again.
 const READING_EVERY: Duration = Duration::from_millis(100);

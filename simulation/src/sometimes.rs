@@ -85,6 +85,11 @@ sometimes! {
     ObjectMended "what a disk had lost or rotted of a key was mended from others";
     GapClosed "events that nobody had any more were closed, as all replicas agreed";
     SweepTidied "the sweep had a key stored with less, or removed, that nobody remembered";
+    NodeSuspected "a node was suspected by another";
+    SuspicionRefuted "a node refuted a suspicion";
+    NodeDown "a node was taken to be down by another";
+    NodeBack "a node that was taken to be down came back";
+    DatagramLost "a datagram was lost";
     Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
 }
 

@@ -33,6 +33,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
 const SEND_WINDOW_BYTES: u64 = 32 * 1024 * 1024;
 /// What is asked of the kernel for each direction of a socket. It gives what its limits (`net.core.rmem_max`, `wmem_max`) allow.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of datagrams that wait to be sent, or to be taken. They are a node's probes of others, which are worth nothing when they are old: of
+/// more the oldest are dropped. Clients send none.
+const DATAGRAM_BUFFER_BYTES: usize = 64 * 1024;
 /// Streams that the other side may have open at once. A few are used; the rest is room for later releases.
 const STREAMS_MAX: u32 = 64;
 
@@ -81,7 +84,8 @@ pub fn transport_config(side: Side, remote: Option<SocketAddr>, timing: Timing) 
     config.initial_rtt(Duration::from_millis(30));
     config.mtu_discovery_config(Some(mtu_discovery(remote)));
     config.ack_frequency_config(Some(ack_frequency()));
-    config.datagram_receive_buffer_size(None);
+    config.datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES));
+    config.datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
     let mut cubic = CubicConfig::default();
     cubic.initial_window(INITIAL_WINDOW_BYTES);
     config.congestion_controller_factory(Arc::new(cubic));

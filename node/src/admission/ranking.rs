@@ -54,7 +54,9 @@ pub enum Class {
     StandIn,
     /// One that said a moment ago that it has too much to do.
     Overloaded,
-    /// One that is silent on everything.
+    /// One that others could not reach, and that has not been heard here since.
+    Suspected,
+    /// One that is silent on everything, or down by the verdict of others.
     Away,
 }
 

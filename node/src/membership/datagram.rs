@@ -9,7 +9,7 @@
 //! A node is `[number, life, renewals]`. What SWIM calls a node's incarnation, which a node counts up to refute a suspicion, is called its
 //! refutations here, for an incarnation is something else in this house. Everything from outside is parsed whole before the protocol sees it.
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use foca::{Header, Member, Message, State};
 use quorate_ring::NodeId;
 use serde::Serialize;
@@ -112,6 +112,16 @@ impl Datagram {
 pub(super) fn is_bare(datagram: &[u8]) -> bool {
     let head = read(datagram).and_then(head_from_wire).expect("written by this node");
     matches!(head.message, Message::Announce | Message::TurnUndead)
+}
+
+/// A datagram of one's own that says something of one node.
+pub(super) fn written(head: &Header<Identity>, member: &Member<Identity>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let fits = "two short parts fit a growing buffer";
+    write(&head_to_wire(head), &mut bytes).expect(fits);
+    bytes.put_u16(1);
+    write(&member_to_wire(member), &mut bytes).expect(fits);
+    bytes.freeze()
 }
 
 fn read_members(bytes: &mut &[u8]) -> Result<Vec<Member<Identity>>, Malformed> {

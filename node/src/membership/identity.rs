@@ -4,10 +4,11 @@ use std::fmt;
 
 use quorate_ring::NodeId;
 
-/// One run of a node's process, by a number that is higher at each start of that node.
+/// One run of a node's process, by a number that is higher at each start of that node, as far as it remembers.
 ///
-/// It orders what is said of a node before and after a restart, which the incarnation of its store cannot: that is drawn at random, and
-/// stays the same over a clean stop. A counter on disk will do, and so will the wall clock at the start as long as it is not set back.
+/// It orders what is said of a node before and after a restart, which the incarnation of its store cannot: that is drawn at random. The number
+/// of incarnations that the store remembers will do. A node that goes on with an older one, after a clean stop or on a store that was lost or set
+/// back, is told by the first that hears it how far it had come, and goes on from there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life(u64);
 

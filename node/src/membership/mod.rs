@@ -9,10 +9,11 @@
 //! **What this decides is where requests are sent first, and nothing else.** Nobody is ever removed from the cluster by it: members change when
 //! somebody says so. A node that is down here keeps its partitions and its hints, and a wrong verdict costs a detour.
 //!
-//! Two things are not in the paper. **A node that is deaf keeps its opinions to itself**: one that sends and does not hear would find everybody
+//! Three things are not in the paper. **A node that is deaf keeps its opinions to itself**: one that sends and does not hear would find everybody
 //! dead, and each would have to come back from it, over and over. So a node that has heard nobody for two periods thinks what it likes, and only
-//! calls, which says nothing of others. (Lifeguard, by Dadgar, Phillips and Currey, DSN 2018, has the reasons, and a finer remedy.) And **time
-//! stands still while nobody looks**, see `timers.rs`.
+//! calls, which says nothing of others. (Lifeguard, by Dadgar, Phillips and Currey, DSN 2018, has the reasons, and a finer remedy.) **Time
+//! stands still while nobody looks**, see `timers.rs`. And **a node that goes by an older name than others know is told the newer**: its store was
+//! lost, say, and with it the count of its lives. By itself it would take one name after the other, each as dead as the last.
 //!
 //! Deliberately absent: the members of the cluster, which the layout knows; connections; the choice among those that can be reached, which is
 //! the ranking's. Datagrams must come from nodes that proved who they are, as a connection with certificates does: whoever may speak as a
@@ -28,12 +29,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foca::{Foca, Member, Message, NoCustomBroadcast, Notification, State, Timer};
+use foca::{Foca, Header, Member, Message, NoCustomBroadcast, Notification, State, Timer};
 use quorate_ring::NodeId;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-use datagram::{Codec, Datagram, is_bare};
+use datagram::{Codec, Datagram, is_bare, written};
 use timers::Timers;
 
 pub use datagram::{Malformed, RefusedDatagram};
@@ -250,9 +251,33 @@ impl Detector {
         }
         self.surroundings.heard_at = self.surroundings.now;
         self.surroundings.stale |= !members.is_empty() || 0 < self.suspected || head.message == Message::TurnUndead;
+        self.tell_newer_name(head.src);
+        let own = *self.foca.identity();
+        let names = members.iter().map(|member| *member.id()).filter(|name| name.node == own.node && own < *name);
+        if let Some(renewed) = names.max().and_then(|newest| foca::Identity::renew(&newest)) {
+            self.rename(source, renewed);
+        }
         let handled = self.foca.handle_data(bytes, &mut self.surroundings);
         self.note_standings();
         handled.map_err(RefusedDatagram::Senseless)
+    }
+
+    /// Tells a node that goes by an older name than is known of it the newer one.
+    fn tell_newer_name(&mut self, source: Identity) {
+        let known = self.foca.iter_membership_state().find(|member| member.id().node == source.node);
+        let Some(newer) = known.filter(|member| source < *member.id()) else { return };
+        let head = Header { src: *self.foca.identity(), src_incarnation: 0, dst: source, message: Message::Gossip };
+        let datagram = written(&head, newer);
+        self.surroundings.outputs.push_back(Output::Send { target: source.node, datagram });
+    }
+
+    /// Takes a name that is newer than all that others know, and calls whoever told of them.
+    fn rename(&mut self, teller: NodeId, renewed: Identity) {
+        let changed = self.foca.change_identity(renewed, &mut self.surroundings);
+        debug_assert!(changed.is_ok(), "it is newer: {changed:?}");
+        // As after a death that was heard of: nothing runs until somebody is heard.
+        self.surroundings.active = false;
+        self.call(teller);
     }
 
     /// Whether a timer is the end of a suspicion that is over already. The library would not declare such a node down, but tell it all the same

@@ -1,7 +1,7 @@
 //! Links: the one connection between this node and each peer, and what is said on it.
 //!
 //! The node with the lower number dials, so that two nodes do not end with two connections. A link has two streams: the foreground,
-//! for what clients wait for, and the background.
+//! for what clients wait for, and the background. Beside them it carries the datagrams of the failure detector.
 //!
 //! ```text
 //! (lower)  Away ──dial──▶ Greeting ──welcome──▶ Up ──any stream or the connection ends──▶ Away (dial again, later and later)
@@ -138,7 +138,7 @@ async fn run(
     front.sender.set_priority(1);
     let (foreground, front_drain) = outbox();
     let (background, back_drain) = outbox();
-    let streams = LinkStreams { foreground, background };
+    let streams = LinkStreams { foreground, background, connection: connection.clone() };
     shared.send_all(|| Event::LinkUp { link, peer, incarnation, streams: streams.clone() }).await;
     drop(streams);
     shared.peers.connected(peer, link);
@@ -155,11 +155,20 @@ async fn run(
         }
         Ok(())
     };
+    let receive_datagrams = async {
+        loop {
+            match connection.read_datagram().await {
+                Ok(datagram) => shared.send_datagram(Event::Datagram { link, from: peer, datagram }),
+                Err(error) => break Some(error.to_string()),
+            }
+        }
+    };
     let problem = tokio::select! {
         result = front_drain.run(&mut front.sender) => sent(result),
         result = back_drain.run(&mut back.sender) => sent(result),
         result = receive(front.receiver) => received(result),
         result = receive(back.receiver) => received(result),
+        problem = receive_datagrams => problem,
         () = shared.parted_from(peer) => Some("it takes no part in the cluster any more".to_owned()),
     };
     connection.close(0_u32.into(), b"link ended");

@@ -21,9 +21,11 @@ use quorate_ring::wire::NodeStatus;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::datagrams::Datagrams;
 use super::error::RunError;
 use super::shared::Shared;
 use super::status;
+use crate::membership::Standing;
 
 /// Most connections at once. One more waits.
 const CONNECTIONS_MAX: usize = 16;
@@ -63,7 +65,9 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let told = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, CONTENT, text_of(&status::status(shared).await)),
+        (&Method::GET, "/metrics") => {
+            (StatusCode::OK, CONTENT, text_of(&status::status(shared).await, &shared.datagrams))
+        }
         (&Method::GET, _) => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "metrics are read with GET\n".to_owned()),
     };
@@ -75,12 +79,13 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
 }
 
 /// A status as OpenMetrics text.
-fn text_of(status: &NodeStatus) -> String {
+fn text_of(status: &NodeStatus, datagrams: &Datagrams) -> String {
     let mut metrics = Metrics { registry: Registry::with_prefix("quorate") };
     add_requests(&mut metrics, status);
     add_machine(&mut metrics, status);
     add_sync(&mut metrics, status);
     add_hints(&mut metrics, status);
+    add_standings(&mut metrics, datagrams);
     let mut text = String::new();
     encode(&mut text, &metrics.registry).expect("a string takes any text");
     text
@@ -212,4 +217,17 @@ fn add_hints(metrics: &mut Metrics, status: &NodeStatus) {
     metrics.gauges("hint_bytes", "Bytes of these", each(|hints| hints.bytes as f64));
     let seconds = |hints: &quorate_ring::wire::HintStatus| Duration::from_millis(hints.age_millis).as_secs_f64();
     metrics.gauges("hint_age_seconds", "Age of the oldest of these", each(seconds));
+}
+
+fn add_standings(metrics: &mut Metrics, datagrams: &Datagrams) {
+    let standings = datagrams.standings();
+    let is = |wanted: Standing| {
+        let peers = standings.iter().map(move |(peer, standing)| (peer, f64::from(u8::from(*standing == wanted))));
+        peers.map(|(peer, value)| (vec![("peer", peer.to_string())], value)).collect::<Vec<_>>().into_iter()
+    };
+    let suspected = "Whether a peer is suspected, as somebody could not reach it: 1 or 0";
+    metrics.gauges("peer_suspected", suspected, is(Standing::Suspected));
+    metrics.gauges("peer_down", "Whether a peer is down by the failure detector: 1 or 0", is(Standing::Down));
+    let dropped = "Datagrams of the failure detector that this node dropped, sent or received";
+    metrics.counter("datagrams_dropped", dropped, datagrams.dropped());
 }

@@ -16,6 +16,7 @@ mod accept;
 mod clock;
 pub mod config;
 pub mod data_directory;
+mod datagrams;
 mod error;
 mod join;
 mod link;
@@ -46,11 +47,13 @@ use self::clock::Clock;
 use self::config::MemberConfig;
 pub use self::config::NodeConfig;
 use self::data_directory::{DataDirectory, RING_UNKNOWN, random};
+use self::datagrams::Datagrams;
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
 use self::turn::{Alarm, Event, Turns};
 use self::view::View;
 use crate::handoff::hint::bounds::HintBounds;
+use crate::membership::Pace;
 use crate::replica::Recovered;
 use crate::scrub::ScrubPace;
 use crate::shard::split::Slices;
@@ -140,6 +143,12 @@ async fn serve(config: &NodeConfig, forced: Forced, on_ready: impl FnOnce(&Ready
                 Alarm::Placement(placement) => {
                     for shard in 1..node.shared.shard_count() {
                         node.shared.send(shard, Event::Core(Input::Placement(placement.clone()))).await;
+                    }
+                }
+                Alarm::Standings(standings) => {
+                    node.shared.datagrams.set_standings(standings.clone());
+                    for shard in 1..node.shared.shard_count() {
+                        node.shared.send(shard, Event::Core(Input::Standings(standings.clone()))).await;
                     }
                 }
                 Alarm::Progress { shard, progress } => {
@@ -238,6 +247,7 @@ struct ShardPlan {
     store: Arc<RocksStore>,
     clock: Clock,
     alarms: UnboundedSender<Alarm>,
+    datagrams: Arc<Datagrams>,
 }
 
 impl Node {
@@ -249,6 +259,7 @@ impl Node {
         endpoint: Endpoint,
     ) -> Result<(Self, UnboundedReceiver<Alarm>), RunError> {
         let clock = Clock::start();
+        let datagrams = Arc::new(Datagrams::default());
         let (alarms, alarms_receiver) = unbounded_channel();
         let count = u8::try_from(config.shards.get()).unwrap_or(u8::MAX);
         let slices = Slices::new(layout.last().ring.partitions(), count);
@@ -264,6 +275,7 @@ impl Node {
                 store: directory.store.clone(),
                 clock,
                 alarms: alarms.clone(),
+                datagrams: datagrams.clone(),
             };
             let (sender, shard_turns) = plan.turns();
             shards.push(sender);
@@ -283,6 +295,7 @@ impl Node {
             shards,
             store: directory.store.clone(),
             clock,
+            datagrams,
         }));
         tokio::spawn(accept::accept(shared.clone(), endpoint.clone()));
         let mut node = Self {
@@ -425,6 +438,7 @@ impl ShardPlan {
             wake,
             clock: self.clock,
             alarms: self.alarms,
+            datagrams: self.datagrams,
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             dirty_sessions: Vec::new(),
@@ -467,6 +481,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         wall: Clock::wall(),
         hints: HintBounds::default(),
         exchange_interval: config.exchange_interval,
+        pace: Pace::default(),
     })
 }
 

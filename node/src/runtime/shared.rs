@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::datagrams::Datagrams;
 use super::turn::{Event, LinkId};
 use super::view::{Part, View};
 use crate::SessionId;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) stopping: AtomicBool,
     pub(super) peers: Peers,
+    pub(super) datagrams: Arc<Datagrams>,
     session_next: AtomicU64,
     link_next: AtomicU64,
 }
@@ -54,6 +56,7 @@ pub(super) struct Parts {
     pub(super) shards: Vec<Sender<Event>>,
     pub(super) store: Arc<RocksStore>,
     pub(super) clock: Clock,
+    pub(super) datagrams: Arc<Datagrams>,
 }
 
 impl Shared {
@@ -74,6 +77,7 @@ impl Shared {
             clock: parts.clock,
             stopping: AtomicBool::new(false),
             peers,
+            datagrams: parts.datagrams,
             session_next: AtomicU64::new(0),
             link_next: AtomicU64::new(0),
         }
@@ -143,6 +147,13 @@ impl Shared {
     pub(super) async fn send(&self, shard: u8, event: Event) {
         // A shard that has ended takes nothing: the node is stopping.
         let _ = self.shards[usize::from(shard)].send(event).await;
+    }
+
+    /// Hands a datagram to the first shard, or drops it where that has too much to do.
+    pub(super) fn send_datagram(&self, event: Event) {
+        if self.shards[0].try_send(event).is_err() {
+            self.datagrams.drop_one();
+        }
     }
 
     /// Hands an event to every shard.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use quinn::Connection;
 use quorate_ring::NodeId;
 use quorate_ring::layout::{Layout, Placement};
 use quorate_ring::version::Incarnation;
@@ -14,7 +16,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 
 use super::clock::Clock;
+use super::datagrams::Datagrams;
 use super::outbox::Outbox;
+use crate::membership::Standing;
 use crate::shard::{Counters, Progress};
 use crate::storage::Storage as _;
 use crate::storage::rocks::RocksStorage;
@@ -33,6 +37,8 @@ pub(super) enum Event {
     Peer { link: LinkId, from: NodeId, message: PeerMessage },
     /// There is a new link to a peer; an older one is gone with it.
     LinkUp { link: LinkId, peer: NodeId, incarnation: Incarnation, streams: LinkStreams },
+    /// A datagram on a link to a peer, for the first shard.
+    Datagram { link: LinkId, from: NodeId, datagram: Bytes },
     /// A link is gone.
     LinkDown { link: LinkId, peer: NodeId },
     /// A client's stream is open.
@@ -56,6 +62,8 @@ pub(super) struct LinkStreams {
     pub(super) foreground: Outbox,
     /// For pages and repairs, which may be large and wait.
     pub(super) background: Outbox,
+    /// For datagrams.
+    pub(super) connection: Connection,
 }
 
 /// What a shard says of itself.
@@ -89,6 +97,8 @@ pub(super) enum Alarm {
     Placement(Arc<Placement>),
     /// How far a shard has come, for the first.
     Progress { shard: u8, progress: Progress },
+    /// What is thought of the peers from now on, for all shards but the first.
+    Standings(Arc<BTreeMap<NodeId, Standing>>),
     /// A shard ended by a bug: requests for its partitions would never be answered.
     Panicked,
 }
@@ -102,6 +112,7 @@ pub(super) struct Turns {
     pub(super) wake: Arc<Notify>,
     pub(super) clock: Clock,
     pub(super) alarms: UnboundedSender<Alarm>,
+    pub(super) datagrams: Arc<Datagrams>,
     pub(super) links: BTreeMap<NodeId, (LinkId, LinkStreams)>,
     pub(super) sessions: BTreeMap<SessionId, Outbox>,
     /// Whose outboxes have something to flush.
@@ -170,6 +181,11 @@ impl Turns {
                     self.core(Input::PeerMessage { from, message });
                 }
             }
+            Event::Datagram { link, from, datagram } => {
+                if self.links.get(&from).is_some_and(|(newest, _)| *newest == link) {
+                    self.core(Input::Datagram { from, datagram });
+                }
+            }
             Event::LinkUp { link, peer, incarnation, streams } => {
                 if self.links.get(&peer).is_some_and(|(newest, _)| link < *newest) {
                     return;
@@ -217,6 +233,11 @@ impl Turns {
         while let Some(output) = self.shard.poll_output() {
             match output {
                 Output::SendPeer { to, message } => self.send(to, &message),
+                Output::Datagram { to, datagram } => {
+                    if let Some((_, streams)) = self.links.get(&to) {
+                        self.datagrams.send(&streams.connection, datagram);
+                    }
+                }
                 Output::Reply { session, id, result } => self.reply(session, id, result),
                 Output::Store { id, operation } => self.storage.submit(id, operation),
                 Output::StorageFailed { reason } => self.alarm(Alarm::StorageFailed(reason)),
@@ -224,6 +245,7 @@ impl Turns {
                 Output::CaughtUp => self.alarm(Alarm::CaughtUp { shard: self.shard.number() }),
                 Output::Proven => self.alarm(Alarm::Proven),
                 Output::Placement(placement) => self.alarm(Alarm::Placement(placement)),
+                Output::Standings(standings) => self.alarm(Alarm::Standings(standings)),
                 Output::Progress(progress) => self.alarm(Alarm::Progress { shard: self.shard.number(), progress }),
             }
         }

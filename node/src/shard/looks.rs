@@ -48,12 +48,12 @@ impl Shard {
         &self.placement
     }
 
-    /// When the shard next wants to be told the time for anything but the next comparison of clocks, the next page of the scrub, or the next word
-    /// about the layout, which are always due some time.
+    /// When the shard next wants to be told the time for anything but the next comparison of clocks, the next page of the scrub, the next word about
+    /// the layout, or the next probe of the failure detector, which are always due some time.
     pub fn next_request_deadline(&self) -> Option<Time> {
         self.timers
             .iter()
-            .find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub | Timer::Layout))
+            .find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub | Timer::Layout | Timer::Detector))
             .map(|(time, _)| *time)
     }
 

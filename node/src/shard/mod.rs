@@ -22,12 +22,14 @@ mod scrub;
 mod sharing;
 mod silence;
 pub mod split;
+mod standings;
 mod wall_clock;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_ring::layout::Placement;
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
 use quorate_ring::wire::{Durability, PeerMessage, Request, RequestError, RequestId, Response, SyncMessage};
@@ -56,6 +58,7 @@ use crate::handoff::hint::bounds::HintBounds;
 use crate::handoff::hint::store::HintStore;
 use crate::limits::TIMEOUT_MAX;
 use crate::membership::keeper::Keeper;
+use crate::membership::{self, Pace};
 use crate::replica::{Recovered, Replica};
 use crate::scrub::{Scrub, ScrubPace};
 use crate::start::Standing;
@@ -95,6 +98,8 @@ pub struct ShardConfig {
     pub exchange_interval: Duration,
     /// How fast its scrub goes; nothing for none but of what is met by chance.
     pub scrub: Option<ScrubPace>,
+    /// How often the failure detector asks, and how long it waits. For the first shard, if it keeps the layout.
+    pub pace: Pace,
 }
 
 /// What a shard is told.
@@ -129,6 +134,13 @@ pub enum Input {
     },
     /// The connection to a peer is gone, and with it what was on its way either way.
     PeerDisconnected(NodeId),
+    /// A datagram came on the connection to a peer. For the first.
+    Datagram {
+        /// From whom.
+        from: NodeId,
+        /// What it says, which nobody has looked at.
+        datagram: Bytes,
+    },
     /// A storage operation is done.
     Completed {
         /// Which.
@@ -145,6 +157,8 @@ pub enum Input {
         /// How far.
         progress: Progress,
     },
+    /// What is thought of the other nodes from now on. For all shards but the first, which finds it out.
+    Standings(Arc<BTreeMap<NodeId, membership::Standing>>),
     /// The wall clock shows this. Wanted about every second, and with the first input after a longer rest: in between the shard goes
     /// by the monotonic time.
     WallClock(WallTime),
@@ -161,6 +175,13 @@ pub enum Output {
         to: NodeId,
         /// What.
         message: PeerMessage,
+    },
+    /// Send this to a peer as a datagram of its own: it may be lost, and overtake what was said before.
+    Datagram {
+        /// To whom.
+        to: NodeId,
+        /// What: at most [`SWIM_DATAGRAM_BYTES_MAX`](crate::limits::SWIM_DATAGRAM_BYTES_MAX) bytes.
+        datagram: Bytes,
     },
     /// Answer a client.
     Reply {
@@ -197,6 +218,8 @@ pub enum Output {
     Placement(Arc<Placement>),
     /// Tell the first shard how far this one has come.
     Progress(Progress),
+    /// Tell the node's other shards what is thought of the other nodes from now on.
+    Standings(Arc<BTreeMap<NodeId, membership::Standing>>),
     /// The store failed: nothing more will be served, and an operator must act.
     StorageFailed {
         /// What the store said.
@@ -221,6 +244,8 @@ enum Timer {
     Layout,
     /// To read the next page of the sweep, to mend a key, or an answer about either is too late.
     Scrub,
+    /// The failure detector has to ask somebody, or has waited long enough.
+    Detector,
 }
 
 /// One shard of a node. See the module's head for how to drive it.
@@ -243,6 +268,11 @@ pub struct Shard {
     silences: BTreeMap<NodeId, silence::Silence>,
     /// When the timer is set that finds them.
     silence_timer: Option<Time>,
+    detection: standings::Detection,
+    /// What is thought of the other nodes.
+    standings: Arc<BTreeMap<NodeId, membership::Standing>>,
+    /// Of these, who is suspected or down, and has not been heard by this shard since that was found.
+    doubts: BTreeMap<NodeId, membership::Standing>,
     hints: Hints,
     /// When the timer for hints is set.
     hints_timer: Option<Time>,
@@ -297,6 +327,10 @@ impl Shard {
         left.into_iter().for_each(|partition| replica.release(partition, Incarnation::new(random.random())));
         replica.set_wall(config.wall);
         hints.store.set_wall(config.wall);
+        // Of a generator of its own, so that whether there is a detector shifts nothing else.
+        let mut own = ChaCha8Rng::seed_from_u64(config.seed);
+        own.set_stream(DETECTOR_STREAM);
+        let detection = standings::Detection::new(own.random());
         let unheard = sharing(&placement, config.actor.node);
         let keeper = recovered.layout.map(|layout| Keeper::new(config.actor.node, layout, config.shards));
         let mut shard = Self {
@@ -314,6 +348,9 @@ impl Shard {
             parked: Vec::new(),
             silences: BTreeMap::new(),
             silence_timer: None,
+            detection,
+            standings: Arc::default(),
+            doubts: BTreeMap::new(),
             hints,
             hints_timer: None,
             known: recovered.known,
@@ -376,6 +413,8 @@ impl Shard {
             Input::PeerConnected { peer, incarnation } => self.handle_connected(now, peer, incarnation),
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
+            Input::Datagram { from, datagram } => self.handle_datagram(now, from, &datagram),
+            Input::Standings(standings) => self.handle_standings(now, standings),
             Input::Placement(placement) => self.handle_placement(now, placement),
             Input::Progress { shard, progress } => self.handle_progress(shard, progress),
             Input::WallClock(_) | Input::Time => {}
@@ -385,6 +424,7 @@ impl Shard {
         self.drain(now);
         self.drive_changing(now);
         self.drive_layout(now);
+        self.drive_detector(now);
         self.note_asked(now);
     }
 
@@ -456,6 +496,7 @@ impl Shard {
                 Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
                 Timer::Background => self.handle_background_timer(now),
                 Timer::Scrub => self.handle_scrub_timer(now),
+                Timer::Detector => self.handle_detector_timer(now, time),
                 // What is due is found after the input that comes with the time.
                 Timer::Layout => {}
             }
@@ -573,3 +614,6 @@ impl Shard {
         self.outputs.push_back(Output::SendPeer { to, message });
     }
 }
+
+/// The failure detector's part of a shard's random numbers.
+const DETECTOR_STREAM: u64 = 1;

@@ -102,6 +102,7 @@ impl Shard {
         self.scrub.closing.handle_connected(now, peer, incarnation);
         self.ranking.forget(peer);
         self.forget_silence(peer);
+        self.meet(now, peer);
         self.compare_soon(now, peer, incarnation);
         if self.config.shard != 0 {
             return;

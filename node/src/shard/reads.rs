@@ -145,7 +145,7 @@ impl Shard {
 
     /// Others are asked in the place of primaries that are away by now, if a get needs them.
     pub(super) fn call_read_stand_ins(&mut self, now: Time, id: CoordinationId) {
-        let away = Self::away(self.own(), &self.connected, &self.silences);
+        let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let ranking = &self.ranking;
         let asked = read.call_stand_ins(now, away, |node| ranking.hedge_delay(node));
@@ -156,7 +156,7 @@ impl Shard {
 
     /// The order in which a read of this partition asks these; no rank for those that cannot be reached.
     fn ranks(&self, now: Time, partition: PartitionId, nodes: Vec<NodeId>) -> Vec<(NodeId, Option<Rank>)> {
-        let away = Self::away(self.own(), &self.connected, &self.silences);
+        let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
         let rank = |node: NodeId| {
             let class = if node == self.own() && self.replica.waiting() <= OWN_QUEUE_SHORT {
                 Class::Own
@@ -164,6 +164,8 @@ impl Shard {
                 return None;
             } else if away(node) {
                 Class::Away
+            } else if self.is_doubted(node) {
+                Class::Suspected
             } else if !self.placement.is_primary(node, partition) {
                 Class::StandIn
             } else if self.ranking.is_overloaded(now, node) {
@@ -216,7 +218,7 @@ impl Shard {
         let Some(Coordination::Get(read)) = self.coordinations.get(&id) else { return };
         let asked: Vec<NodeId> = read.asking.open().collect();
         let slow: Vec<NodeId> = {
-            let away = Self::away(self.own(), &self.connected, &self.silences);
+            let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
             let left_out = read.left_out().filter(|node| !away(*node));
             self.ranking.much_slower(&asked, left_out).collect()
         };
@@ -239,7 +241,7 @@ impl Shard {
         let late: Vec<NodeId> = asking.late(now).collect();
         let wanted = late.len().min(left);
         let unbound = asking.is_urgent(now) || {
-            let away = Self::away(self.config.actor.node, &self.connected, &self.silences);
+            let away = Self::away(self.config.actor.node, &self.connected, &self.silences, &self.doubts);
             late.iter().any(|node| away(*node))
         };
         let granted = if unbound { wanted } else { self.hedges.take(wanted) };

@@ -83,7 +83,7 @@ impl Shard {
     /// Sending before the event is on this disk is safe, as an event lost by this store is never made again: a start after such a
     /// loss is a new actor.
     fn made(&mut self, now: Time, id: CoordinationId, dot: Dot, container: Container<StoredValue>) {
-        let away = Self::away(self.own(), &self.connected, &self.silences);
+        let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
         let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
         let alone = container.siblings() == 0 || container.dots().eq([dot]);
         let context = alone.then(|| self.config.context_key.seal(&write.key, container.vector()));

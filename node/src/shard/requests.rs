@@ -129,10 +129,10 @@ impl Shard {
             return self.coordinate(reply_to, (now, deadline), partition, request, Standbys::of(strict));
         }
         let primary = {
-            let away = Self::away(self.own(), &self.connected, &self.silences);
+            let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
             let present = self.placement.primaries(partition).filter(|node| *node != self.own() && !away(*node));
-            // The first in order of preference, but for one that said a moment ago that it has too much to do.
-            present.min_by_key(|node| self.ranking.is_overloaded(now, *node))
+            // The first in order of preference, but for one that is suspected, or said a moment ago that it has too much to do.
+            present.min_by_key(|node| (self.is_doubted(*node), self.ranking.is_overloaded(now, *node)))
         };
         match (primary, reply_to) {
             (_, ReplyTo::Peer { .. }) => Err(self.no_primary(partition, &ReplicaAnswer::NotResponsible)),
@@ -198,7 +198,7 @@ impl Shard {
     /// Does what a write needs next: others stand in for those that are away, and what can be told is told.
     pub(super) fn write_step(&mut self, now: Time, id: CoordinationId) {
         let (asked, step) = {
-            let away = Self::away(self.own(), &self.connected, &self.silences);
+            let away = Self::away(self.own(), &self.connected, &self.silences, &self.doubts);
             let Some(Coordination::Write(write)) = self.coordinations.get_mut(&id) else { return };
             (write.call_stand_ins(&away), write.step(|node| !away(node)))
         };

@@ -1,4 +1,4 @@
-//! Who is away: not connected, or silent on everything for long while something is asked of it.
+//! Who is away: not connected, silent on everything for long while something is asked of it, or down by the failure detector's verdict.
 //!
 //! A peer that answers slowly, or that it is overloaded, is not away. Each shard judges by what it hears itself: one shard of a node may hang
 //! while others answer.
@@ -15,6 +15,7 @@ use quorate_ring::{NodeId, PartitionId};
 use super::{Coordination, Output, Shard, Timer};
 use crate::Time;
 use crate::limits::{SILENCE, SILENCE_PROBE_MAX};
+use crate::membership::Standing;
 
 /// What is known of a peer's silence.
 ///
@@ -51,14 +52,17 @@ impl Shard {
         own: NodeId,
         connected: &BTreeSet<NodeId>,
         silences: &BTreeMap<NodeId, Silence>,
+        doubts: &BTreeMap<NodeId, Standing>,
     ) -> impl Fn(NodeId) -> bool {
         move |peer| {
-            peer != own && (!connected.contains(&peer) || matches!(silences.get(&peer), Some(Silence::Silent { .. })))
+            let is_silent = || matches!(silences.get(&peer), Some(Silence::Silent { .. }));
+            peer != own && (!connected.contains(&peer) || is_silent() || doubts.get(&peer) == Some(&Standing::Down))
         }
     }
 
     /// A peer has said something.
     pub(super) fn note_heard(&mut self, now: Time, peer: NodeId) {
+        self.doubts.remove(&peer);
         if let Some(silence) = self.silences.get_mut(&peer) {
             let was_silent = matches!(silence, Silence::Silent { .. });
             *silence = Silence::Waited { since: now, heard: true };
@@ -155,7 +159,7 @@ impl Shard {
     }
 
     /// Others stand in for these in the writes that wait for them, and are asked in their place by reads.
-    fn replace_the_silent(&mut self, now: Time, silent: &[NodeId]) {
+    pub(super) fn replace_the_silent(&mut self, now: Time, silent: &[NodeId]) {
         if silent.is_empty() {
             return;
         }

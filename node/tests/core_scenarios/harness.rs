@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_node::handoff::hint::bounds::HintBounds;
 use quorate_node::limits::EXCHANGE_INTERVAL;
+use quorate_node::membership::Pace;
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::start::Standing;
 use quorate_node::storage::memory::{MemoryStore, SyncPolicy};
@@ -122,6 +123,7 @@ impl Cluster {
                 hints: HintBounds::default(),
                 exchange_interval: EXCHANGE_INTERVAL,
                 scrub: None,
+                pace: Pace::default(),
             };
             configure(&mut config);
             let (placement, recovered) = recovered(node(number));
@@ -186,6 +188,8 @@ impl Cluster {
                 }
                 Output::Reply { id, result, .. } => self.answers.entry(id).or_default().push(result),
                 Output::Store { id, operation } => machine.store.submit(id, operation),
+                // A detector has nobody here who answers.
+                Output::Datagram { .. } => {}
                 _ => self.told.push((to, output)),
             }
         }

@@ -11,6 +11,7 @@ mod placement;
 mod reads;
 mod replica;
 mod scrub;
+mod standings;
 mod writes;
 
 use std::time::Duration;

@@ -117,6 +117,11 @@ impl Cluster {
         self.settle(node);
     }
 
+    /// A node's store is lost, and with it how often it was started.
+    pub(crate) fn forget_lives(&mut self, node: usize) {
+        self.machines[node].life = 0;
+    }
+
     pub(crate) fn crash(&mut self, node: usize) {
         self.machines[node].detector = None;
     }

@@ -66,6 +66,31 @@ fn a_node_that_returns_in_a_new_life_is_alive_for_all_again() {
 }
 
 #[test]
+fn a_node_that_lost_count_of_its_lives_is_told_and_alive_again() {
+    for down_time in [periods(1), periods(60)] {
+        let mut cluster = Cluster::new(16, 14);
+        for _ in 0..3 {
+            cluster.crash(5);
+            cluster.run_for(periods(1));
+            cluster.start(5);
+            cluster.announce(5, 0);
+            cluster.run_for(periods(30));
+        }
+        cluster.crash(5);
+        cluster.run_for(down_time);
+        cluster.forget_lives(5);
+        cluster.start(5);
+        (0..16).filter(|node| *node != 5).for_each(|node| cluster.announce(node, 5));
+        cluster.forget();
+        cluster.run_for(periods(30));
+        assert!(cluster.all_alive(), "after {down_time:?}");
+        let name = cluster.detector(5).identity();
+        assert_eq!((name.life, name.renewals), (Life::new(4), 1), "it went on from its last name");
+        assert!(cluster.datagrams < 16 * 30 * 20, "{} datagrams: nobody goes on telling it", cluster.datagrams);
+    }
+}
+
+#[test]
 fn a_short_pause_is_refuted_without_a_verdict() {
     let mut cluster = Cluster::new(16, 5);
     cluster.pause(3, periods(3));

@@ -1,11 +1,14 @@
 //! What can happen, and the one queue it waits in: by virtual time, and among equals in the order it was scheduled.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use quorate_node::membership::Standing;
 use quorate_node::storage::{Completion, OperationId, StorageError};
 use quorate_node::{Progress, SessionId, Time};
+use quorate_ring::NodeId;
 use quorate_ring::layout::Placement;
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, RequestId};
@@ -57,6 +60,10 @@ pub(super) enum Event {
     Operate { index: usize },
     /// A shard is told who holds what.
     Placed { node: usize, life: u32, shard: usize, placement: Arc<Placement> },
+    /// A datagram between nodes arrives.
+    Datagram(Box<DatagramOnItsWay>),
+    /// A shard is told what the node thinks of the others.
+    Opined { node: usize, life: u32, shard: usize, standings: Arc<BTreeMap<NodeId, Standing>> },
     /// The first shard is told how far another has come.
     Progressed { node: usize, life: u32, shard: usize, progress: Progress },
 }
@@ -73,6 +80,16 @@ pub(super) struct Envelope {
     pub(super) epoch: u32,
     pub(super) message: PeerMessage,
     pub(super) ticket: Ticket,
+}
+
+/// A datagram between nodes, bound to the lives of both and to their connection.
+#[derive(Clone, Debug)]
+pub(super) struct DatagramOnItsWay {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) lives: [u32; 2],
+    pub(super) epoch: u32,
+    pub(super) bytes: Bytes,
 }
 
 /// The events to come.

@@ -44,12 +44,19 @@ pub(super) struct Way {
     pub(super) held: Vec<Envelope>,
     /// Its decisions, once it has made any.
     stream: Option<Stream>,
+    /// Those about datagrams.
+    datagrams: Option<Stream>,
 }
 
 impl Way {
     /// Its decisions.
     pub(super) fn stream(&mut self, choices: &mut Choices, from: usize, to: usize) -> &mut Stream {
         self.stream.get_or_insert_with(|| choices.stream(format!("link {} to {}", from + 1, to + 1)))
+    }
+
+    /// Its decisions about datagrams: a stream of their own, so that they shift no others.
+    pub(super) fn datagrams(&mut self, choices: &mut Choices, from: usize, to: usize) -> &mut Stream {
+        self.datagrams.get_or_insert_with(|| choices.stream(format!("datagrams {} to {}", from + 1, to + 1)))
     }
 
     /// Whether what is sent has to wait.
@@ -66,7 +73,7 @@ impl Link {
 
     /// What was decided on it.
     pub(super) fn into_streams(self) -> impl Iterator<Item = Stream> {
-        self.ways.into_iter().filter_map(|way| way.stream)
+        self.ways.into_iter().flat_map(|way| [way.stream, way.datagrams]).flatten()
     }
 
     /// No fault is on it any more.

@@ -9,6 +9,7 @@ mod answers;
 pub mod chain;
 mod clients;
 mod converge;
+mod datagrams;
 mod event;
 mod faults;
 mod finale;
@@ -386,6 +387,17 @@ impl Simulation {
                     self.defer(node, Event::Placed { node, life, shard, placement });
                 } else {
                     self.turn(node, shard, Input::Placement(placement))?;
+                }
+            }
+            Event::Datagram(datagram) if self.defers(datagram.to) => {
+                self.defer(datagram.to, Event::Datagram(datagram));
+            }
+            Event::Datagram(datagram) => self.datagram_arrived(*datagram)?,
+            Event::Opined { node, life, shard, standings } if self.is_alive(node, life) => {
+                if self.defers(node) {
+                    self.defer(node, Event::Opined { node, life, shard, standings });
+                } else {
+                    self.turn(node, shard, Input::Standings(standings))?;
                 }
             }
             Event::Progressed { node, life, shard, progress } if self.is_alive(node, life) => {

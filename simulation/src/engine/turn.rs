@@ -90,6 +90,8 @@ impl Simulation {
                 Output::CaughtUp => self.caught_up(node),
                 Output::Placement(placement) => self.placed(node, &placement),
                 Output::Progress(progress) => self.progressed(node, shard, progress),
+                Output::Datagram { to, datagram } => self.send_datagram(node, index_of(to), datagram),
+                Output::Standings(standings) => self.opined(node, standings),
                 Output::StorageFailed { reason } => self.storage_failed(node, &reason),
             }
         }

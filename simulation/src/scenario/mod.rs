@@ -3,10 +3,9 @@
 //! Each names where it comes from and the rule that prevents it. Taking that rule out makes it fail: every one was seen to, with the
 //! edit that its entry names (those in quotes are planted bugs of the zoo, by name). The language is in [`script`].
 //!
-//! Those that wait for a feature are in the list too, so that the feature does not arrive without them.
+//! One that waits for a feature would be in the list too, so that the feature does not arrive without it; none does now.
 
 mod actors;
-mod awaited;
 mod clients;
 mod closing;
 mod disks;
@@ -18,6 +17,7 @@ mod members;
 pub mod script;
 mod scrub;
 mod siblings;
+mod standings;
 
 use self::script::{Scenario, Unexpected};
 use crate::catalogue::nearest;
@@ -64,10 +64,6 @@ impl Named {
         Self { name, line, source, body: Body::Built { rule, runs, together: |_| Ok(()) } }
     }
 
-    const fn awaits(name: &'static str, line: &'static str, source: &'static str, feature: &'static str) -> Self {
-        Self { name, line, source, body: Body::Awaits(feature) }
-    }
-
     /// Its plans, to be written to files or looked at; none if it waits for a feature.
     pub fn plans(&self) -> Vec<Plan> {
         match self.body {
@@ -110,7 +106,7 @@ pub const ALL: [&[Named]; 12] = [
     scrub::ALL,
     closing::ALL,
     members::ALL,
-    awaited::ALL,
+    standings::ALL,
 ];
 
 /// All scenarios, one after the other.

@@ -2,10 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
-use quorate_tests::ClusterOptions;
+use quorate_tests::{ClusterOptions, wait};
 
 use crate::support::until_missed;
+
+/// A node that is dead is probed within a few seconds, suspected for five, and word of it goes around.
+const FOUND_MAX: Duration = Duration::from_secs(60);
 
 /// Asks as any HTTP client would, and gives the whole answer.
 fn ask(address: SocketAddr, line: &str) -> String {
@@ -48,6 +52,14 @@ async fn a_node_tells_its_metrics_where_it_was_asked_to() {
     assert_has(&answer, &["quorate_peer_connected{peer=\"n2\"} 1.0", "quorate_complete 1.0"]);
     let puts = answer.lines().find_map(|line| line.strip_prefix("quorate_requests_total{kind=\"put\"} "));
     assert!((1..=40).contains(&puts.expect("it coordinated some").parse::<u64>().expect("a number")));
+
+    // Those that are left probe the dead one, by datagrams, and each other.
+    let is_told = |line: &str| ask(free, "GET /metrics").lines().any(|one| one == line).then_some(());
+    wait::until("the dead node is found", FOUND_MAX, || is_told("quorate_peer_down{peer=\"n4\"} 1.0"));
+    assert_has(
+        &ask(free, "GET /metrics"),
+        &["quorate_peer_down{peer=\"n2\"} 0.0", "quorate_peer_down{peer=\"n3\"} 0.0"],
+    );
 
     assert!(ask(free, "GET /").contains("the metrics are at /metrics"));
     assert!(ask(free, "POST /metrics").starts_with("HTTP/1.1 405"));
