@@ -99,13 +99,15 @@ impl Replicas {
         stored: Option<&Container<StoredValue>>,
     ) -> Result<Vec<WriteId>, Violation> {
         let now = stored.map(values).unwrap_or_default();
-        let delivered = self.delivered.get(&(node, hint_for.is_some(), key.clone()));
+        let delivered = |as_hint: bool| self.delivered.get(&(node, as_hint, key.clone()));
+        // What it kept for another it hands to itself, should it come to hold the partition.
+        let delivered: Vec<_> = delivered(hint_for.is_some()).into_iter().chain(delivered(true)).collect();
         let place = (node, hint_for, key);
         let before = self.held.get(&place).map_or(&[][..], Vec::as_slice);
         let wrong = |what: String| Err(Violation::new(Oracle::Maximal, format_args!("{node}, {:?}: {what}", place.2)));
         for (dot, id) in &now {
             let known = dot.actor.node == node
-                || delivered.is_some_and(|delivered| delivered.contains(dot))
+                || delivered.iter().any(|delivered| delivered.contains(dot))
                 || find(before, *dot).is_some();
             if !known {
                 return wrong(format!("{id:?} was never delivered"));
