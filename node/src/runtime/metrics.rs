@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::error::RunError;
 use super::shared::Shared;
 use super::status;
+use super::traffic;
 
 /// Most connections at once. One more waits.
 const CONNECTIONS_MAX: usize = 16;
@@ -63,7 +64,9 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let told = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, CONTENT, text_of(&status::status(shared).await)),
+        (&Method::GET, "/metrics") => {
+            (StatusCode::OK, CONTENT, text_of(&status::status(shared).await, shared.traffic.bytes()))
+        }
         (&Method::GET, _) => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "metrics are read with GET\n".to_owned()),
     };
@@ -74,11 +77,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     Ok(response)
 }
 
-/// A status as OpenMetrics text.
-fn text_of(status: &NodeStatus) -> String {
+/// A status as OpenMetrics text, with what links to peers have carried.
+fn text_of(status: &NodeStatus, traffic: traffic::Bytes) -> String {
     let mut metrics = Metrics { registry: Registry::with_prefix("quorate") };
     add_requests(&mut metrics, status);
     add_machine(&mut metrics, status);
+    add_traffic(&mut metrics, traffic);
     add_sync(&mut metrics, status);
     add_hints(&mut metrics, status);
     let mut text = String::new();
@@ -141,6 +145,11 @@ fn add_machine(metrics: &mut Metrics, status: &NodeStatus) {
     let peers = status.peers.iter().map(|peer| (peer.node.to_string(), peer.connected));
     let peers = peers.map(|(peer, connected)| (vec![("peer", peer)], f64::from(u8::from(connected))));
     metrics.gauges("peer_connected", "Whether there is a connection to a peer: 1 or 0", peers);
+}
+
+fn add_traffic(metrics: &mut Metrics, traffic: traffic::Bytes) {
+    metrics.counter("peer_sent_bytes", "Bytes of UDP datagrams to peers, with all that is in them", traffic.sent);
+    metrics.counter("peer_received_bytes", "Bytes of UDP datagrams from peers", traffic.received);
 }
 
 fn add_sync(metrics: &mut Metrics, status: &NodeStatus) {

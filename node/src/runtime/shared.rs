@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::traffic::Traffic;
 use super::turn::{Event, LinkId};
 use super::view::{Part, View};
 use crate::SessionId;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) stopping: AtomicBool,
     pub(super) peers: Peers,
+    pub(super) traffic: Traffic,
     session_next: AtomicU64,
     link_next: AtomicU64,
 }
@@ -74,6 +76,7 @@ impl Shared {
             clock: parts.clock,
             stopping: AtomicBool::new(false),
             peers,
+            traffic: Traffic::default(),
             session_next: AtomicU64::new(0),
             link_next: AtomicU64::new(0),
         }
