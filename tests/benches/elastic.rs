@@ -1,7 +1,7 @@
 //! What a change of the members costs: how much is moved and how fast, and what the foreground feels of it.
 //!
 //! ```text
-//! cargo bench -p quorate-tests --bench elastic -- [moves] [foreground] [--keys 300000] [--rounds 2]
+//! cargo bench -p quorate-tests --bench elastic -- [moves] [foreground] [--keys 200000] [--rounds 2]
 //! ```
 //!
 //! Without a name both parts are run. The nodes and the load share this machine's cores. Each figure is a ratio within this run, beside
@@ -67,7 +67,7 @@ fn main() {
 impl Settings {
     fn parse() -> Self {
         const PARTS: [&str; 2] = ["moves", "foreground"];
-        let mut settings = Self { keys: 300_000, rounds: 2, parts: Vec::new() };
+        let mut settings = Self { keys: 200_000, rounds: 2, parts: Vec::new() };
         // `cargo bench` adds a flag of its own.
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {

@@ -220,7 +220,7 @@ pub(crate) async fn open_loops_until<const KINDS: usize>(
     over: impl Future<Output = ()>,
 ) -> [Measured; KINDS] {
     let mut over = std::pin::pin!(over);
-    let (mut tasks, mut ended) = (JoinSet::new(), [const { () }; KINDS].map(|()| Ended::new()));
+    let (mut tasks, mut ended) = (JoinSet::new(), std::array::from_fn(|_| Ended::new()));
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     let (begun, before) = (Instant::now(), cpu_times(cluster));
     let rate_of_all = rate * KINDS as f64;
