@@ -14,7 +14,7 @@ PURE := -p quorate-ring -p quorate-simulation
 # What has passed hours of seeds. Members that change (M1, M2) have not yet: `make sim-campaign` has them.
 PROVEN := N1,N2,N3,N4,N5,N6,N7,N8,N9,N10,N11,N12,N13,N14,N15,N16,P1,P2,P3,P4,P5,P6,P7,P8,D1,D2,D3,D4,D5,D6,D7,M3,L1,L2,B1,G1
 
-.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-ring install-needs
+.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic bench-ring install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -82,6 +82,9 @@ bench: build ## A real cluster of three under load: rates, CPU per operation, pe
 
 bench-repair: build ## What repair costs, and what a slow node or three times the load costs the foreground
 	cargo bench --locked -p quorate-tests --bench repair
+
+bench-elastic: build ## What a change of the members moves, how fast, and what it costs the foreground
+	cargo bench --locked -p quorate-tests --bench elastic
 
 bench-ring: ## Placement: balance, movement and speed for 3 to 1,000 nodes
 	cargo bench --locked -p quorate-ring

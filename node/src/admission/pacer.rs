@@ -16,9 +16,15 @@ use crate::limits::{
 ///         each window: p99 of the foreground above the target ──▶ half the rate, not below the floor
 ///                      not above, and the budget was used     ──▶ a step more, not above the most
 ///                      not above, and it was not              ──▶ a step towards where it started
+///                      nobody asked, and the budget was used  ──▶ twice the rate, not above the most
+///         somebody asks, after a window in which nobody did      ──▶ no more than where it started
 /// ```
 ///
 /// A rate that grew while nobody used it would say nothing, and a node that comes back would find it as high as can be.
+///
+/// Where nobody asks there is nobody to protect, and a node that is filled before it serves should not take an hour for what its disk does in
+/// minutes. What it has come to by then says nothing of what a foreground will feel, so it is given up at the first question: a
+/// client's that was answered, or a peer's for one.
 ///
 /// The *target* is one and a half times a baseline, and at least a few milliseconds, which nobody notices. It is no number of the
 /// configuration, for nobody knows the right one: what is usual differs from one disk, network and load to another by a factor of a
@@ -42,6 +48,10 @@ pub struct Pacer {
     spent: u64,
     /// In microseconds.
     baseline: Option<u64>,
+    /// Whether anybody asked in the window.
+    is_asked: bool,
+    /// Whether nobody did in the one before, nor has since.
+    is_alone: bool,
 }
 
 impl Default for Pacer {
@@ -54,6 +64,8 @@ impl Default for Pacer {
             window: Histogram::default(),
             spent: 0,
             baseline: None,
+            is_asked: false,
+            is_alone: false,
         }
     }
 }
@@ -61,8 +73,18 @@ impl Default for Pacer {
 impl Pacer {
     /// A client's request was answered after so long.
     pub fn handle_answered(&mut self, now: Time, took: Duration) {
-        self.roll(now);
+        self.handle_asked(now);
         self.window.record(took);
+    }
+
+    /// A peer asks for what a client waits for.
+    pub fn handle_asked(&mut self, now: Time) {
+        self.roll(now);
+        self.is_asked = true;
+        if std::mem::take(&mut self.is_alone) {
+            self.rate = self.rate.min(PACE_START);
+            self.balance = self.balance.min(burst(PACE_START));
+        }
     }
 
     /// When the next batch may be worked on; `None` if now.
@@ -105,9 +127,12 @@ impl Pacer {
         let is_used = u128::from(self.rate) * PACE_WINDOW.as_micros() <= 2 * u128::from(self.spent) * 1_000_000;
         let rate = match (is_above, is_used) {
             (true, _) => (self.rate / 2).max(PACE_FLOOR),
+            (false, true) if !self.is_asked => (self.rate * 2).min(PACE_MAX),
             (false, true) => (self.rate + PACE_STEP).min(PACE_MAX),
             (false, false) => rested(self.rate, 1),
         };
+        self.is_alone = !self.is_asked || 1 < windows;
+        self.is_asked = false;
         // In the windows behind that nobody did or asked anything.
         self.rate = rested(rate, u64::try_from(windows).unwrap_or(u64::MAX) - 1);
         if let Some(seen) = seen {
@@ -176,6 +201,42 @@ mod tests {
         assert_eq!(pacer.rate(), PACE_FLOOR, "however long it lasts");
         windows(&mut pacer, next, 3, 10, 0);
         assert_eq!(pacer.rate(), PACE_FLOOR + 3 * PACE_STEP);
+    }
+
+    /// Windows in which nobody asks, and all is spent that may be.
+    fn windows_alone(pacer: &mut Pacer, from: u64, count: u64) -> u64 {
+        let length = PACE_WINDOW.as_millis() as u64;
+        for window in from..from + count {
+            pacer.spend(usize::try_from(pacer.rate()).expect("64 bits"));
+            pacer.waits_until(at((window + 1) * length));
+        }
+        from + count
+    }
+
+    #[test]
+    fn while_nobody_asks_the_rate_doubles_and_the_first_who_does_has_it_where_it_started() {
+        for asks in [Pacer::handle_asked, |pacer: &mut Pacer, now| pacer.handle_answered(now, Duration::ZERO)] {
+            let mut pacer = Pacer::default();
+            let next = windows_alone(&mut pacer, 0, 3);
+            assert_eq!(pacer.rate(), 8 * PACE_START);
+            let next = windows_alone(&mut pacer, next, 10);
+            assert_eq!(pacer.rate(), PACE_MAX);
+            asks(&mut pacer, at(next * PACE_WINDOW.as_millis() as u64 + 1));
+            assert_eq!(pacer.rate(), PACE_START);
+            assert!(pacer.balance <= burst(PACE_START), "nor is more saved");
+        }
+    }
+
+    #[test]
+    fn who_asks_keeps_a_rate_that_was_found_beside_it() {
+        let mut pacer = Pacer::default();
+        let next = windows(&mut pacer, 0, 4, 10, 100_000_000);
+        pacer.handle_asked(at(next * PACE_WINDOW.as_millis() as u64 + 1));
+        assert_eq!(pacer.rate(), PACE_START + 4 * PACE_STEP);
+        let next = windows(&mut pacer, next, 8, 40, 100_000_000);
+        assert_eq!(pacer.rate(), PACE_FLOOR);
+        windows_alone(&mut pacer, next, 1);
+        assert!(pacer.rate() < PACE_START);
     }
 
     #[test]

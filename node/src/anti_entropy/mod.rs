@@ -126,6 +126,13 @@ impl AntiEntropy {
             && self.peers.values().all(|peer| peer.exchange.is_none())
     }
 
+    /// Whether whole partitions are being received, or are about to be.
+    pub fn is_transferring(&self) -> bool {
+        let transfers =
+            |exchange: &Exchange| matches!(exchange.state, State::Transferring(_)) || !exchange.transfers.is_empty();
+        self.peers.values().filter_map(|peer| peer.exchange.as_ref()).any(transfers)
+    }
+
     /// How far this shard and its peers hold the same; what a replica side has to say of it is left out.
     pub fn status(&self, now: Time) -> SyncStatus {
         let ages = self.peers.values().map(|peer| peer.same_at.map(|at| now.since(at).as_millis()));

@@ -78,18 +78,22 @@ impl Replica {
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 
-    /// Tidies keys that were stored with more than the clock's base leaves to say, of partitions whose clock has changed since; gives these
-    /// partitions.
-    pub fn tidy_unstripped(&mut self) -> BTreeSet<PartitionId> {
+    /// The partitions whose clock has changed since this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<PartitionId> {
         let touched = self.clocks.take_touched();
-        for partition in &touched {
-            let keys = self.unstripped.remove(partition).unwrap_or_default();
+        self.untidy.extend(touched.iter().filter(|partition| self.unstripped.contains_key(*partition)));
+        touched
+    }
+
+    /// Tidies keys that were stored with more than the clock's base leaves to say, of partitions whose clock was said to have changed since.
+    pub fn tidy_unstripped(&mut self) {
+        for partition in std::mem::take(&mut self.untidy) {
+            let keys = self.unstripped.remove(&partition).unwrap_or_default();
             self.unstripped_keys -= keys.len();
             for key in keys {
                 self.handle_key(key, KeyOperation::Tidy { asker: Asker::Nobody });
             }
         }
-        touched
     }
 
     /// How many keys wait to be stored with less.

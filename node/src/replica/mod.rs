@@ -70,6 +70,8 @@ pub struct Replica {
     /// Keys that were stored with more in their vector than the clock's base says, and can be stored with less once it has grown.
     unstripped: BTreeMap<PartitionId, BTreeSet<ObjectKey>>,
     unstripped_keys: usize,
+    /// Those of these partitions whose clock has changed since.
+    untidy: BTreeSet<PartitionId>,
     /// Partitions that are being received as a whole: up to where, and what is known of keys before that which are not here.
     arriving: BTreeMap<PartitionId, Arriving>,
     slots: BTreeMap<ObjectKey, Slot>,
@@ -154,6 +156,7 @@ impl Replica {
             clocks: Clocks::recovered(clocks),
             unstripped: BTreeMap::new(),
             unstripped_keys: 0,
+            untidy: BTreeSet::new(),
             arriving: BTreeMap::new(),
             slots: BTreeMap::new(),
             unreadable: BTreeMap::new(),

@@ -142,6 +142,7 @@ async fn run(
     shared.send_all(|| Event::LinkUp { link, peer, incarnation, streams: streams.clone() }).await;
     drop(streams);
     shared.peers.connected(peer, link);
+    shared.traffic.begin(link, connection);
     let sent = |result: Result<(), SendError>| result.err().map(|error| error.to_string());
     let received = |result: Result<(), ReceiveError>| result.err().map(|error| error.to_string());
     let receive = |mut receiver: FrameReceiver| async move {
@@ -172,6 +173,7 @@ async fn run(
         () = shared.parted_from(peer) => Some("it takes no part in the cluster any more".to_owned()),
     };
     connection.close(0_u32.into(), b"link ended");
+    shared.traffic.end(link);
     shared.send_all(|| Event::LinkDown { link, peer }).await;
     shared.link_ended(peer, link, problem.unwrap_or_else(|| "the connection was closed".to_owned()));
 }

@@ -25,6 +25,7 @@ use super::datagrams::Datagrams;
 use super::error::RunError;
 use super::shared::Shared;
 use super::status;
+use super::traffic;
 use crate::membership::Standing;
 
 /// Most connections at once. One more waits.
@@ -66,7 +67,8 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let told = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
-            (StatusCode::OK, CONTENT, text_of(&status::status(shared).await, &shared.datagrams))
+            let status = status::status(shared).await;
+            (StatusCode::OK, CONTENT, text_of(&status, shared.traffic.bytes(), &shared.datagrams))
         }
         (&Method::GET, _) => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "metrics are read with GET\n".to_owned()),
@@ -78,11 +80,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     Ok(response)
 }
 
-/// A status as OpenMetrics text.
-fn text_of(status: &NodeStatus, datagrams: &Datagrams) -> String {
+/// A status as OpenMetrics text, with what links to peers have carried, and what is thought of peers.
+fn text_of(status: &NodeStatus, traffic: traffic::Bytes, datagrams: &Datagrams) -> String {
     let mut metrics = Metrics { registry: Registry::with_prefix("quorate") };
     add_requests(&mut metrics, status);
     add_machine(&mut metrics, status);
+    add_traffic(&mut metrics, traffic);
     add_sync(&mut metrics, status);
     add_hints(&mut metrics, status);
     add_standings(&mut metrics, datagrams);
@@ -146,6 +149,11 @@ fn add_machine(metrics: &mut Metrics, status: &NodeStatus) {
     let peers = status.peers.iter().map(|peer| (peer.node.to_string(), peer.connected));
     let peers = peers.map(|(peer, connected)| (vec![("peer", peer)], f64::from(u8::from(connected))));
     metrics.gauges("peer_connected", "Whether there is a connection to a peer: 1 or 0", peers);
+}
+
+fn add_traffic(metrics: &mut Metrics, traffic: traffic::Bytes) {
+    metrics.counter("peer_sent_bytes", "Bytes of UDP datagrams to peers, with all that is in them", traffic.sent);
+    metrics.counter("peer_received_bytes", "Bytes of UDP datagrams from peers", traffic.received);
 }
 
 fn add_sync(metrics: &mut Metrics, status: &NodeStatus) {

@@ -25,6 +25,7 @@ mod outbox;
 mod session;
 mod shared;
 mod status;
+mod traffic;
 mod turn;
 mod view;
 

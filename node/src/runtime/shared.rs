@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::datagrams::Datagrams;
+use super::traffic::Traffic;
 use super::turn::{Event, LinkId};
 use super::view::{Part, View};
 use crate::SessionId;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     pub(super) peers: Peers,
     pub(super) datagrams: Arc<Datagrams>,
+    pub(super) traffic: Traffic,
     session_next: AtomicU64,
     link_next: AtomicU64,
 }
@@ -78,6 +80,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             peers,
             datagrams: parts.datagrams,
+            traffic: Traffic::default(),
             session_next: AtomicU64::new(0),
             link_next: AtomicU64::new(0),
         }

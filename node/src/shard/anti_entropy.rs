@@ -41,8 +41,12 @@ impl Shard {
 
     /// Some peer's time to compare has come, or an exchange has taken too long.
     pub(super) fn handle_anti_entropy_timer(&mut self, now: Time) {
-        let touched = self.replica.tidy_unstripped();
+        let touched = self.replica.take_touched();
         self.anti_entropy.watermarks.note_logged(touched.into_iter());
+        // What comes by transfers is all written anew once its partition's clock has it: that need not be done meanwhile.
+        if !self.anti_entropy.is_transferring() {
+            self.replica.tidy_unstripped();
+        }
         if self.anti_entropy.peers.is_empty() {
             return self.prune_alone(now);
         }
@@ -296,7 +300,9 @@ impl Shard {
             if Peer::is_covered(own, theirs) {
                 peer.note_caught_up(*partition);
                 brought.push(*partition);
-            } else if *rest == Rest::Unlogged && peer.note_unlogged(*partition) {
+            } else if *rest == Rest::Unlogged
+                && (peer.note_unlogged(*partition) || Peer::lacks_a_whole_actor(own, theirs))
+            {
                 transfers.push(*partition);
             }
         }

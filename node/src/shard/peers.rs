@@ -21,6 +21,7 @@ impl Shard {
     pub(super) fn handle_peer_message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
         match message {
             PeerMessage::Read { exchange, timeout_millis, key, stand_in } => {
+                self.pacer.handle_asked(now);
                 let deadline = Self::deadline(now, timeout_millis);
                 let asker = Asker::Peer { node: from, exchange };
                 if self.goes_by_an_older_epoch(from) {
@@ -41,6 +42,7 @@ impl Shard {
                 self.parked.push((from, message));
             }
             PeerMessage::Replicate { exchange, timeout_millis, key, dot, container, durability, hint_for } => {
+                self.pacer.handle_asked(now);
                 let asker = Asker::Peer { node: from, exchange };
                 if self.goes_by_an_older_epoch(from) {
                     let result = Err(ReplicaError::NotResponsible);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_node::Time;
-use quorate_node::limits::EXCHANGE_INTERVAL;
+use quorate_node::limits::{EXCHANGE_DELAY, EXCHANGE_INTERVAL};
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::ObjectKey;
@@ -25,13 +25,28 @@ fn what_was_missed_is_fetched_from_one_peer_and_not_from_each() {
 #[test]
 fn where_the_log_cannot_be_read_the_whole_partition_is_received() {
     let (mut cluster, keys) = missed(KEYS);
-    for number in [1, 2] {
-        let store = &mut cluster.machines.get_mut(&node(number)).expect("a node").store;
-        let entry: Bytes = store.entries(Column::DotLog).next().expect("there are many").0.clone();
-        assert!(store.rot(Column::DotLog, &entry));
-    }
+    rot_logs(&mut cluster);
     assert!(0 < catch_up(&mut cluster).transfers);
     assert!(keys.iter().all(|key| cluster.stored(node(3), key) == 1));
+    assert_eq!(cluster.machines[&node(3)].shard.replica().unstripped(), 0, "nothing is left with a vector of its own");
+}
+
+#[test]
+fn a_replica_that_begins_receives_whole_partitions_at_the_first_comparison_and_another_asks_twice() {
+    let begun = |mut cluster: Cluster| {
+        rot_logs(&mut cluster);
+        reconnect(&mut cluster);
+        cluster.pass(EXCHANGE_DELAY);
+        cluster.pass(EXCHANGE_INTERVAL / 4);
+        cluster.machines[&node(3)].shard.sync_status(Time::default()).transfers
+    };
+    assert!(0 < begun(missed(KEYS).0), "it has no event of who wrote them, and no log reaches so far back");
+    let mut cluster = Cluster::new(3);
+    let keys = write(&mut cluster, KEYS);
+    assert!(keys.iter().all(|key| cluster.stored(node(3), key) == 1));
+    cut_off(&mut cluster);
+    write(&mut cluster, KEYS + 100);
+    assert_eq!(begun(cluster), 0, "another peer may be able to name what it missed");
 }
 
 #[test]
@@ -49,17 +64,41 @@ fn one_key_that_no_peer_can_read_costs_itself_and_nothing_else_is_received_again
 /// Three nodes, and keys of which the third has missed all.
 fn missed(keys: usize) -> (Cluster, Vec<ObjectKey>) {
     let mut cluster = Cluster::new(3);
+    cut_off(&mut cluster);
+    let keys = write(&mut cluster, keys);
+    (cluster, keys)
+}
+
+/// Disconnects the third.
+fn cut_off(cluster: &mut Cluster) {
     [1, 2].into_iter().for_each(|other| cluster.disconnect(node(other), node(3)));
+}
+
+/// Connects it again.
+fn reconnect(cluster: &mut Cluster) {
+    [1, 2].into_iter().for_each(|other| cluster.connect(node(other), node(3)));
+}
+
+fn write(cluster: &mut Cluster, keys: usize) -> Vec<ObjectKey> {
     let keys: Vec<ObjectKey> = (0..keys).map(|number| key(&number.to_string())).collect();
     for key in &keys {
         cluster.ask(node(1), put(key, "value", None)).expect("two nodes are connected");
     }
-    (cluster, keys)
+    keys
+}
+
+/// The two others cannot read their logs any more.
+fn rot_logs(cluster: &mut Cluster) {
+    for number in [1, 2] {
+        let store = &mut cluster.machines.get_mut(&node(number)).expect("a node").store;
+        let entries: Vec<Bytes> = store.entries(Column::DotLog).map(|(place, _)| place.clone()).collect();
+        assert!(entries.iter().all(|entry| store.rot(Column::DotLog, entry)) && !entries.is_empty());
+    }
 }
 
 /// Connects the third, and says what it did once there was time enough.
 fn catch_up(cluster: &mut Cluster) -> SyncStatus {
-    [1, 2].into_iter().for_each(|other| cluster.connect(node(other), node(3)));
+    reconnect(cluster);
     (0..20).for_each(|_| cluster.pass(EXCHANGE_INTERVAL / 2));
     cluster.machines[&node(3)].shard.sync_status(Time::default())
 }

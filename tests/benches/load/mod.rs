@@ -45,6 +45,12 @@ impl Measured {
         self.latencies.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// Takes in what another run of the same kind came to, of which rates and CPU are left out.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latencies.add(&other.latencies).expect("the same bounds");
+        self.failed += other.failed;
+    }
+
     /// CPU of all nodes and the load for one request, in microseconds.
     pub(crate) fn micros(&self) -> f64 {
         self.micros_of_nodes + self.micros_of_generator
@@ -202,33 +208,47 @@ pub(crate) async fn open_loop_until(
     rate: f64,
     over: impl Future<Output = ()>,
 ) -> Measured {
+    let [measured] = open_loops_until(cluster, [load], rate, over).await;
+    measured
+}
+
+/// So many requests of each of these kinds a second, in turns, until something is over. CPU is that of each kind's equal share.
+pub(crate) async fn open_loops_until<const KINDS: usize>(
+    cluster: &mut Cluster,
+    loads: [Load; KINDS],
+    rate: f64,
+    over: impl Future<Output = ()>,
+) -> [Measured; KINDS] {
     let mut over = std::pin::pin!(over);
-    let (mut tasks, mut ended) = (JoinSet::new(), Ended::new());
+    let (mut tasks, mut ended) = (JoinSet::new(), std::array::from_fn(|_| Ended::new()));
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     let (begun, before) = (Instant::now(), cpu_times(cluster));
-    let mut asked = 0_u64;
+    let rate_of_all = rate * KINDS as f64;
+    let mut asked = 0_usize;
     loop {
         tokio::select! {
             () = &mut over => break,
             _ = ticks.tick() => {}
         }
-        while (asked as f64) < begun.elapsed().as_secs_f64() * rate {
-            let due = begun + Duration::from_secs_f64(asked as f64 / rate);
-            let load = load.clone();
-            tasks.spawn(async move { (due, load.request().await) });
+        while (asked as f64) < begun.elapsed().as_secs_f64() * rate_of_all {
+            let due = begun + Duration::from_secs_f64(asked as f64 / rate_of_all);
+            let kind = asked % KINDS;
+            let load = loads[kind].clone();
+            tasks.spawn(async move { (kind, due, load.request().await) });
             asked += 1;
         }
         while let Some(answered) = tasks.try_join_next() {
-            let (due, result) = answered.expect("a task ends");
-            ended.record(due, &result);
+            let (kind, due, result) = answered.expect("a task ends");
+            ended[kind].record(due, &result);
         }
     }
     let (time, after) = (begun.elapsed(), cpu_times(cluster));
     while let Some(answered) = tasks.join_next().await {
-        let (due, result) = answered.expect("a task ends");
-        ended.record(due, &result);
+        let (kind, due, result) = answered.expect("a task ends");
+        ended[kind].record(due, &result);
     }
-    measured(ended, time, before, after)
+    let shared = |(nodes, own): (Duration, Duration)| (nodes / KINDS as u32, own / KINDS as u32);
+    ended.map(|ended| measured(ended, time, shared(before), shared(after)))
 }
 
 fn measured(

@@ -50,8 +50,13 @@ async fn a_node_tells_its_metrics_where_it_was_asked_to() {
     assert!(answer.ends_with("# EOF\n"), "{answer}");
     assert_has(&answer, &["# TYPE quorate_requests counter", "quorate_peer_connected{peer=\"n4\"} 0.0"]);
     assert_has(&answer, &["quorate_peer_connected{peer=\"n2\"} 1.0", "quorate_complete 1.0"]);
-    let puts = answer.lines().find_map(|line| line.strip_prefix("quorate_requests_total{kind=\"put\"} "));
-    assert!((1..=40).contains(&puts.expect("it coordinated some").parse::<u64>().expect("a number")));
+    let number = |name: &str| {
+        let told = answer.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+        told.trim().parse::<u64>().expect("a number")
+    };
+    assert!((1..=40).contains(&number("quorate_requests_total{kind=\"put\"}")));
+    let (sent, received) = (number("quorate_peer_sent_bytes_total"), number("quorate_peer_received_bytes_total"));
+    assert!(40 * "value".len() as u64 <= sent && 0 < received, "{sent}, {received}");
 
     // Those that are left probe the dead one, by datagrams, and each other.
     let is_told = |line: &str| ask(free, "GET /metrics").lines().any(|one| one == line).then_some(());
