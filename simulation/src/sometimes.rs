@@ -90,7 +90,7 @@ sometimes! {
     NodeDown "a node was taken to be down by another";
     NodeBack "a node that was taken to be down came back";
     DatagramLost "a datagram was lost";
-    Excused "a write's loss was excused, as more nodes lost power or disks than it was acknowledged by";
+    Excused "a write's loss was excused, as as many nodes lost power or disks, or were removed as dead, as it was acknowledged by";
 }
 
 /// How often each happened.

@@ -80,6 +80,7 @@ impl Simulation {
     pub(super) fn members_change(&mut self, index: usize) {
         let Fault::Members { remove, .. } = &self.plan.faults[index].fault else { return };
         for node in remove.clone() {
+            self.truth.removed.insert(index_in_plan(node));
             self.crash_for(index_in_plan(node), None, 0);
         }
         self.queue.push(self.now, Event::Operate { index });

@@ -121,6 +121,8 @@ pub struct Truth {
     pub losing: BTreeSet<usize>,
     /// The nodes that have lost their disks.
     pub disks_lost: BTreeSet<usize>,
+    /// The nodes that an operator removed as dead.
+    pub removed: BTreeSet<usize>,
     /// Whether any value has a ttl.
     pub expires: bool,
     /// The most that any shard of any node has taken its wall clock to show.
@@ -144,6 +146,7 @@ impl Truth {
             keys: keys.map(key).collect(),
             losing: BTreeSet::new(),
             disks_lost: BTreeSet::new(),
+            removed: BTreeSet::new(),
             expires: false,
             wall: WallTime::default(),
         }
@@ -269,12 +272,13 @@ impl Truth {
         &self.writes[id.0 as usize]
     }
 
-    /// Whether an acknowledged write may be gone: so many nodes as acknowledged it have lost what it was acknowledged to be in.
+    /// Whether an acknowledged write may be gone: so many nodes as acknowledged it have lost what it was acknowledged to be in, or were declared
+    /// dead by an operator, and what only they had with them.
     pub fn is_excused(&self, write: &Write) -> bool {
         let losing = match write.durability {
-            Durability::Buffered => self.losing.len(),
-            Durability::Synced => self.disks_lost.len(),
+            Durability::Buffered => &self.losing,
+            Durability::Synced => &self.disks_lost,
         };
-        usize::from(write.w) <= losing
+        usize::from(write.w) <= losing.union(&self.removed).count()
     }
 }
