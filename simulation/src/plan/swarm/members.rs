@@ -61,5 +61,17 @@ fn change(plan: &mut Plan, draw: &mut Stream) {
         let fault = Fault::Members { by, join, leave, remove };
         plan.faults.push(TimedFault { at, fault, lasting: Span::from_millis(1) });
     }
+    keep_a_copy(plan, removed);
     plan.faults.sort_by_key(|fault| fault.at);
+}
+
+/// A change is carried out when all is received, so not while some key has no copy that can be read: one node's disk rots at most, and none where
+/// that may hold the only copy.
+fn keep_a_copy(plan: &mut Plan, removed: bool) {
+    let rots = |fault: &TimedFault| match fault.fault {
+        Fault::Rot { node, .. } | Fault::Misdirect { node, .. } => Some(node),
+        _ => None,
+    };
+    let only = plan.faults.iter().find_map(rots).filter(|_| 2 < plan.cluster.n && !removed);
+    plan.faults.retain(|fault| rots(fault).is_none_or(|node| Some(node) == only));
 }
