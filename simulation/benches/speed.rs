@@ -5,6 +5,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads what the system knows of its process")]
 
+mod process;
+
 use std::time::Duration;
 
 use quorate_simulation::choices::Choices;
@@ -26,7 +28,7 @@ fn main() {
         simulated / count as f64
     );
     println!("  {:>9.2} million events a second", events as f64 / took.as_secs_f64() / 1e6);
-    println!("  {:>9.1} MiB resident at most", peak_memory_bytes() as f64 / f64::from(1 << 20));
+    println!("  {:>9.1} MiB resident at most", process::peak_memory_bytes() as f64 / f64::from(1 << 20));
     let swarm: Vec<(u64, Duration)> = (0..1_000)
         .map(|seed| {
             let mut choices = Choices::new(seed);
@@ -74,11 +76,4 @@ fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
     let nanos = text.split_whitespace().next().and_then(|text| text.parse().ok()).expect("the first field");
     Duration::from_nanos(nanos)
-}
-
-fn peak_memory_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("the peak is there");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number of KiB");
-    kib * 1024
 }

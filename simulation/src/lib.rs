@@ -39,7 +39,7 @@ pub mod zoo;
 
 pub use builder::{Cluster, Report};
 use choices::Choices;
-pub use engine::{Outcome, Trace};
+pub use engine::{Outcome, Spread, Trace};
 pub use minimise::minimise;
 pub use plan::Plan;
 pub use workload::Workload;

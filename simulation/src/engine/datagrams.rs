@@ -30,6 +30,7 @@ impl Simulation {
     /// Sends a datagram, on the connection that is up.
     pub(super) fn send_datagram(&mut self, from: usize, to: usize, bytes: Bytes) {
         self.history.update(&bytes);
+        self.members.spread.detector_bytes += bytes.len() as u64;
         let lives = [self.nodes[from].life, self.nodes[to].life];
         let (lost, duplicated) = match (self.phase, self.plan.network.carrier) {
             (Phase::Load, Carrier::Streams) => (LOST, DUPLICATED),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::replica::layout;
-use quorate_node::{Input, Progress, SessionId};
+use quorate_node::{Input, Progress, SessionId, Time};
 use quorate_ring::layout::{Change, EpochId, Layout, Placement, Role};
 use quorate_ring::wire::{LayoutChange, Request, RequestId};
 use quorate_ring::{Capacity, NodeId, Ring};
@@ -34,6 +34,21 @@ const OPERATOR_WAITS_MILLIS: u32 = 1_000;
 const CARRIED_OUT: Duration = Duration::from_secs(180);
 const CARRIED_OUT_STEP: Duration = Duration::from_millis(500);
 
+/// How word of the members went round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// Of each epoch by its number: when each node that ever went by it first did, in order.
+    pub known: BTreeMap<u64, Vec<Time>>,
+    /// Of each epoch: when each node first went by it alone, in order.
+    pub alone: BTreeMap<u64, Vec<Time>>,
+    /// Messages about the layout that were sent.
+    pub messages: u64,
+    /// Their bytes, framed.
+    pub bytes: u64,
+    /// Bytes of datagrams of failure detectors that were sent.
+    pub detector_bytes: u64,
+}
+
 /// How members change in a run.
 #[derive(Default)]
 pub(super) struct Members {
@@ -46,6 +61,10 @@ pub(super) struct Members {
     /// The copy that a commit was last proposed for, and which. To make one takes long, and operators try again and again.
     proposed: Option<(Layout, EpochId)>,
     requests: u64,
+    /// How word of them goes round.
+    pub(super) spread: Spread,
+    /// The last epoch that each node has gone by, and the last that it has gone by alone.
+    gone_by: BTreeMap<usize, (u64, u64)>,
 }
 
 impl Members {
@@ -151,10 +170,18 @@ impl Simulation {
             let placement = placement.clone();
             self.queue.push(self.now, Event::Placed { node, life, shard, placement });
         }
+        let last = placement.last_epoch();
+        let (known, alone) = self.members.gone_by.entry(node).or_insert((1, 1));
+        if *known < last.number {
+            *known = last.number;
+            self.members.spread.known.entry(last.number).or_default().push(self.now);
+        }
         if placement.is_changing() {
             self.tallies.note(Sometimes::EpochsOverlapped);
+        } else if *alone < last.number {
+            *alone = last.number;
+            self.members.spread.alone.entry(last.number).or_default().push(self.now);
         }
-        let last = placement.last_epoch();
         if *self.members.epochs.entry(last.number).or_insert(last) != last {
             self.tallies.note(Sometimes::RivalCommits);
         }

@@ -37,6 +37,7 @@ use xxhash_rust::xxh3::Xxh3;
 use self::event::{Event, Queue};
 use self::link::Link;
 use self::members::Members;
+pub use self::members::Spread;
 use self::watch::{Watch, Watched};
 use self::workload::application::Application;
 use crate::catalogue::{FaultId, Fired};
@@ -143,6 +144,8 @@ pub struct Outcome {
     pub chain: Vec<chain::Link>,
     /// What clients were told, if that was asked for.
     pub watched: Watched,
+    /// How word of the members went round.
+    pub spread: Spread,
 }
 
 /// Whether a run is told.
@@ -261,6 +264,7 @@ impl Simulation {
             recording: streams.into_iter().map(Stream::into_recorded).collect(),
             story,
             watched: self.watch.map(Watch::finish).unwrap_or_default(),
+            spread: self.members.spread,
             objection: self.objection,
             insight: self.insight.map(|recorder| recorder.into_insight()),
             chain: self.chain.unwrap_or_default(),

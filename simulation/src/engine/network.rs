@@ -57,6 +57,10 @@ impl Simulation {
         self.sent += u64::from(!is_floor(message));
         let message = self.through_the_wire(message)?;
         let bytes = self.frame.len() as u64;
+        if matches!(message, PeerMessage::Layout(_)) {
+            self.members.spread.messages += 1;
+            self.members.spread.bytes += bytes;
+        }
         let ticket = self.tell_peer(from, to, &message);
         if !self.link(from, to).up {
             self.tell_lost(ticket, "there is no connection");

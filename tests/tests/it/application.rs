@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use blake3::Hash;
 use bytes::Bytes;
-use quorate_client::{Bucket, Client, Error, Outcome};
+use quorate_client::{Bucket, Client, Error};
 use quorate_tests::{Cluster, wait};
 use tokio::task::JoinSet;
 
@@ -163,10 +163,7 @@ async fn read(bucket: &Bucket, key: &str, hash: Hash, patience: Patience) {
 impl Patience {
     /// Waits before a request that failed is made again.
     async fn bear(self, begun: Instant, what: &str, error: &Error) {
-        // Known fault: a write that is under way when an epoch is dropped still counts the answers of that epoch's replicas, which hold the
-        // partition no more, and ends in doubt though the replicas of the new epoch have it.
-        let dropped = error.outcome() == Outcome::Unknown && error.to_string().contains("does not hold the partition");
-        let bears = (self == Self::Some || dropped) && error.is_transient() && begun.elapsed() < wait::BOUND;
+        let bears = self == Self::Some && error.is_transient() && begun.elapsed() < wait::BOUND;
         assert!(bears, "{what}, begun {:?} ago: {error}", begun.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
