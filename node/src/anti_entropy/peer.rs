@@ -135,7 +135,7 @@ impl Peer {
     }
 
     /// It has events of a partition that it cannot name. `true` if that was so the last time, too: nobody else could in the meantime.
-    /// One that begins with the partition does not wait for that, see [`Self::lacks_a_whole_actor`].
+    /// One that begins with the partition does not wait for that, see [`Self::begins`].
     pub fn note_unlogged(&mut self, partition: PartitionId) -> bool {
         !self.unlogged.insert(partition)
     }
@@ -154,10 +154,10 @@ impl Peer {
         (self.differing.len(), self.differing.values().min().copied())
     }
 
-    /// Whether this replica, having this clock, has no event at all of an actor of whom the peer has the first ones: it begins, or has lost its
-    /// disk, and what it lacks was pruned from the logs of all others long ago.
-    pub fn lacks_a_whole_actor(clock: &NodeClock, told: &NodeClock) -> bool {
-        told.base().iter().any(|(actor, _)| clock.base().counter(actor) == 0)
+    /// Whether this replica, having this clock, has the first events of nobody: it begins, or has lost its disk, and what it lacks was most
+    /// likely pruned from the logs of all others long ago.
+    pub fn begins(clock: &NodeClock) -> bool {
+        clock.base().is_empty()
     }
 
     /// Whether this replica, having this clock, has all that the peer said to have durably.

@@ -300,9 +300,7 @@ impl Shard {
             if Peer::is_covered(own, theirs) {
                 peer.note_caught_up(*partition);
                 brought.push(*partition);
-            } else if *rest == Rest::Unlogged
-                && (peer.note_unlogged(*partition) || Peer::lacks_a_whole_actor(own, theirs))
-            {
+            } else if *rest == Rest::Unlogged && (peer.note_unlogged(*partition) || Peer::begins(own)) {
                 transfers.push(*partition);
             }
         }
