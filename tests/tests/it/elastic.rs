@@ -67,7 +67,7 @@ async fn take_out(cluster: &mut Cluster, client: &Client, numbers: &[u32]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_three_grows_to_five_and_nine_and_shrinks_to_three_while_it_is_written_to_and_nobody_notices() {
-    let mut cluster = options(3).start().await;
+    let mut cluster = ClusterOptions::new(3).scrubbing_each(300).start().await;
     let client = cluster.client().await;
     let mut load = Load::start(&client, Patience::None);
     load.goes_on(100).await;
