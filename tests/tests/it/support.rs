@@ -75,7 +75,7 @@ pub(crate) fn wait_converged(cluster: &Cluster) {
 }
 
 /// Two rounds of a scrub that rests for a third of a second between two pages of what a test stores.
-const SCRUBBED: Duration = Duration::from_secs(180);
+const SCRUBBED: Duration = Duration::from_secs(600);
 
 /// Waits until the scrub of every node has begun anew and been through all that is stored.
 async fn scrubbed(cluster: &mut Cluster) {
