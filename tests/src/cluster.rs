@@ -37,6 +37,9 @@ pub struct Cluster {
     directory: TempDir,
 }
 
+/// Lines under `[node]` with which nodes go through all that they store about once a second.
+pub const SCRUBBING: &str = "scrub_pause_millis = 10\nscrub_round_seconds = 1\n";
+
 impl ClusterOptions {
     /// A cluster named `it` of this many nodes, each with two shards, all else by default.
     pub fn new(nodes: u32) -> Self {
@@ -72,15 +75,8 @@ impl ClusterOptions {
 
     /// Nodes go through all that they store about once a second, so that a test can wait until they have.
     #[must_use]
-    pub fn scrubbing(self) -> Self {
-        self.scrubbing_each(10)
-    }
-
-    /// The same, with so long a pause between two pages of a quarter of a MiB. Beside a load that takes all of the machine the sweep must leave
-    /// something of the MiB a second that background work then has to partitions that move.
-    #[must_use]
-    pub fn scrubbing_each(mut self, pause_millis: u32) -> Self {
-        self.node_lines += &format!("scrub_pause_millis = {pause_millis}\nscrub_round_seconds = 1\n");
+    pub fn scrubbing(mut self) -> Self {
+        self.node_lines += SCRUBBING;
         self.cluster_line("partitions = 128")
     }
 

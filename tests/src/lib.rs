@@ -26,6 +26,6 @@ pub mod store;
 pub mod wait;
 
 pub use binary::{Quorate, Run, Running};
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, SCRUBBING};
 pub use network::Network;
 pub use node::{Ended, Node, Ready};

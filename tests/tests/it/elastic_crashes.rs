@@ -67,39 +67,29 @@ async fn assert_nothing_lost(cluster: &mut Cluster, before: &Acknowledged, load:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_killed_while_it_gives_goes_on_when_it_is_back() {
-    let mut cluster = options(3).start().await;
-    let client = cluster.client().await;
-    let before = fill(&client).await;
-    let mut load = Load::start(&client, Patience::Some);
-    load.goes_on(20).await;
-    join(&mut cluster, &[4]);
-    run(&cluster, &["cluster", "commit"]);
-    until_it_receives(&mut cluster, 4).await;
     // All three have all that n4 is to hold, and it receives from all of them at once.
-    cluster.node(1).kill();
-    assert_waits(&cluster).await;
-    load.goes_on(20).await;
-    cluster.node(1).start();
-    run(&cluster, &["wait", "--stable", "--at-most", AT_MOST]);
-    assert_eq!(members(&cluster), [1, 2, 3, 4]);
-    assert_nothing_lost(&mut cluster, &before, load).await;
+    killed_while_a_fourth_receives(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_killed_while_it_receives_goes_on_when_it_is_back() {
+    // Nobody reads from it yet, and nobody needs it to write, but who asks it as the first to write.
+    killed_while_a_fourth_receives(4).await;
+}
+
+async fn killed_while_a_fourth_receives(killed: u32) {
     let mut cluster = options(3).start().await;
     let client = cluster.client().await;
     let before = fill(&client).await;
-    // Nobody reads from it yet, and nobody needs it to write, but who asks it as the first to write.
     let mut load = Load::start(&client, Patience::Some);
     load.goes_on(20).await;
     join(&mut cluster, &[4]);
     run(&cluster, &["cluster", "commit"]);
     until_it_receives(&mut cluster, 4).await;
-    cluster.node(4).kill();
+    cluster.node(killed).kill();
     assert_waits(&cluster).await;
     load.goes_on(20).await;
-    cluster.node(4).start();
+    cluster.node(killed).start();
     run(&cluster, &["wait", "--stable", "--at-most", AT_MOST]);
     assert_eq!(members(&cluster), [1, 2, 3, 4]);
     assert_nothing_lost(&mut cluster, &before, load).await;

@@ -1,7 +1,6 @@
 //! What several modules do with a cluster.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_client::{Bucket, Client, Error, Outcome};
@@ -74,9 +73,6 @@ pub(crate) fn wait_converged(cluster: &Cluster) {
     assert!(run.stdout.starts_with("all replicas hold the same"), "{}", run.stdout);
 }
 
-/// Two rounds of a scrub that rests for a third of a second between two pages of what a test stores.
-const SCRUBBED: Duration = Duration::from_secs(600);
-
 /// Waits until the scrub of every node has begun anew and been through all that is stored.
 async fn scrubbed(cluster: &mut Cluster) {
     let client = cluster.client().await;
@@ -87,7 +83,7 @@ async fn scrubbed(cluster: &mut Cluster) {
             let scrub = status(&client, number).await.sync.scrub;
             (before + 2 <= scrub.rounds).then_some(scrub)
         };
-        let scrub = wait::until_async(&format!("n{number} has scrubbed what it stores"), SCRUBBED, after).await;
+        let scrub = wait::until_async(&format!("n{number} has scrubbed what it stores"), wait::BOUND, after).await;
         assert_eq!((scrub.faults_mended, scrub.ranges_differing), (0, 0), "n{number}: {scrub:?}");
     }
 }
