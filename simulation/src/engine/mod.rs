@@ -331,40 +331,23 @@ impl Simulation {
     }
 
     fn have(&mut self, event: Event) -> Result<(), Violation> {
+        if let Some(until) = self.waits_for(&event) {
+            self.queue.push(until, event);
+            return Ok(());
+        }
         match event {
-            Event::Message(envelope) if self.defers(envelope.to) => self.defer(envelope.to, Event::Message(envelope)),
             Event::Message(envelope) => self.deliver(*envelope)?,
             Event::Request { node, life, session, message, ticket }
                 if self.is_alive(node, life) && self.is_open(node, session) =>
             {
-                if self.defers(node) {
-                    self.defer(node, Event::Request { node, life, session, message, ticket });
-                } else {
-                    self.tell_arrived(ticket);
-                    self.request_arrived(node, session, *message)?;
-                }
+                self.tell_arrived(ticket);
+                self.request_arrived(node, session, *message)?;
             }
-            Event::PeerTold { node, life, peer, up } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::PeerTold { node, life, peer, up });
-                } else {
-                    self.peer_told(node, peer, up)?;
-                }
-            }
+            Event::PeerTold { node, life, peer, up } if self.is_alive(node, life) => self.peer_told(node, peer, up)?,
             Event::Completed { node, life, shard, completions } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::Completed { node, life, shard, completions });
-                } else {
-                    self.completed(node, shard, completions)?;
-                }
+                self.completed(node, shard, completions)?;
             }
-            Event::Wake { node, life, shard } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::Wake { node, life, shard });
-                } else {
-                    self.wake(node, shard)?;
-                }
-            }
+            Event::Wake { node, life, shard } if self.is_alive(node, life) => self.wake(node, shard)?,
             Event::DiskTurn { node, life, shard } if self.is_alive(node, life) => self.disk_turn(node, shard),
             Event::Sync { node, life } if self.is_alive(node, life) => {
                 self.nodes[node].syncing = false;
@@ -387,30 +370,15 @@ impl Simulation {
             Event::Start { node } => self.start(node),
             Event::Operate { index } => self.operate(index)?,
             Event::Placed { node, life, shard, placement } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::Placed { node, life, shard, placement });
-                } else {
-                    self.turn(node, shard, Input::Placement(placement))?;
-                }
-            }
-            Event::Datagram(datagram) if self.defers(datagram.to) => {
-                self.defer(datagram.to, Event::Datagram(datagram));
+                self.turn(node, shard, Input::Placement(placement))?;
             }
             Event::Datagram(datagram) => self.datagram_arrived(*datagram)?,
             Event::Opined { node, life, shard, standings } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::Opined { node, life, shard, standings });
-                } else {
-                    self.turn(node, shard, Input::Standings(standings))?;
-                }
+                self.turn(node, shard, Input::Standings(standings))?;
             }
             Event::Progressed { node, life, shard, progress } if self.is_alive(node, life) => {
-                if self.defers(node) {
-                    self.defer(node, Event::Progressed { node, life, shard, progress });
-                } else {
-                    let from = u8::try_from(shard).expect("at most 256 shards");
-                    self.turn(node, 0, Input::Progress { shard: from, progress })?;
-                }
+                let from = u8::try_from(shard).expect("at most 256 shards");
+                self.turn(node, 0, Input::Progress { shard: from, progress })?;
             }
             Event::Request { ticket, .. } | Event::Reply { ticket, .. } => {
                 self.tell_lost(ticket, "its connection is gone")
@@ -419,6 +387,29 @@ impl Simulation {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Until when this waits, in order, because its process is paused.
+    fn waits_for(&self, event: &Event) -> Option<Time> {
+        let node = match *event {
+            Event::Message(ref envelope) => envelope.to,
+            Event::Datagram(ref datagram) => datagram.to,
+            Event::Request { node, life, session, .. } if self.is_alive(node, life) && self.is_open(node, session) => {
+                node
+            }
+            Event::PeerTold { node, life, .. }
+            | Event::Completed { node, life, .. }
+            | Event::Wake { node, life, .. }
+            | Event::Placed { node, life, .. }
+            | Event::Opined { node, life, .. }
+            | Event::Progressed { node, life, .. }
+                if self.is_alive(node, life) =>
+            {
+                node
+            }
+            _ => return None,
+        };
+        self.paused_until(node)
     }
 
     fn client_wake(&mut self, client: usize, number: u64) -> Result<(), Violation> {
@@ -431,16 +422,6 @@ impl Simulation {
 
     fn is_alive(&self, node: usize, life: u32) -> bool {
         self.nodes[node].life == life && self.nodes[node].process.is_some()
-    }
-
-    fn defers(&self, node: usize) -> bool {
-        self.paused_until(node).is_some()
-    }
-
-    /// What a paused process is told waits for it, in order.
-    fn defer(&mut self, node: usize, event: Event) {
-        let until = self.paused_until(node).unwrap_or(self.now);
-        self.queue.push(until, event);
     }
 
     fn fired(&mut self, id: FaultId) {
