@@ -26,13 +26,12 @@ pub mod layout;
 pub mod mending;
 mod operation;
 mod pages;
+mod recovered;
 mod slot;
 mod usefulness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-use quorate_ring::layout::Layout;
 use quorate_ring::limits::{SIBLINGS_BYTES_MAX, SIBLINGS_WRITE_MAX};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, VersionVector};
 use quorate_ring::wire::{Durability, HeldObject, ReplicaError, ReplicaRead};
@@ -43,6 +42,7 @@ use self::clocks::{Barrier, Clocks};
 use self::layout::Damaged;
 use self::mending::Unreadable;
 pub use self::operation::{Asker, Event, Evidence, KeyOperation, Page, Report, WriteRefusal};
+pub use self::recovered::Recovered;
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
@@ -89,42 +89,6 @@ pub struct Replica {
     operations: VecDeque<(OperationId, Operation)>,
     reports: VecDeque<Report>,
     poisoned: Option<String>,
-}
-
-/// What a store remembers at a start, beside the objects.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// The clocks of all partitions that have one. A shard is given those of its partitions.
-    pub clocks: BTreeMap<PartitionId, NodeClock>,
-    /// Which incarnations of each peer this node has met. The first shard is given them.
-    pub known: BTreeMap<NodeId, Vec<Incarnation>>,
-    /// Of partitions that this node has held before: its incarnation then, and the one that makes its events when it holds it again. A shard
-    /// is given those of its partitions.
-    pub tenures: BTreeMap<PartitionId, (Incarnation, Incarnation)>,
-    /// The node's copy of the layout. The first shard is given it.
-    pub layout: Option<Layout>,
-}
-
-impl Recovered {
-    /// Reads the entries of [`Column::Metadata`]. Those of other kinds are left out.
-    ///
-    /// # Errors
-    /// That one is damaged.
-    pub fn read(entries: &[(Bytes, Bytes)]) -> Result<Self, Damaged> {
-        let mut recovered = Self::default();
-        for (place, value) in entries {
-            if let Some(partition) = layout::clock_partition(place) {
-                recovered.clocks.insert(partition, layout::decode_clock(value)?);
-            } else if let Some(node) = layout::peer_node(place) {
-                recovered.known.insert(node, layout::decode("peer's incarnations", value)?);
-            } else if *place == layout::copy() {
-                recovered.layout = Some(layout::decode("layout", value)?);
-            } else if let Some(partition) = layout::tenure_partition(place) {
-                recovered.tenures.insert(partition, layout::decode("incarnation of a partition", value)?);
-            }
-        }
-        Ok(recovered)
-    }
 }
 
 /// What a storage operation on its way was for.
@@ -390,7 +354,8 @@ impl Replica {
                 KeyOperation::Merge { asker, container: theirs, dots, durability } => {
                     let (merged, dots) = self.merge(partition, &container, theirs, dots);
                     let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
-                    if unchanged && durability == Durability::Buffered {
+                    // What the clock has by a join that is still being stored is not stored: this waits behind it.
+                    if unchanged && durability == Durability::Buffered && !self.is_storing_metadata() {
                         self.stored_already(asker);
                         continue;
                     }
@@ -418,6 +383,10 @@ impl Replica {
                 KeyOperation::Mend { asker, .. } => self.stored_already(asker),
             }
         }
+    }
+
+    fn is_storing_metadata(&self) -> bool {
+        self.submitted.values().any(|submitted| matches!(submitted, Submitted::Metadata))
     }
 
     /// What was asked holds already: nothing is written.

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_client::operation::{Fate as Lost, Step};
 use quorate_client::{ConnectProblem, Error};
 use quorate_node::SessionId;
+use quorate_ring::Position;
 use quorate_ring::wire::{ClientMessage, NodeMessage, RequestId, Response};
 
 use super::event::Event;
 use super::{Simulation, index_of, node_id};
 use crate::client::{Task, client_of, session};
 use crate::oracle::truth::WriteId;
-use crate::oracle::{Violation, honesty};
+use crate::oracle::{Violation, dots, honesty};
 use crate::sometimes::Sometimes;
 
 impl Simulation {
@@ -148,20 +150,44 @@ impl Simulation {
     }
 
     /// O10, at the instant of the acknowledgement: a node is about to tell a client that its write is stored.
-    pub(super) fn check_acknowledgement(&self, name: SessionId, message: &NodeMessage) -> Result<(), Violation> {
+    pub(super) fn check_acknowledgement(&mut self, name: SessionId, message: &NodeMessage) -> Result<(), Violation> {
         let (client, _) = client_of(name);
         let Some(doing) = &self.clients[client].doing else { return Ok(()) };
         if doing.sent.iter().all(|(known, ..)| *known != message.id) {
             return Ok(());
         }
-        let check = |id: WriteId| honesty::check(&self.dots, &self.truth, id);
-        match (&doing.task, &message.result) {
-            (Task::Write(id), Ok(Response::Stored { .. })) => check(*id),
-            (Task::PutMany(writes), Ok(Response::Many(part))) => part
-                .iter()
-                .filter(|(_, result)| matches!(result, Ok(Response::Stored { .. })))
-                .try_for_each(|(index, _)| check(writes[*index as usize])),
-            _ => Ok(()),
+        let acknowledged: Vec<WriteId> = match (&doing.task, &message.result) {
+            (Task::Write(id), Ok(Response::Stored { .. })) => vec![*id],
+            (Task::PutMany(writes), Ok(Response::Many(part))) => {
+                let stored = part.iter().filter(|(_, result)| matches!(result, Ok(Response::Stored { .. })));
+                stored.map(|(index, _)| writes[*index as usize]).collect()
+            }
+            _ => Vec::new(),
+        };
+        for id in acknowledged {
+            if honesty::check(&self.dots, &self.truth, id).is_err() {
+                self.note_held_by_clocks(id);
+                honesty::check(&self.dots, &self.truth, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of the stores that have held a write with the clock of a whole partition, and logged no event of it.
+    fn note_held_by_clocks(&mut self, id: WriteId) {
+        let key = &self.truth.keys[self.truth.write(id).key].key;
+        let partition = self.ring.partition_of(Position::of(key));
+        let entries: Vec<Bytes> = self.dots.entries_of(id, key).cloned().collect();
+        for entry in entries {
+            let dot = dots::dot_of(&entry);
+            for node in 0..self.nodes.len() {
+                let node = self.nodes[node].id;
+                let has =
+                    |durably| self.clock_on_disk(node, partition, durably).is_some_and(|clock| clock.contains(&dot));
+                let (flushed, synced) = (has(false), has(true));
+                self.dots.note_flushed(node, flushed.then(|| entry.clone()).into_iter());
+                self.dots.note_synced(node, synced.then(|| entry.clone()).into_iter());
+            }
         }
     }
 

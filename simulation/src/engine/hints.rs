@@ -3,7 +3,7 @@
 use quorate_node::handoff::hint::layout as hint;
 use quorate_node::replica::layout;
 use quorate_node::storage::{Change, Column};
-use quorate_ring::version::Dot;
+use quorate_ring::version::{Dot, NodeClock};
 use quorate_ring::wire::{ExchangeId, Handed, HintMessage, ReplicaError};
 use quorate_ring::{NodeId, ObjectKey, PartitionId, Position};
 
@@ -155,13 +155,17 @@ impl Simulation {
         if self.dots.is_synced(node, &layout::dot_log(partition, dot)) {
             return true;
         }
-        // It may have come with the clock of a whole partition, which logs no events.
+        self.clock_on_disk(node, partition, true).is_some_and(|clock| clock.contains(&dot))
+    }
+
+    /// A clock as a node's disk has it, or for certain has it. An event that came with the clock of a whole partition is in no log.
+    pub(super) fn clock_on_disk(&self, node: NodeId, partition: PartitionId, durably: bool) -> Option<NodeClock> {
         let machine = &self.nodes[index_of(node)];
         let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
         let store = machine.disks[shard].store.clone();
         // What the disk says is all that an acknowledgement can go by.
-        let durable = if machine.lied { store } else { store.crash(0) };
-        let clock = durable.value(Column::Metadata, &layout::clock(partition));
-        clock.and_then(|clock| layout::decode_clock(clock).ok()).is_some_and(|clock| clock.contains(&dot))
+        let store = if machine.lied || !durably { store } else { store.crash(0) };
+        let clock = store.value(Column::Metadata, &layout::clock(partition))?;
+        layout::decode_clock(clock).ok()
     }
 }

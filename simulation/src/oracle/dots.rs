@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_node::replica::layout;
 use quorate_node::storage::{Change, Column};
-use quorate_ring::version::{Actor, Container, Dot};
+use quorate_ring::version::{Actor, Container, Dot, Incarnation};
 use quorate_ring::{NodeId, ObjectKey, PartitionId, StoredValue};
 
 use super::truth::WriteId;
@@ -130,9 +130,14 @@ impl Dots {
 
     /// The events that may be of a write to this key: its own, or for a delete, which cannot be told from others, all of them.
     pub(super) fn events_of<'a>(&'a self, id: WriteId, key: &'a ObjectKey) -> impl Iterator<Item = &'a Event> {
+        self.entries_of(id, key).filter_map(|place| self.events.get(place))
+    }
+
+    /// The entries of these events in the dot log.
+    pub fn entries_of<'a>(&'a self, id: WriteId, key: &'a ObjectKey) -> impl Iterator<Item = &'a Bytes> {
         let own = self.of_write.get(&id);
         let deletes = own.is_none().then(|| self.deletes.get(key)).flatten();
-        own.into_iter().chain(deletes.into_iter().flatten()).filter_map(|place| self.events.get(place))
+        own.into_iter().chain(deletes.into_iter().flatten())
     }
 
     fn bind(&mut self, place: Bytes, key: &ObjectKey, write: Option<WriteId>) -> Result<&mut Event, Violation> {
@@ -155,6 +160,18 @@ impl Dots {
         }
         Ok(event)
     }
+}
+
+/// The dot of an entry of the dot log.
+///
+/// # Panics
+/// If it is none.
+pub fn dot_of(entry: &[u8]) -> Dot {
+    let node = u32::from_be_bytes(entry[2..6].try_into().expect("four bytes"));
+    let [incarnation, counter] =
+        [6, 14].map(|at| u64::from_be_bytes(entry[at..at + 8].try_into().expect("eight bytes")));
+    let node = NodeId::new(node).expect("a node has a number");
+    Dot::new(Actor::new(node, Incarnation::new(incarnation)), counter)
 }
 
 fn bit(node: NodeId) -> u64 {
