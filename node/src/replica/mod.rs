@@ -246,9 +246,6 @@ impl Replica {
     /// Takes the outcome of a storage operation.
     pub fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
         let Some(submitted) = self.submitted.remove(&id) else { return };
-        if let Err(StorageError::Poisoned { reason }) = &result {
-            self.poison(reason.clone());
-        }
         match submitted {
             Submitted::Key(key) => self.key_completed(now, key, result),
             Submitted::Scan(asker, partition) => self.scan_completed(asker, partition, result),
@@ -541,7 +538,8 @@ impl Replica {
         decoded
     }
 
-    fn poison(&mut self, reason: String) {
+    /// The store takes nothing more.
+    pub fn poison(&mut self, reason: String) {
         if self.poisoned.is_none() {
             self.poisoned = Some(reason.clone());
             self.reports.push_back(Report::Poisoned { reason });

@@ -285,6 +285,9 @@ impl Shard {
 
     /// A storage operation is done: whoever of the shard asked for it takes the outcome.
     fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
+        if let Err(StorageError::Poisoned { reason }) = &result {
+            self.replica.poison(reason.clone());
+        }
         match id.owner() {
             Owner::Replica => self.replica.handle_completion(now, id, result),
             Owner::Hints => self.hints.store.handle_completion(now, id, result),
