@@ -143,6 +143,10 @@ pub const COMPARISONS_MAX: usize = 4096;
 /// Most keys that are read at once for one peer's answer, so that requests for other keys come between.
 pub const ANSWER_READS_MAX: usize = 32;
 
+/// Most objects in a page of a partition that is received as a whole: as many as a page may have. What it weighs ends it sooner, most often.
+#[expect(clippy::cast_possible_truncation, reason = "a page has few entries")]
+pub const TRANSFER_PAGE: u32 = quorate_ring::limits::SCAN_ITEMS_MAX as u32;
+
 /// How long the sweep of the scrub rests between two pages. A page of [`SCRUB_PAGE_BYTES`] each second is a quarter of a mebibyte of each
 /// shard's disk and of those of its peers: nothing measurable, and a hundred gibibytes in eight shards in half a day.
 pub const SCRUB_PAUSE: Duration = Duration::from_secs(1);

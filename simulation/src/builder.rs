@@ -202,6 +202,7 @@ impl<W: Workload> Cluster<W> {
                 core_gray: None,
                 hints: HintPlan::default(),
                 sweeps: true,
+                transfer_page: None,
                 members: None,
             },
             network: NetworkPlan {

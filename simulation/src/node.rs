@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::layout as hint;
-use quorate_node::limits::EXCHANGE_INTERVAL;
+use quorate_node::limits::{EXCHANGE_INTERVAL, TRANSFER_PAGE};
 use quorate_node::membership::{Pace, Standing as Opinion};
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::scrub::ScrubPace;
@@ -227,6 +227,7 @@ impl Node {
                 wall: reading,
                 hints: plan.cluster.hints.bounds(),
                 exchange_interval: EXCHANGE_INTERVAL,
+                transfer_page: plan.cluster.transfer_page.unwrap_or(TRANSFER_PAGE),
                 scrub: plan.cluster.sweeps.then_some(SCRUB),
                 pace: pace(),
             };

@@ -38,6 +38,8 @@ sometimes! {
     ClocksSame "anti-entropy found two replicas' clocks the same";
     CaughtUpOnKey "anti-entropy brought a key that a replica had missed";
     PartitionTransferred "a page of a whole partition was transferred to a replica that had lost it";
+    TransferOfPages "a whole partition was transferred in more than one page";
+    TransferResumed "a transfer of a whole partition went on where it had broken";
     CaughtUp "a shard that may have lost something caught up with all its peers";
     ReadQuorumFailed "a read was refused for want of answers";
     WriteQuorumFailed "a write was refused for want of replicas";

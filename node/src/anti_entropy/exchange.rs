@@ -1,12 +1,13 @@
 //! One comparison with a peer, as the asking side goes through it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorate_ring::version::{NodeClock, VersionVector};
-use quorate_ring::wire::{ExchangeId, TransferPage};
-use quorate_ring::{ObjectKey, PartitionId, Position};
+use quorate_ring::version::{Container, NodeClock, VersionVector};
+use quorate_ring::wire::{ExchangeId, StoredObject, TransferPage};
+use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue};
 
 use crate::Time;
+use crate::replica::Merging;
 
 /// A comparison with one peer.
 ///
@@ -91,73 +92,96 @@ pub enum Rest {
     Unlogged,
 }
 
-/// A whole partition that is being received, page by page.
+/// A whole partition that is being received, page by page, in ring order.
 pub struct Transfer {
     /// Which.
     pub partition: PartitionId,
-    /// The peer's clock at the first page: what the whole vouches for.
+    /// The peer's clock at the first page: what the whole vouches for, as long as each further page comes with a clock that has all of it.
     pub clock: Option<NodeClock>,
-    /// The base to fill the last page with.
-    pub base: VersionVector,
-    /// Up to which key pages were received and stored; `None` before the first.
+    /// Up to which key pages were received and stored; `None` before the first. Where it breaks it goes on from there, with any peer.
     pub after: Option<ObjectKey>,
-    /// Whether a page was asked for, and has not come. One that comes twice counts once.
-    pub awaits: bool,
-    /// Where the page at hand ends; `None` if it reaches the partition's end.
-    pub end: Option<ObjectKey>,
-    /// The keys of the page at hand.
-    keys: BTreeSet<ObjectKey>,
-    /// Whether all that this replica holds in the page's range was read.
-    pub own_read: bool,
+    /// The page at hand; `None` while it is asked for, so that one that comes twice counts once.
+    pub page: Option<PageAtHand>,
     /// How many objects are not stored yet.
     pub waiting: usize,
     /// Whether one of them could not be.
     pub failed: bool,
 }
 
+/// A page that was received, while what this replica holds itself of its range is being read and merged.
+pub struct PageAtHand {
+    /// Where it ends; `None` if it reaches the partition's end.
+    pub end: Option<ObjectKey>,
+    /// The base that objects are filled with.
+    base: VersionVector,
+    /// What the peer sent, filled, and is not merged yet.
+    objects: VecDeque<(ObjectKey, Container<StoredValue>)>,
+    /// Whether all that this replica holds in its range was read.
+    pub own_read: bool,
+    /// Whether the clock that vouches for the whole is stored with its objects.
+    pub joined: bool,
+}
+
 impl Transfer {
     /// One that begins.
     pub const fn new(partition: PartitionId) -> Self {
-        Self {
-            partition,
-            clock: None,
-            base: VersionVector::new(),
-            after: None,
-            awaits: true,
-            end: None,
-            keys: BTreeSet::new(),
-            own_read: false,
-            waiting: 0,
-            failed: false,
+        Self { partition, clock: None, after: None, page: None, waiting: 0, failed: false }
+    }
+
+    /// A page has come. `false` if the peer has lost what it had when the first page was sent: the page speaks for nothing then.
+    #[must_use]
+    pub fn receive(&mut self, page: TransferPage) -> bool {
+        let clock = self.clock.get_or_insert_with(|| page.clock.clone());
+        if !page.clock.dominates(clock) {
+            return false;
         }
+        let base = page.base().clone();
+        let filled = |StoredObject { key, mut container }| {
+            container.fill(&base);
+            (key, container)
+        };
+        let objects: VecDeque<_> = page.objects.into_iter().map(filled).collect();
+        let end = objects.back().filter(|_| !page.last).map(|(key, _)| key.clone());
+        self.page = Some(PageAtHand { end, base, objects, own_read: false, joined: false });
+        true
     }
 
-    /// A page has come.
-    pub fn receive(&mut self, page: &TransferPage, keys: BTreeSet<ObjectKey>) {
-        self.awaits = false;
-        self.clock.get_or_insert_with(|| page.clock.clone());
-        self.base.clone_from(page.base());
-        self.end = if page.last { None } else { page.objects.last().map(|object| object.key.clone()) };
-        self.keys = keys;
-        self.own_read = false;
-        self.waiting = page.objects.len();
+    /// What is left of a transfer that broke: the pages that are stored need not come again.
+    pub fn broken(self) -> Self {
+        Self { page: None, waiting: 0, failed: false, ..self }
     }
 
-    /// The page up to this key is stored; the next one follows.
-    pub fn next(&mut self, end: ObjectKey) {
-        self.awaits = true;
-        self.after = Some(end);
-        self.keys.clear();
+    /// The page is stored: gives its end, if there is more behind it.
+    pub fn turn_page(&mut self) -> Option<ObjectKey> {
+        let end = self.page.take().and_then(|page| page.end);
+        if end.is_some() {
+            self.after.clone_from(&end);
+        }
+        end
     }
+}
 
-    /// Whether a key is at the page's end or behind it.
-    pub fn is_behind_end(&self, key: &ObjectKey) -> bool {
-        self.end.as_ref().is_some_and(|end| place(end) <= place(key))
-    }
-
-    /// Whether the peer's page would have a key if the peer had it.
-    pub fn is_missing(&self, key: &ObjectKey) -> bool {
-        !self.keys.contains(key) && self.end.as_ref().is_none_or(|end| place(key) < place(end))
+impl PageAtHand {
+    /// What this replica holds was read, in order, up to its last key, or all of it: pairs it with what the peer has up to there. Of what
+    /// the peer would have sent and did not it has nothing.
+    pub fn pair(&mut self, own: Vec<StoredObject>, all: bool) -> Vec<Merging> {
+        let through = own.last().filter(|_| !all).map(|object| object.key.clone());
+        let is_read = |key: &ObjectKey| through.as_ref().is_none_or(|through| place(key) <= place(through));
+        self.own_read = all || self.end.as_ref().is_some_and(is_read);
+        let inside = |key: &ObjectKey| self.end.as_ref().is_none_or(|end| place(key) <= place(end));
+        let mut own: BTreeMap<ObjectKey, Container<StoredValue>> =
+            own.into_iter().filter(|object| inside(&object.key)).map(|object| (object.key, object.container)).collect();
+        let mut pairs = Vec::with_capacity(self.objects.len().max(own.len()));
+        while let Some((key, theirs)) = self.objects.pop_front_if(|(key, _)| is_read(key)) {
+            let stored = own.remove(&key);
+            pairs.push(Merging { key, theirs, stored });
+        }
+        for (key, stored) in own {
+            let mut theirs = Container::empty();
+            theirs.fill(&self.base);
+            pairs.push(Merging { key, theirs, stored: Some(stored) });
+        }
+        pairs
     }
 }
 

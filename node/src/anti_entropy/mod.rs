@@ -26,7 +26,7 @@ use quorate_ring::{NodeId, PartitionId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::answer::Answer;
-pub use self::exchange::{Asked, Exchange, Received, Rest, State, Transfer};
+pub use self::exchange::{Asked, Exchange, PageAtHand, Received, Rest, State, Transfer};
 pub use self::peer::Peer;
 pub use self::watermark::Watermarks;
 use crate::Time;
@@ -42,6 +42,8 @@ pub struct AntiEntropy {
     pub peers: BTreeMap<NodeId, Peer>,
     /// What is being put together for each of them: one thing at a time.
     pub answers: BTreeMap<NodeId, Answer>,
+    /// Of partitions that were being received as a whole when that broke off: what is stored. Any peer can go on with it.
+    pub broken: BTreeMap<PartitionId, Transfer>,
     /// Whose question for a comparison waits until everything is durable.
     pub comparisons: Vec<Comparison>,
     /// Lookups in the log under way, and for whom.
@@ -110,6 +112,7 @@ impl AntiEntropy {
     /// A partition is not held here any more.
     pub fn forget_partition(&mut self, partition: PartitionId) {
         self.answers.clear();
+        self.broken.remove(&partition);
         self.watermarks.forget(partition);
     }
 

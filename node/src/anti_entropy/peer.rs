@@ -54,10 +54,9 @@ impl Peer {
         self.shared == shared
     }
 
-    /// It shares these from now on. What was known of others is forgotten.
+    /// It shares these from now on. What was known of others is forgotten; an exchange that is under way is the caller's to end.
     pub fn set_shared(&mut self, mut shared: Vec<PartitionId>) {
         shared.sort_unstable();
-        self.exchange = None;
         let still = |partition: &PartitionId| shared.binary_search(partition).is_ok();
         self.told.retain(|partition, _| still(partition));
         self.differing.retain(|partition, _| still(partition));

@@ -3,24 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quorate_ring::version::{Actor, Container, Dot, NodeClock, VersionVector};
+use quorate_ring::version::{Actor, Container, Dot, NodeClock};
 use quorate_ring::wire::Durability;
-use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue};
+use quorate_ring::{ObjectKey, PartitionId, StoredValue};
 
 use super::clocks::{Ask, Barrier};
 use super::{Asker, KeyOperation, Replica, Submitted, layout};
 use crate::limits::UNSTRIPPED_MAX;
 use crate::storage::{Batch, Column, Operation};
-
-/// A partition that is being received as a whole.
-pub(super) struct Arriving {
-    /// The place of the last key that was received; `None` for all.
-    until: Option<Bytes>,
-    /// What the sender knows to be obsolete of every key before that.
-    base: VersionVector,
-    /// The keys of the page at hand, of which the sender does hold something.
-    held: BTreeSet<ObjectKey>,
-}
 
 impl Replica {
     /// From now on reads count on all partitions.
@@ -113,35 +103,5 @@ impl Replica {
         {
             self.unstripped_keys -= usize::from(keys.remove(key));
         }
-    }
-
-    /// A partition is being received as a whole, up to this key or to its end, from a peer with this base: a key before it that is not
-    /// here, and that the peer does not hold, is known to hold nothing that the base covers.
-    pub fn note_arriving(
-        &mut self,
-        partition: PartitionId,
-        until: Option<&ObjectKey>,
-        base: VersionVector,
-        held: BTreeSet<ObjectKey>,
-    ) {
-        self.arriving.insert(partition, Arriving { until: until.map(layout::object), base, held });
-    }
-
-    /// The partition is received, or its receiving was given up.
-    pub fn forget_arriving(&mut self, partition: PartitionId) {
-        self.arriving.remove(&partition);
-    }
-
-    /// What is known of a key that is not stored.
-    pub(super) fn absent(&self, key: &ObjectKey) -> Container<StoredValue> {
-        let mut container = Container::empty();
-        let partition = self.partitions.partition_of(Position::of(key));
-        if let Some(Arriving { until, base, held }) = self.arriving.get(&partition)
-            && !held.contains(key)
-            && until.as_ref().is_none_or(|until| layout::object(key) <= *until)
-        {
-            container.fill(base);
-        }
-        container
     }
 }

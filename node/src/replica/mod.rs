@@ -18,6 +18,7 @@
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
 
+mod arriving;
 mod catching_up;
 pub mod clocks;
 mod expiry;
@@ -37,10 +38,12 @@ use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock, Versi
 use quorate_ring::wire::{Durability, HeldObject, ReplicaError, ReplicaRead};
 use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, StoredValue, Value, WallTime};
 
-use self::catching_up::Arriving;
+use self::arriving::Arriving;
+pub use self::arriving::Merging;
 use self::clocks::{Barrier, Clocks};
 use self::layout::Damaged;
 use self::mending::Unreadable;
+pub(crate) use self::operation::bytes_of;
 pub use self::operation::{Asker, Event, Evidence, KeyOperation, Page, Report, WriteRefusal};
 pub use self::recovered::Recovered;
 use self::slot::{Slot, State};
@@ -96,6 +99,11 @@ enum Submitted {
     Key(ObjectKey),
     Scan(Asker, PartitionId),
     Barrier(Barrier),
+    /// The keys of a page, and whether a clock was joined with them.
+    Page {
+        keys: Vec<ObjectKey>,
+        joins: bool,
+    },
     /// Something that nobody waits for.
     Metadata,
 }
@@ -248,6 +256,9 @@ impl Replica {
         let Some(submitted) = self.submitted.remove(&id) else { return };
         match submitted {
             Submitted::Key(key) => self.key_completed(now, key, result),
+            Submitted::Page { keys, .. } => {
+                keys.into_iter().for_each(|key| self.key_completed(now, key, result.clone()));
+            }
             Submitted::Scan(asker, partition) => self.scan_completed(asker, partition, result),
             Submitted::Barrier(barrier) if result.is_ok() => {
                 self.clocks.reached(barrier);
@@ -383,7 +394,9 @@ impl Replica {
     }
 
     fn is_storing_metadata(&self) -> bool {
-        self.submitted.values().any(|submitted| matches!(submitted, Submitted::Metadata))
+        let joins =
+            |submitted: &Submitted| matches!(submitted, Submitted::Metadata | Submitted::Page { joins: true, .. });
+        self.submitted.values().any(joins)
     }
 
     /// What was asked holds already: nothing is written.
@@ -515,19 +528,34 @@ impl Replica {
     ) {
         let stripped = self.strip(partition, filled.clone());
         let mut batch = Batch::default();
+        self.put(&mut batch, key, partition, &stripped, dots);
+        if !dots.is_empty() {
+            batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
+        }
+        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
+    }
+
+    /// Puts an object and the log of its new dots into a batch.
+    fn put(
+        &mut self,
+        batch: &mut Batch,
+        key: &ObjectKey,
+        partition: PartitionId,
+        stripped: &Container<StoredValue>,
+        dots: &[Dot],
+    ) {
         if stripped.is_empty() {
             batch.delete(Column::Objects, layout::object(key));
         } else {
-            batch.put(Column::Objects, layout::object(key), layout::encode_container(&stripped));
+            batch.put(Column::Objects, layout::object(key), layout::encode_container(stripped));
         }
         for dot in dots {
             batch.put(Column::DotLog, layout::dot_log(partition, *dot), key.encoded().clone());
         }
-        if !dots.is_empty() {
-            batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
+        self.note_stripped(key, partition, stripped);
+        if let Some(written) = self.arriving.get_mut(&partition).and_then(|arriving| arriving.written.as_mut()) {
+            written.insert(key.clone());
         }
-        self.note_stripped(key, partition, &stripped);
-        self.submit(Operation::Write { batch, durability }, Submitted::Key(key.clone()));
     }
 
     fn decode(&mut self, key: &ObjectKey, stored: Option<&[u8]>) -> Result<Container<StoredValue>, Damaged> {

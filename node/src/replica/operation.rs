@@ -157,12 +157,15 @@ impl KeyOperation {
             Self::Merge { container, .. }
             | Self::Replicate { container, .. }
             | Self::Mend { container, .. }
-            | Self::Restore { container, .. } => {
-                container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum()
-            }
+            | Self::Restore { container, .. } => bytes_of(container),
             Self::Read { .. } | Self::Write { .. } | Self::Tidy { .. } => 0,
         }
     }
+}
+
+/// The bytes of the values in a container.
+pub(crate) fn bytes_of(container: &Container<StoredValue>) -> usize {
+    container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum()
 }
 
 /// A page of a partition, as the store has it.

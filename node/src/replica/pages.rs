@@ -75,8 +75,8 @@ impl Replica {
         }
         let page = match result {
             Ok(Completion::Scanned { entries, last, beside }) => {
-                // The scrub is shown what is stored, and does not tell anybody.
-                let shown = !matches!(asker, Asker::Scrub(_) | Asker::Scrubber { .. });
+                // The scrub, and the merging of pages, is shown what is stored, and does not tell anybody.
+                let shown = !matches!(asker, Asker::Scrub(_) | Asker::Scrubber { .. } | Asker::CatchUp { .. });
                 let wall = if shown { self.wall } else { WallTime::default() };
                 page(entries, last, beside.as_deref(), self.is_complete_for(partition), wall)
                     .map_err(|damaged| damaged.to_string())

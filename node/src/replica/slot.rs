@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use quorate_ring::StoredValue;
 use quorate_ring::version::Container;
 
-use super::{Asker, KeyOperation};
+use super::{Asker, KeyOperation, bytes_of};
 
 /// What waits for a key, and what is going on with it.
 pub(super) struct Slot {
@@ -34,5 +34,11 @@ impl Slot {
     /// A key that nobody worked on, with its first operation.
     pub(super) fn reading(first: KeyOperation) -> Self {
         Self { state: State::Reading, queue: VecDeque::from([first]), writing_bytes: 0 }
+    }
+
+    /// A key that nobody worked on, and that is written with others.
+    pub(super) fn writing(asker: Asker, container: Container<StoredValue>) -> Self {
+        let writing_bytes = bytes_of(&container);
+        Self { state: State::Writing { asker, container }, queue: VecDeque::new(), writing_bytes }
     }
 }

@@ -482,6 +482,7 @@ fn shard_config(config: &NodeConfig, verdict: &Verdict, shard: u8, shards: u8) -
         wall: Clock::wall(),
         hints: HintBounds::default(),
         exchange_interval: config.exchange_interval,
+        transfer_page: crate::limits::TRANSFER_PAGE,
         pace: Pace::default(),
     })
 }

@@ -31,10 +31,8 @@ impl Shard {
     pub(super) fn forget_exchanges(&mut self, peer: NodeId) {
         self.anti_entropy.answers.remove(&peer);
         self.anti_entropy.comparisons.retain(|comparison| comparison.peer != peer);
+        self.break_off(peer);
         if let Some(known) = self.anti_entropy.peers.get_mut(&peer) {
-            if let Some(Exchange { state: State::Transferring(transfer), .. }) = &known.exchange {
-                self.replica.forget_arriving(transfer.partition);
-            }
             known.handle_disconnected();
         }
     }
@@ -61,10 +59,8 @@ impl Shard {
     /// Ends an exchange with a peer, whatever came of it, and sets the time of the next.
     fn end_exchange(&mut self, now: Time, node: NodeId) {
         let jitter: f64 = self.random.random_range(0.75..1.25);
+        self.break_off(node);
         let Some(peer) = self.anti_entropy.peers.get_mut(&node) else { return };
-        if let Some(Exchange { state: State::Transferring(transfer), .. }) = peer.exchange.take() {
-            self.replica.forget_arriving(transfer.partition);
-        }
         peer.due = now + self.config.exchange_interval.mul_f64(jitter);
         self.timers.insert((peer.due, Timer::AntiEntropy));
     }
@@ -308,6 +304,7 @@ impl Shard {
             exchange.transfers.extend(transfers);
         }
         self.anti_entropy.note_brought(node, &brought);
+        brought.into_iter().for_each(|partition| self.forget_broken(partition));
         self.check_complete();
         self.fetch(now, node);
         self.wake_the_waiting(now);

@@ -4,14 +4,13 @@
 //! answers it, and does not drown in what many bring it. Comparisons of clocks are next to nothing, and never wait. Deliveries of hints and
 //! the pages of the scrub wait where they begin.
 
-use quorate_ring::version::Container;
+use quorate_ring::NodeId;
 use quorate_ring::wire::{HintMessage, PeerMessage, SyncMessage};
-use quorate_ring::{NodeId, StoredValue};
 
 use super::{Shard, Timer};
 use crate::Time;
 use crate::admission::waiting::Kind;
-use crate::replica::Page;
+use crate::replica::{Page, bytes_of};
 
 impl Shard {
     /// Takes what a peer says about anti-entropy, now or when the budget allows it.
@@ -45,10 +44,10 @@ impl Shard {
     pub(super) fn note_background(&mut self, message: &PeerMessage) {
         match message {
             PeerMessage::Sync(message @ (SyncMessage::Fetched { .. } | SyncMessage::Transferred { .. })) => {
-                self.pacer.spend(bytes_of(message));
+                self.pacer.spend(bytes_in_message(message));
             }
             PeerMessage::Hint(HintMessage::Hand { hints, .. }) if !hints.is_empty() => {
-                self.pacer.spend(hints.iter().map(|hint| bytes_in(&hint.container)).sum());
+                self.pacer.spend(hints.iter().map(|hint| bytes_of(&hint.container)).sum());
             }
             _ => {}
         }
@@ -56,11 +55,11 @@ impl Shard {
 
     /// A page was read for a scrub.
     pub(super) fn note_page(&mut self, page: &Page) {
-        self.pacer.spend(page.objects.iter().map(|object| bytes_in(&object.container)).sum());
+        self.pacer.spend(page.objects.iter().map(|object| bytes_of(&object.container)).sum());
     }
 
     fn work_in_background(&mut self, now: Time, from: NodeId, message: SyncMessage) {
-        self.pacer.spend(bytes_of(&message));
+        self.pacer.spend(bytes_in_message(&message));
         self.handle_sync(now, from, message);
     }
 
@@ -94,19 +93,14 @@ const fn kind_of(message: &SyncMessage) -> Option<Kind> {
 }
 
 /// The bytes of the values in a message. What a question costs is counted when its answer is sent.
-fn bytes_of(message: &SyncMessage) -> usize {
+fn bytes_in_message(message: &SyncMessage) -> usize {
     match message {
         SyncMessage::Fetched { pieces, .. } => {
-            pieces.iter().flat_map(|piece| &piece.objects).map(|object| bytes_in(&object.container)).sum()
+            pieces.iter().flat_map(|piece| &piece.objects).map(|object| bytes_of(&object.container)).sum()
         }
         SyncMessage::Transferred { page: Ok(page), .. } => {
-            page.objects.iter().map(|object| bytes_in(&object.container)).sum()
+            page.objects.iter().map(|object| bytes_of(&object.container)).sum()
         }
         _ => 0,
     }
-}
-
-/// The bytes of the values in a container.
-pub(super) fn bytes_in(container: &Container<StoredValue>) -> usize {
-    container.values().map(|(_, stored)| stored.value.as_bytes().len()).sum()
 }

@@ -29,4 +29,6 @@ pub struct Counters {
     pub shares_refused: u64,
     /// Batches of background work that waited for the budget.
     pub background_waits: u64,
+    /// Transfers of whole partitions that went on where they had broken.
+    pub transfers_resumed: u64,
 }

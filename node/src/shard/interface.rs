@@ -49,6 +49,9 @@ pub struct ShardConfig {
     /// How long after a comparison of clocks with a peer the next one begins, give or take a quarter; usually
     /// [`EXCHANGE_INTERVAL`](crate::limits::EXCHANGE_INTERVAL).
     pub exchange_interval: Duration,
+    /// Most objects in a page of a partition that is received as a whole, at least 1; usually
+    /// [`TRANSFER_PAGE`](crate::limits::TRANSFER_PAGE), which is also the most.
+    pub transfer_page: u32,
     /// How fast its scrub goes; nothing for none but of what is met by chance.
     pub scrub: Option<ScrubPace>,
     /// How often the failure detector asks, and how long it waits. For the first shard, if it keeps the layout.

@@ -8,13 +8,13 @@ use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, R
 use quorate_ring::{NodeId, StoredValue};
 use rand::RngExt;
 
-use super::background::bytes_in;
 use super::requests::invalid;
 use super::{Output, Shard, Timer};
 use crate::Time;
 use crate::coordinator::ReplyTo;
 use crate::limits::{LAYOUT_FANOUT, LAYOUT_INTERVAL, LAYOUT_PARKED_BYTES_MAX, LAYOUT_PARKED_MAX};
 use crate::membership::keeper::Keeper;
+use crate::replica::bytes_of;
 use crate::replica::layout;
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
 
@@ -114,13 +114,13 @@ impl Shard {
     /// Whether a write is to wait until this shard hears of the epoch that its coordinator goes by: by that it may be to hold it.
     pub(super) fn has_room_to_park(&self, from: NodeId, container: &Container<StoredValue>) -> bool {
         let bytes = |message: &PeerMessage| match message {
-            PeerMessage::Replicate { container, .. } => bytes_in(container),
+            PeerMessage::Replicate { container, .. } => bytes_of(container),
             _ => 0,
         };
         let parked: usize = self.parked.iter().map(|(_, message)| bytes(message)).sum();
         self.writes_by.get(&from).is_some_and(|last| self.placement.last_epoch().number < *last)
             && self.parked.len() < LAYOUT_PARKED_MAX
-            && parked + bytes_in(container) <= LAYOUT_PARKED_BYTES_MAX
+            && parked + bytes_of(container) <= LAYOUT_PARKED_BYTES_MAX
     }
 
     /// A peer did not take a request: by which epoch this shard's go it may not have heard.

@@ -7,12 +7,12 @@ use quorate_ring::wire::{
 };
 use quorate_ring::{NodeId, ObjectKey};
 
-use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::admission::limit::Kind;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
+use crate::replica::bytes_of;
 use crate::replica::{Asker, KeyOperation};
 use crate::start::Standing;
 
@@ -172,7 +172,7 @@ impl Shard {
         let asked_at = read.asking.settle(from);
         self.note_answer(now, from, asked_at, &result);
         self.note_refused(from, &result);
-        self.hold(id, result.as_ref().map_or(0, |read| bytes_in(&read.container)));
+        self.hold(id, result.as_ref().map_or(0, |read| bytes_of(&read.container)));
         let Some(Coordination::Get(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {
             Ok(ReplicaRead { container, complete }) => read.handle_answer(from, container, complete),
@@ -194,7 +194,7 @@ impl Shard {
             self.ranking.handle_settled(from);
         }
         self.note_overload(now, from, result.as_ref().err());
-        let bytes = |page: &ReplicaPage| page.objects.iter().map(|object| bytes_in(&object.container)).sum();
+        let bytes = |page: &ReplicaPage| page.objects.iter().map(|object| bytes_of(&object.container)).sum();
         self.hold(id, result.as_ref().map_or(0, bytes));
         let Some(Coordination::Page(read)) = self.coordinations.get_mut(&id) else { return };
         let step = match result {

@@ -4,11 +4,11 @@ use quorate_ring::StoredValue;
 use quorate_ring::version::{Container, Dot};
 use quorate_ring::wire::{PeerMessage, ReplicaError, ReplicaPage, RequestError, Response};
 
-use super::background::bytes_in;
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::coordinator::write::Asked;
+use crate::replica::bytes_of;
 use crate::replica::{Asker, Report, WriteRefusal};
 use crate::start::Standing;
 
@@ -90,7 +90,7 @@ impl Shard {
         let siblings = u32::try_from(container.siblings()).unwrap_or(u32::MAX);
         let response = Response::Stored { siblings, context };
         let own = self.config.actor.node;
-        let bytes = bytes_in(&container);
+        let bytes = bytes_of(&container);
         let asked = write.handle_made(own, dot, container, response, away);
         self.hold(id, bytes);
         self.send_event(now, id, asked);

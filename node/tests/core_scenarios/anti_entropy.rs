@@ -11,7 +11,7 @@ use quorate_ring::wire::SyncStatus;
 use super::harness::{Cluster, key, node, put};
 
 /// Keys that a node misses.
-const KEYS: usize = 300;
+pub(crate) const KEYS: usize = 300;
 
 #[test]
 fn what_was_missed_is_fetched_from_one_peer_and_not_from_each() {
@@ -70,16 +70,16 @@ fn missed(keys: usize) -> (Cluster, Vec<ObjectKey>) {
 }
 
 /// Disconnects the third.
-fn cut_off(cluster: &mut Cluster) {
+pub(crate) fn cut_off(cluster: &mut Cluster) {
     [1, 2].into_iter().for_each(|other| cluster.disconnect(node(other), node(3)));
 }
 
 /// Connects it again.
-fn reconnect(cluster: &mut Cluster) {
+pub(crate) fn reconnect(cluster: &mut Cluster) {
     [1, 2].into_iter().for_each(|other| cluster.connect(node(other), node(3)));
 }
 
-fn write(cluster: &mut Cluster, keys: usize) -> Vec<ObjectKey> {
+pub(crate) fn write(cluster: &mut Cluster, keys: usize) -> Vec<ObjectKey> {
     let keys: Vec<ObjectKey> = (0..keys).map(|number| key(&number.to_string())).collect();
     for key in &keys {
         cluster.ask(node(1), put(key, "value", None)).expect("two nodes are connected");
@@ -88,7 +88,7 @@ fn write(cluster: &mut Cluster, keys: usize) -> Vec<ObjectKey> {
 }
 
 /// The two others cannot read their logs any more.
-fn rot_logs(cluster: &mut Cluster) {
+pub(crate) fn rot_logs(cluster: &mut Cluster) {
     for number in [1, 2] {
         let store = &mut cluster.machines.get_mut(&node(number)).expect("a node").store;
         let entries: Vec<Bytes> = store.entries(Column::DotLog).map(|(place, _)| place.clone()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::handoff::hint::bounds::HintBounds;
-use quorate_node::limits::EXCHANGE_INTERVAL;
+use quorate_node::limits::{EXCHANGE_INTERVAL, TRANSFER_PAGE};
 use quorate_node::membership::Pace;
 use quorate_node::replica::{Recovered, layout};
 use quorate_node::start::Standing;
@@ -122,6 +122,7 @@ impl Cluster {
                 wall: WallTime::default(),
                 hints: HintBounds::default(),
                 exchange_interval: EXCHANGE_INTERVAL,
+                transfer_page: TRANSFER_PAGE,
                 scrub: None,
                 pace: Pace::default(),
             };

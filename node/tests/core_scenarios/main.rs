@@ -12,6 +12,7 @@ mod reads;
 mod replica;
 mod scrub;
 mod standings;
+mod transfers;
 mod writes;
 
 use std::time::Duration;

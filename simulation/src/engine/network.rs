@@ -275,6 +275,9 @@ impl Simulation {
             }
             SyncMessage::Transferred { page: Ok(page), .. } => {
                 self.tallies.note(Sometimes::PartitionTransferred);
+                if !page.last {
+                    self.tallies.note(Sometimes::TransferOfPages);
+                }
                 page.objects
                     .iter()
                     .for_each(|object| self.replicas.deliver(own, None, (None, &object.key), &object.container));

@@ -432,6 +432,7 @@ fn note_admission(tallies: &mut Tallies, before: Counters, after: Counters) {
         (Sometimes::RankedAway, before.ranked_away, after.ranked_away),
         (Sometimes::Probed, before.probes, after.probes),
         (Sometimes::BackgroundWaited, before.background_waits, after.background_waits),
+        (Sometimes::TransferResumed, before.transfers_resumed, after.transfers_resumed),
     ];
     for (what, before, after) in decided {
         (before..after).for_each(|_| tallies.note(what));

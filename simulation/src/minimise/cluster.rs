@@ -176,7 +176,7 @@ fn all_keys(plan: &mut Plan) -> Vec<&mut usize> {
 /// Each unusual thing about the cluster, its network and its disks, usual. Nodes go on sweeping: without it less is promised, and a plan would
 /// soon fail for that.
 pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
-    const PLAINER: [fn(&mut Plan); 15] = [
+    const PLAINER: [fn(&mut Plan); 16] = [
         |plan| {
             plan.network.carrier = Carrier::Streams;
             plan.delays().into_iter().for_each(make_constant);
@@ -184,6 +184,7 @@ pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
         |plan| plan.cluster.core_without.clear(),
         |plan| plan.cluster.shards = 1,
         |plan| plan.cluster.hints = HintPlan::default(),
+        |plan| plan.cluster.transfer_page = None,
         |plan| plan.cluster.partitions = plan.cluster.partitions.min(8),
         |plan| plan.cluster.durability = Asked::Buffered,
         |plan| plan.network.carrier = Carrier::Streams,

@@ -9,6 +9,7 @@ pub mod load;
 pub mod span;
 mod swarm;
 
+use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::wire::Durability;
 use quorate_ring::{PartitionCount, Quorum, Ttl};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct ClusterPlan {
     /// Whether nodes sweep through what they store and compare it; they do unless it is said.
     #[serde(default = "sweeps", skip_serializing_if = "is_usual")]
     pub sweeps: bool,
+    /// Most objects in a page of a partition that is received as a whole; without it as many as usual, which is all that a plan has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_page: Option<u32>,
     /// How many of the nodes, the first, are members at the start; the others wait to join. Without it all are, and members never change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
@@ -183,6 +187,9 @@ impl Plan {
         }
         if cluster.members.is_some_and(|members| members < u32::from(cluster.n) || cluster.nodes < members) {
             return wrong("cluster.members", format!("expected n to {}", cluster.nodes));
+        }
+        if cluster.transfer_page.is_some_and(|objects| objects == 0 || SCAN_ITEMS_MAX < objects as usize) {
+            return wrong("cluster.transfer-page", format!("expected 1 to {SCAN_ITEMS_MAX}"));
         }
         if cluster.partitions < cluster.nodes {
             return wrong("cluster.partitions", format!("{}, expected one for each node", cluster.partitions));

@@ -35,6 +35,8 @@ impl Plan {
         let quorum = Quorum::majority(n).expect("n is from 1 to 16");
         let nodes = u32::from(n) + draw.pick("further nodes", &[0, 1, 2, 2]);
         let (core_without, core_gray) = core(draw, nodes, quorum);
+        // What is in many partitions comes in one page each.
+        let transfer_page = choices.stream("pages").pick("transfer page", &[None, None, None, Some(1), Some(2)]);
         let cluster = ClusterPlan {
             nodes,
             shards: draw.pick("shards", &[1, 1, 2]),
@@ -43,11 +45,12 @@ impl Plan {
             w: quorum.w(),
             partitions: draw.pick("partitions", &[8, 8, 16]),
             durability: draw.pick("durability", &[Asked::Buffered, Asked::Buffered, Asked::Synced]),
-            keys: draw.pick("keys", &[1, 2, 4, 12, 60]),
+            keys: draw.pick("keys", &[1, 2, 4, 12, 60]).max(if transfer_page.is_some() { 40 } else { 1 }),
             core_without,
             core_gray,
             hints: HintPlan::default(),
             sweeps: true,
+            transfer_page,
             members: None,
         };
         let mut plan = Self {

@@ -74,10 +74,21 @@ pub(super) const ALL: &[Named] = &[
         "every-page-twice",
         "a replica whose disk was emptied receives its partitions again, while every message comes twice",
         "N2, P3",
-        "a page of a transfer counts once: `transferred` in node/src/shard/anti_entropy/transfer.rs without `awaits`. A panic \
+        "a page of a transfer counts once: `transferred` in node/src/shard/anti_entropy/transfer.rs, whatever page is at hand. A panic \
          where overflow is checked: more was stored than was waited for",
         every_page_twice,
     ),
+    Named {
+        name: "a-transfer-breaks",
+        line: "a replica that receives its partitions again is cut off, over and over: what it has stored need not come again, and nothing is missing",
+        source: "P3, N7",
+        body: Body::Built {
+            rule: "a transfer goes on behind the last key that is stored, where the clock of each page has all that the first page's had: \
+                   \"transfer-resumed-with-one-who-lost\". No transfer went on, or a read misses writes",
+            runs: a_transfer_breaks,
+            together: went_on,
+        },
+    },
     Named::built(
         "two-disks-emptied-in-a-split",
         "two replicas whose disks were emptied meet each other only: neither takes the other's word that nothing was there",
@@ -248,6 +259,28 @@ fn every_page_twice() -> Vec<Scenario> {
         run
     };
     (0..8).map(|number| with_keys(number * 8)).collect()
+}
+
+fn a_transfer_breaks() -> Vec<Scenario> {
+    let with_breaks_every = |millis: u64| {
+        let mut run = Scenario::of(3).disks_take(5).pages_of(1);
+        let keys: [usize; 40] = std::array::from_fn(|key| key);
+        let written = run.at(50).client(0).asking(1).with_quorum(3).within(5_000).puts_all(&keys);
+        // By then nobody can name any more what was written.
+        run.between(20_000, 20_100, empty_disks(3));
+        for time in (20_150..23_000).step_by(usize::try_from(millis).expect("short")) {
+            run.between(time, time + 20, islands(&[&[1, 2], &[3]]));
+        }
+        let reads = [0, 20, 39].map(|key| run.at(40_000).client(1 + key).asking(3).with_quorum(3).gets(keys[key]));
+        reads.into_iter().for_each(|read| run.expect(read).shows(&[written]));
+        run
+    };
+    [130, 170, 230].map(with_breaks_every).into()
+}
+
+fn went_on(outcomes: &[Outcome]) -> Result<(), String> {
+    let resumed: u64 = outcomes.iter().map(|outcome| outcome.tallies.count(Sometimes::TransferResumed)).sum();
+    if 0 < resumed { Ok(()) } else { Err("no transfer went on".to_owned()) }
 }
 
 fn two_disks_emptied_in_a_split() -> Vec<Scenario> {

@@ -95,6 +95,7 @@ impl Scenario {
             core_gray: None,
             hints: HintPlan::default(),
             sweeps: true,
+            transfer_page: None,
             members: None,
         };
         let network = NetworkPlan {
@@ -130,6 +131,13 @@ impl Scenario {
     #[must_use]
     pub fn disks_take(mut self, millis: u64) -> Self {
         self.plan.disk.write = Delay::constant(Span::from_millis(millis));
+        self
+    }
+
+    /// A partition that is received as a whole comes in pages of so many objects.
+    #[must_use]
+    pub fn pages_of(mut self, objects: u32) -> Self {
+        self.plan.cluster.transfer_page = Some(objects);
         self
     }
 

@@ -1,6 +1,5 @@
 //! Anti-entropy, the answering side: compares for a peer that asks, and puts together what it lacks.
 
-use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::version::NodeClock;
 use quorate_ring::wire::{ExchangeId, PeerMessage, ReplicaError, ReplicaRead, SyncMessage, TransferPage};
 use quorate_ring::{NodeId, ObjectKey, PartitionId};
@@ -155,8 +154,7 @@ impl Shard {
             let page = Err(ReplicaError::NotResponsible);
             return self.send(peer, PeerMessage::Sync(SyncMessage::Transferred { exchange, page }));
         }
-        let limit = u32::try_from(SCAN_ITEMS_MAX).expect("a page has few entries");
-        self.replica.handle_scan(Asker::Answer { peer, exchange }, None, partition, after, limit);
+        self.replica.handle_scan(Asker::Answer { peer, exchange }, None, partition, after, self.config.transfer_page);
     }
 
     /// A page of a whole partition was read for a peer.

@@ -1,28 +1,56 @@
 //! Anti-entropy, the last resort: receives a whole partition from a peer that has events which nobody can name any more.
 //!
-//! Such events were dropped from all logs, because this replica once said to have them; it was wiped or set back since. The pages are
-//! merged one by one. Only when the last is stored is the clock joined that the first page came with: it vouches for all of them
-//! together. What came into being at the peer meanwhile is fetched as always, later.
+//! Such events were dropped from all logs, because this replica once said to have them; it was wiped or set back since, or begins. The pages
+//! are merged one after the other, each with what this replica holds itself of its range, in one batch
+//! ([`Replica::merge_page`](crate::replica::Replica::merge_page)). With the last one the clock is joined that the first came with: it vouches for
+//! all of them together, as each page comes with a clock that has all of it. What came into being at the peer meanwhile is fetched as
+//! always, later.
 //!
 //! A key that the peer does not have any more is known to be empty: what this replica holds of it is merged with nothing, and so is what
 //! arrives for it while the transfer lasts ([`crate::replica::Replica::note_arriving`]).
+//!
+//! What breaks goes on behind the last key that is stored, with whichever peer is asked next. One whose clock lacks something that the first
+//! page vouched for would not have sent it: with that one it begins again.
 
-use std::collections::BTreeSet;
-
-use quorate_ring::limits::SCAN_ITEMS_MAX;
-use quorate_ring::version::Container;
-use quorate_ring::wire::{Durability, ExchangeId, ReplicaError, SyncMessage, TransferPage};
-use quorate_ring::{NodeId, ObjectKey, PartitionId, Position, StoredValue};
+use quorate_ring::wire::{ExchangeId, ReplicaError, SyncMessage, TransferPage};
+use quorate_ring::{NodeId, ObjectKey, PartitionId, Position};
 
 use crate::Time;
-use crate::anti_entropy::{Exchange, State, Transfer};
-use crate::replica::{Asker, KeyOperation, Page};
+use crate::anti_entropy::{Exchange, PageAtHand, State, Transfer};
+use crate::replica::{Asker, Page};
 use crate::shard::Shard;
 
 impl Shard {
-    /// Begins to receive a partition.
+    /// Begins to receive a partition, or goes on where that broke.
     pub(super) fn begin_transfer(&mut self, now: Time, node: NodeId, partition: PartitionId) {
-        self.ask_for_page(now, node, Transfer::new(partition));
+        let broken = self.anti_entropy.broken.remove(&partition);
+        self.counters.transfers_resumed += u64::from(broken.is_some());
+        let transfer = broken.unwrap_or_else(|| {
+            self.replica.forget_arriving(partition);
+            Transfer::new(partition)
+        });
+        self.ask_for_page(now, node, transfer);
+    }
+
+    /// An exchange ends, whatever came of it: of a partition that was being received what is stored is kept.
+    pub(super) fn break_off(&mut self, node: NodeId) {
+        let exchange = self.anti_entropy.peers.get_mut(&node).and_then(|peer| peer.exchange.take());
+        let Some(Exchange { state: State::Transferring(transfer), .. }) = exchange else { return };
+        let partition = transfer.partition;
+        match transfer.after.clone().filter(|_| self.replica.holds(partition)) {
+            Some(after) => {
+                self.replica.keep_arriving(partition, &after);
+                self.anti_entropy.broken.insert(partition, transfer.broken());
+            }
+            None => self.replica.forget_arriving(partition),
+        }
+    }
+
+    /// All of a partition has come in another way.
+    pub(super) fn forget_broken(&mut self, partition: PartitionId) {
+        if self.anti_entropy.broken.remove(&partition).is_some() {
+            self.replica.forget_arriving(partition);
+        }
     }
 
     /// Gives up what cannot be received now, and goes on with the rest: it is tried again at the next comparison.
@@ -41,7 +69,7 @@ impl Shard {
         self.ask(now, node, SyncMessage::Transfer { exchange: id, partition, after });
     }
 
-    /// A page has come: merges it, and reads what this replica holds itself of its range.
+    /// A page has come: reads what this replica holds itself of its range.
     pub(super) fn transferred(
         &mut self,
         now: Time,
@@ -53,7 +81,7 @@ impl Shard {
         let Some(Exchange { state: State::Transferring(transfer), since, .. }) = self.exchange_of(node, id) else {
             return;
         };
-        if !transfer.awaits {
+        if transfer.page.is_some() {
             return;
         }
         let partition = transfer.partition;
@@ -63,35 +91,24 @@ impl Shard {
             return self.give_transfer_up(now, node, partition);
         };
         *since = now;
-        let keys: BTreeSet<ObjectKey> = page.objects.iter().map(|object| object.key.clone()).collect();
-        transfer.receive(&page, keys.clone());
-        let (after, end, base) = (transfer.after.clone(), transfer.end.clone(), page.base().clone());
-        self.replica.check_set_back(partition, &page.clock);
-        self.replica.note_arriving(partition, end.as_ref(), base, keys);
-        for mut object in page.objects {
-            object.container.fill(page.clock.base());
-            self.merge_transferred(node, id, object.key, object.container);
+        let (clock, keys) = (page.clock.clone(), page.objects.iter().map(|object| object.key.clone()).collect());
+        if !transfer.receive(page) {
+            // It has lost something since, or is another one: all of it anew.
+            self.replica.forget_arriving(partition);
+            return self.ask_for_page(now, node, Transfer::new(partition));
         }
+        let (after, end) = (transfer.after.clone(), transfer.page.as_ref().and_then(|page| page.end.clone()));
+        self.replica.check_set_back(partition, &clock);
+        self.replica.note_arriving(partition, end.as_ref(), clock.base().clone(), keys);
         self.read_own_page(node, id, partition, after.as_ref());
     }
 
-    fn merge_transferred(
-        &mut self,
-        peer: NodeId,
-        exchange: ExchangeId,
-        key: ObjectKey,
-        container: Container<StoredValue>,
-    ) {
-        let (asker, durability) = (Asker::CatchUp { peer, exchange }, Durability::Buffered);
-        self.replica.handle_key(key, KeyOperation::Merge { asker, container, dots: Vec::new(), durability });
-    }
-
     fn read_own_page(&mut self, peer: NodeId, exchange: ExchangeId, partition: PartitionId, after: Option<&ObjectKey>) {
-        let limit = u32::try_from(SCAN_ITEMS_MAX).expect("a page has few entries");
+        let limit = self.config.transfer_page;
         self.replica.handle_scan(Asker::CatchUp { peer, exchange }, None, partition, after, limit);
     }
 
-    /// What this replica holds itself was read: what of it the peer does not have is merged with nothing.
+    /// What this replica holds itself was read: it is merged with what the peer has, and where that has nothing, with nothing.
     pub(in crate::shard) fn own_page_read(
         &mut self,
         now: Time,
@@ -100,21 +117,23 @@ impl Shard {
         result: Result<Page, ReplicaError>,
     ) {
         let Some(Exchange { state: State::Transferring(transfer), .. }) = self.exchange_of(node, id) else { return };
-        let Ok(page) = result else {
-            let partition = transfer.partition;
-            return self.give_transfer_up(now, node, partition);
-        };
-        let last = page.objects.last().map(|object| object.key.clone());
-        let own = page.objects.into_iter().map(|object| object.key).filter(|key| transfer.is_missing(key)).collect();
-        let (partition, base) = (transfer.partition, transfer.base.clone());
-        transfer.own_read = page.last || last.as_ref().is_none_or(|last| transfer.is_behind_end(last));
-        let own: Vec<ObjectKey> = own;
-        transfer.waiting += own.len();
-        let (read, waiting) = (transfer.own_read, transfer.waiting);
-        for key in own {
-            let mut nothing = Container::empty();
-            nothing.fill(&base);
-            self.merge_transferred(node, id, key, nothing);
+        let (partition, Some(page)) = (transfer.partition, &mut transfer.page) else { return };
+        let Ok(own) = result else { return self.give_transfer_up(now, node, partition) };
+        let last = own.objects.last().map(|object| object.key.clone());
+        let pairs = page.pair(own.objects, own.last);
+        let read = page.own_read;
+        // These are the last, and all before them are stored.
+        let ends = read && page.end.is_none() && transfer.waiting == 0 && !transfer.failed;
+        transfer.waiting += pairs.len();
+        let waiting = transfer.waiting;
+        let clock = transfer.clock.clone().filter(|_| ends);
+        let asker = Asker::CatchUp { peer: node, exchange: id };
+        let joined = self.replica.merge_page(asker, partition, pairs, clock.as_ref());
+        if joined
+            && let Some(Exchange { state: State::Transferring(Transfer { page: Some(page), .. }), .. }) =
+                self.exchange_of(node, id)
+        {
+            page.joined = true;
         }
         match (read, waiting) {
             (false, _) => self.read_own_page(node, id, partition, last.as_ref()),
@@ -128,25 +147,27 @@ impl Shard {
         let peer = self.anti_entropy.peers.get_mut(&node);
         let Some(exchange) = peer.and_then(|peer| peer.exchange.as_mut()) else { return };
         let State::Transferring(transfer) = &mut exchange.state else { return };
-        if !transfer.own_read || 0 < transfer.waiting {
+        let Some(PageAtHand { own_read: true, joined, .. }) = transfer.page else { return };
+        if 0 < transfer.waiting {
             return;
         }
+        let partition = transfer.partition;
         if transfer.failed {
-            let partition = transfer.partition;
             return self.give_transfer_up(now, node, partition);
         }
-        let mut transfer = std::mem::replace(transfer, Transfer::new(transfer.partition));
-        if let Some(end) = transfer.end.take() {
-            transfer.next(end);
+        let mut transfer = std::mem::replace(transfer, Transfer::new(partition));
+        if transfer.turn_page().is_some() {
             return self.ask_for_page(now, node, transfer);
         }
         if let Some(clock) = transfer.clock {
-            self.replica.join(transfer.partition, &clock);
+            if !joined {
+                self.replica.join(partition, &clock);
+            }
             self.anti_entropy.counters.transfers += 1;
             // It may have gone on meanwhile: only what it said first is known to be here.
-            exchange_again(&mut self.anti_entropy.peers, node, transfer.partition);
+            exchange_again(&mut self.anti_entropy.peers, node, partition);
         }
-        self.replica.forget_arriving(transfer.partition);
+        self.replica.forget_arriving(partition);
         self.fetch(now, node);
         self.wake_the_waiting(now);
     }

@@ -76,6 +76,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         core_gray: None,
         hints: HintPlan::default(),
         sweeps: true,
+        transfer_page: None,
         members: None,
     };
     Plan {
