@@ -137,6 +137,12 @@ impl Capacity {
     }
 }
 
+impl From<NonZeroU32> for Capacity {
+    fn from(weight: NonZeroU32) -> Self {
+        Self(weight)
+    }
+}
+
 impl Default for Capacity {
     fn default() -> Self {
         Self(NonZeroU32::new(100).expect("100 is not 0"))

@@ -204,6 +204,7 @@ impl<W: Workload> Cluster<W> {
                 sweeps: true,
                 transfer_page: None,
                 members: None,
+                zones: None,
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

@@ -72,11 +72,12 @@ impl Simulation {
         self.calm_down()?;
         self.hand_over()?;
         self.converge()?;
-        self.note_scrubbed();
+        self.check_scrubbed()?;
         self.check_idle()
     }
 
-    fn note_scrubbed(&mut self) {
+    /// O5, by the sweep: on disks that keep what they are given it finds nothing to put back, for the protocol loses nothing that clocks know.
+    fn check_scrubbed(&mut self) -> Result<(), Violation> {
         let shards = || self.nodes.iter().filter_map(|node| node.process.as_ref()).flat_map(|process| &process.shards);
         let mended: u64 = shards().map(|shard| shard.replica().mended()).sum();
         let tidied: u64 = shards().map(|shard| shard.scrub().counters.tidied).sum();
@@ -89,6 +90,11 @@ impl Simulation {
             (differing, Sometimes::RangeDiffered),
         ];
         counts.into_iter().filter(|(count, _)| 0 < *count).for_each(|(_, what)| self.tallies.note(what));
+        if 0 < mended && !self.plan.faults.iter().any(|fault| fault.fault.damages()) {
+            let what = format!("{mended} keys were put back by the sweep, and no disk had damaged any");
+            return Err(Violation::new(Oracle::Maximal, what));
+        }
+        Ok(())
     }
 
     /// Reads every key from all its replicas.

@@ -15,7 +15,7 @@ use quorate_node::replica::layout;
 use quorate_node::{Input, Progress, SessionId, Time};
 use quorate_ring::layout::{Change, EpochId, Layout, Placement, Role};
 use quorate_ring::wire::{LayoutChange, Request, RequestId};
-use quorate_ring::{Capacity, NodeId, Ring};
+use quorate_ring::{Capacity, NodeId, Ring, ZoneName};
 
 use super::event::Event;
 use super::{Phase, Simulation, index_in_plan, node_id};
@@ -86,12 +86,14 @@ enum Staged {
 /// What a plan's nodes begin with.
 pub(super) fn founding(plan: &Plan) -> Option<Layout> {
     let members = plan.cluster.members?;
-    let roles = (0..members).map(|index| (node_id(index as usize), role(node_id(index as usize)))).collect();
+    let roles =
+        (1..=members).map(|node| (node_id(index_in_plan(node)), role(plan, node, Capacity::default()))).collect();
     Some(Layout::new(plan.partitions(), plan.cluster.n, roles).expect("the plan was checked"))
 }
 
-fn role(node: NodeId) -> Role {
-    Role { address: format!("{node}:7401"), zone: None, capacity: Capacity::default() }
+fn role(plan: &Plan, node: u32, capacity: Capacity) -> Role {
+    let zone = plan.cluster.zones.map(|zones| ZoneName::new(&format!("z{}", node % zones)).expect("a label"));
+    Role { address: format!("n{node}:7401"), zone, capacity }
 }
 
 impl Simulation {
@@ -107,7 +109,9 @@ impl Simulation {
 
     /// The operator does what is next.
     pub(super) fn operate(&mut self, index: usize) -> Result<(), Violation> {
-        let Fault::Members { by, join, leave, remove } = self.plan.faults[index].fault.clone() else { return Ok(()) };
+        let Fault::Members { by, join, leave, remove, weigh } = self.plan.faults[index].fault.clone() else {
+            return Ok(());
+        };
         let node = index_in_plan(by);
         if self.phase != Phase::Load || self.members.staged.get(&index) == Some(&Staged::Done) {
             return Ok(());
@@ -116,9 +120,11 @@ impl Simulation {
         let Some(layout) = self.copy_of(node).cloned().filter(|_| self.paused_until(node).is_none()) else {
             return Ok(());
         };
-        let take = |node: &u32| (node_id(index_in_plan(*node)), Change::Take(role(node_id(index_in_plan(*node)))));
+        let plan = &self.plan;
+        let take = |node: u32, capacity| (node_id(index_in_plan(node)), Change::Take(role(plan, node, capacity)));
         let gone = |node: &u32, forced| (node_id(index_in_plan(*node)), Change::Leave { forced });
-        let wishes: Vec<(NodeId, Change)> = (join.iter().map(take))
+        let wishes: Vec<(NodeId, Change)> = (join.iter().map(|node| take(*node, Capacity::default())))
+            .chain(weigh.iter().map(|weighed| take(weighed.node, Capacity::from(weighed.capacity))))
             .chain(leave.iter().map(|node| gone(node, false)))
             .chain(remove.iter().map(|node| gone(node, true)))
             .collect();

@@ -99,8 +99,9 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::SlowDisk { node }
         | Fault::StallDisk { node }
         | Fault::Stranger { node } => leave(node, gone),
-        Fault::Members { by, join, leave: leaving, remove } => {
+        Fault::Members { by, join, leave: leaving, remove, weigh } => {
             [join, leaving, remove].into_iter().for_each(|nodes| leave_list(nodes, gone));
+            weigh.retain_mut(|weighed| leave(&mut weighed.node, gone));
             leave(by, gone)
         }
         Fault::LoseEach { .. } | Fault::Quorum { .. } => true,
@@ -176,7 +177,7 @@ fn all_keys(plan: &mut Plan) -> Vec<&mut usize> {
 /// Each unusual thing about the cluster, its network and its disks, usual. Nodes go on sweeping: without it less is promised, and a plan would
 /// soon fail for that.
 pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
-    const PLAINER: [fn(&mut Plan); 16] = [
+    const PLAINER: [fn(&mut Plan); 17] = [
         |plan| {
             plan.network.carrier = Carrier::Streams;
             plan.delays().into_iter().for_each(make_constant);
@@ -185,6 +186,7 @@ pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
         |plan| plan.cluster.shards = 1,
         |plan| plan.cluster.hints = HintPlan::default(),
         |plan| plan.cluster.transfer_page = None,
+        |plan| plan.cluster.zones = None,
         |plan| plan.cluster.partitions = plan.cluster.partitions.min(8),
         |plan| plan.cluster.durability = Asked::Buffered,
         |plan| plan.network.carrier = Carrier::Streams,

@@ -1,5 +1,7 @@
 //! What goes wrong, and when. Nodes are numbered from 1, clients from 0.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use super::span::Span;
@@ -20,6 +22,16 @@ pub struct TimedFault {
 
 /// A link between two nodes.
 pub type Pair = [u32; 2];
+
+/// A node, and how much it is to hold beside its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Weighed {
+    /// Which.
+    pub node: u32,
+    /// See [`Capacity`](quorate_ring::Capacity).
+    pub capacity: NonZeroU32,
+}
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +269,9 @@ pub enum Fault {
         /// Who is dead.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         remove: Vec<u32>,
+        /// Whose capacity is another, and what it is; 100 is usual. One that takes no part joins with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weigh: Vec<Weighed>,
     },
     /// A disk is full: writes fail, also after a start.
     DiskFull {
@@ -381,6 +396,20 @@ impl Fault {
         }
     }
 
+    /// Whether a disk is left with something else than what it was given, or a part of that.
+    pub const fn damages(&self) -> bool {
+        matches!(
+            self,
+            Self::Rot { .. }
+                | Self::Misdirect { .. }
+                | Self::Forget { .. }
+                | Self::ReadFailure { .. }
+                | Self::LyingSync { .. }
+                | Self::OldCopy { .. }
+                | Self::SwapDisks { .. }
+        )
+    }
+
     /// The nodes that lose what they had flushed, or synced.
     pub fn losing(&self) -> &[u32] {
         match self {
@@ -429,8 +458,9 @@ impl Fault {
             | Self::SlowDisk { node }
             | Self::StallDisk { node }
             | Self::Stranger { node } => vec![*node],
-            Self::Members { by, join, leave, remove } => {
-                [by].into_iter().chain(join).chain(leave).chain(remove).copied().collect()
+            Self::Members { by, join, leave, remove, weigh } => {
+                let weighed = weigh.iter().map(|weighed| &weighed.node);
+                [by].into_iter().chain(join).chain(leave).chain(remove).chain(weighed).copied().collect()
             }
             Self::LoseEach { .. } | Self::Quorum { .. } => Vec::new(),
         }

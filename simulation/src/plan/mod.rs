@@ -9,6 +9,8 @@ pub mod load;
 pub mod span;
 mod swarm;
 
+use std::num::NonZeroU32;
+
 use quorate_ring::limits::SCAN_ITEMS_MAX;
 use quorate_ring::wire::Durability;
 use quorate_ring::{PartitionCount, Quorum, Ttl};
@@ -77,6 +79,9 @@ pub struct ClusterPlan {
     /// How many of the nodes, the first, are members at the start; the others wait to join. Without it all are, and members never change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
+    /// In how many zones the nodes are, in turn, where members change. Without it each is one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<NonZeroU32>,
 }
 
 const fn sweeps() -> bool {

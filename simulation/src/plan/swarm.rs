@@ -52,6 +52,7 @@ impl Plan {
             sweeps: true,
             transfer_page,
             members: None,
+            zones: None,
         };
         let mut plan = Self {
             seed: choices.seed(),

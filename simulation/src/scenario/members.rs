@@ -62,7 +62,7 @@ fn rivals(outcomes: &[Outcome]) -> Result<(), String> {
 }
 
 fn members(by: u32, join: &[u32], leave: &[u32]) -> Fault {
-    Fault::Members { by, join: join.to_vec(), leave: leave.to_vec(), remove: Vec::new() }
+    Fault::Members { by, join: join.to_vec(), leave: leave.to_vec(), remove: Vec::new(), weigh: Vec::new() }
 }
 
 /// Three members of five nodes, a key that two clients write in turn, and read where the other does not write.

@@ -97,6 +97,7 @@ impl Scenario {
             sweeps: true,
             transfer_page: None,
             members: None,
+            zones: None,
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,
@@ -437,6 +438,11 @@ pub fn power_loss(nodes: &[u32]) -> Fault {
 /// A machine gets empty disks.
 pub fn empty_disks(node: u32) -> Fault {
     Fault::ReplaceDisks { node }
+}
+
+/// What is sent between two nodes takes so many times as long.
+pub fn slow(one: u32, other: u32, factor: u32) -> Fault {
+    Fault::SlowLinks { links: vec![[one, other]], factor }
 }
 
 /// What is sent between two nodes waits until the end, and then comes at once.

@@ -115,13 +115,14 @@ pub(crate) fn fault(fault: &Fault) -> String {
         Fault::Rot { node, key } => format!("k{key} rots on n{node}"),
         Fault::Misdirect { node, keys: [one, other] } => format!("a write of k{one} lands on k{other} on n{node}"),
         Fault::Forget { node, key } => format!("n{node} forgets k{key} in the end"),
-        Fault::Members { by, join, leave, remove } => {
+        Fault::Members { by, join, leave, remove, weigh } => {
             let named = |what: &str, nodes: &[u32]| {
                 let nodes: Vec<String> = nodes.iter().map(|node| format!("n{node}")).collect();
                 (!nodes.is_empty()).then(|| format!("{} {what}", nodes.join(", ")))
             };
+            let weighed = weigh.iter().map(|weighed| format!("n{} weighs {}", weighed.node, weighed.capacity));
             let moves = [named("join", join), named("leave", leave), named("are removed", remove)];
-            format!("at n{by}: {}", moves.into_iter().flatten().collect::<Vec<_>>().join("; "))
+            format!("at n{by}: {}", moves.into_iter().flatten().chain(weighed).collect::<Vec<_>>().join("; "))
         }
         Fault::DiskFull { node } => format!("n{node}'s disk is full"),
         Fault::SlowDisk { node } => format!("n{node}'s disk is slow"),

@@ -4,9 +4,10 @@
 //! It draws from a stream of its own: a seed without it is what it was.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use super::super::Plan;
-use super::super::fault::{Fault, TimedFault};
+use super::super::fault::{Fault, TimedFault, Weighed};
 use super::super::span::Span;
 use super::number;
 use crate::catalogue::FaultId;
@@ -16,6 +17,8 @@ use crate::choices::{Choices, Stream};
 const CHANGING: u64 = 200;
 /// How often a change removes a node that is dead, if none has been.
 const REMOVING: u64 = 250;
+/// How often a change gives a member another capacity.
+const WEIGHING: u64 = 250;
 /// How long the load of a seed lasts, about.
 const LOAD_MILLIS: u64 = 400;
 
@@ -30,6 +33,7 @@ pub(super) fn add(plan: &mut Plan, kinds: &BTreeSet<FaultId>, choices: &mut Choi
 fn change(plan: &mut Plan, draw: &mut Stream) {
     let founding = plan.cluster.nodes;
     plan.cluster.members = Some(founding);
+    plan.cluster.zones = draw.pick("zones", &[None, None, NonZeroU32::new(3), NonZeroU32::new(2)]);
     let waiting = number(draw.choose("waiting", 1..=3));
     plan.cluster.nodes = (founding + waiting).min(plan.cluster.partitions);
     // Who must serve without whom is another question while members change.
@@ -58,7 +62,13 @@ fn change(plan: &mut Plan, draw: &mut Stream) {
         }
         members.extend(&join);
         others.extend(&leave);
-        let fault = Fault::Members { by, join, leave, remove };
+        let mut weigh = Vec::new();
+        if draw.chance("weighs", WEIGHING) {
+            let node = members[draw.index("who", members.len())];
+            let capacity = NonZeroU32::new(draw.pick("capacity", &[50, 100, 200])).expect("none is 0");
+            weigh.push(Weighed { node, capacity });
+        }
+        let fault = Fault::Members { by, join, leave, remove, weigh };
         plan.faults.push(TimedFault { at, fault, lasting: Span::from_millis(1) });
     }
     keep_a_copy(plan, removed);

@@ -78,6 +78,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         sweeps: true,
         transfer_page: None,
         members: None,
+        zones: None,
     };
     Plan {
         seed,
