@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use quorate_ring::layout::{Change, EpochId, InvalidCommit, Layout, Role};
+use quorate_ring::layout::{Change, Delta, EpochId, InvalidCommit, Layout, Role};
 use quorate_ring::{Capacity, NodeId, PartitionCount, PartitionId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const N: u8 = 3;
 const QUORUM: usize = 2;
@@ -285,11 +287,6 @@ proptest! {
         let copies: Vec<Layout> =
             world.machines.values().map(|machine| machine.layout.clone()).chain(world.sent).collect();
         let [a, b, c] = which.map(|index| index.get(&copies).clone());
-        let met = |one: &Layout, other: &Layout| {
-            let mut met = one.clone();
-            met.merge(other);
-            met
-        };
         prop_assert_eq!(met(&a, &a), a.clone());
         prop_assert_eq!(met(&a, &b), met(&b, &a));
         prop_assert_eq!(met(&met(&a, &b), &c), met(&a, &met(&b, &c)));
@@ -298,6 +295,63 @@ proptest! {
         let encoded = rmp_serde::to_vec(&all).expect("it can be encoded");
         prop_assert_eq!(rmp_serde::from_slice::<Layout>(&encoded).expect("it was encoded so"), all);
     }
+
+    #[test]
+    fn a_delta_does_what_the_whole_copy_does(
+        steps in steps(),
+        which in any::<[prop::sample::Index; 3]>(),
+        forgetful in prop::option::of((1..=NODES, 1..4_u32)),
+    ) {
+        let mut world = World::new();
+        steps.into_iter().for_each(|step| world.happen(step));
+        let copies: Vec<Layout> =
+            world.machines.values().map(|machine| machine.layout.clone()).chain(world.sent).collect();
+        let [target, mut source, third] = which.map(|index| index.get(&copies).clone());
+        if let Some((who, words)) = forgetful {
+            source = forgotten(node(who), words);
+        }
+        let [met_target, met_source] = [met(&target, &source), met(&source, &target)];
+        let delta = sent(&source.delta(&sent(&target.summary())));
+        prop_assert_eq!(&applied(&target, delta.as_ref()), &met_target);
+        // While the delta was on its way the target has heard more.
+        let later = met(&target, &third);
+        let after = applied(&later, delta.as_ref());
+        prop_assert!(after == met(&later, &source) || after == later, "all of it or nothing");
+        let is_quiet = delta.is_none() && !source.lacks(&target.summary());
+        prop_assert_eq!(is_quiet, met_target == target && met_source == source);
+        prop_assert!(!source.lacks(&target.summary()) || applied(&source, target.delta(&source.summary()).as_ref()) == met_source);
+    }
+}
+
+fn met(one: &Layout, other: &Layout) -> Layout {
+    let mut met = one.clone();
+    met.merge(other);
+    met
+}
+
+fn applied(copy: &Layout, delta: Option<&Delta>) -> Layout {
+    let mut applied = copy.clone();
+    let changed = delta.is_some_and(|delta| applied.apply(delta));
+    assert_eq!(changed, applied != *copy, "it says whether it changes");
+    applied
+}
+
+/// As it arrives.
+fn sent<T: Serialize + DeserializeOwned>(message: &T) -> T {
+    rmp_serde::from_slice(&rmp_serde::to_vec(message).expect("it can be encoded")).expect("it was encoded so")
+}
+
+/// The copy of a node that lost its disk: it says other things under sequences that it has used.
+fn forgotten(own: NodeId, words: u32) -> Layout {
+    let mut layout = four();
+    for word in 0..words {
+        layout.acknowledge(own);
+        layout.note_reading(own);
+        layout.wish(node(1), node(5), Change::Take(role(60 + word)));
+        let proposed = layout.propose().expect("it can be").epoch.id();
+        layout.commit(node(1), proposed).expect("it was proposed just now");
+    }
+    layout
 }
 
 fn four() -> Layout {

@@ -1,13 +1,14 @@
 //! The bytes of every message, pinned: what one release writes, another must be able to read.
 //!
-//! `fixtures/wire-v1.txt` has a line `kind.Variant.Variant hex` for each variant of each message. If one of these tests fails,
-//! the change at hand breaks the protocol for clusters that run. A message that is new needs a sample here and a new line there:
+//! `fixtures/wire-v1.txt` has a line `kind.Variant.Variant hex` for each variant of each message of the protocol's first version, and
+//! `wire-v2.txt` for each that came with the second. If one of these tests fails, the change at hand breaks the protocol for clusters that run.
+//! A message that is new needs a sample here and a new line in the file of its version:
 //!
 //! ```text
 //! QUORATE_GOLDEN=write cargo test -p quorate-ring --test wire_golden
 //! ```
 //!
-//! writes the file anew; `git diff` must then show added lines only.
+//! writes the newest file anew; `git diff` must then show added lines only.
 
 #![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
 
@@ -20,8 +21,11 @@ use std::sync::Once;
 
 use wire_samples::*;
 
-fn fixtures_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wire-v1.txt")
+/// What each version brought, from the first.
+const VERSIONS: [&str; 2] = ["wire-v1.txt", "wire-v2.txt"];
+
+fn path(version: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
 }
 
 /// The fixtures by name.
@@ -30,7 +34,11 @@ fn fixtures() -> BTreeMap<String, Vec<u8>> {
     if std::env::var_os("QUORATE_GOLDEN").is_some_and(|what| what == "write") {
         WRITTEN.call_once(write_fixtures);
     }
-    let text = std::fs::read_to_string(fixtures_path()).expect("the fixtures lie beside this file");
+    VERSIONS.into_iter().flat_map(fixtures_of).collect()
+}
+
+fn fixtures_of(version: &str) -> BTreeMap<String, Vec<u8>> {
+    let text = std::fs::read_to_string(path(version)).expect("the fixtures lie beside this file");
     let line = |line: &str| {
         let (name, hex) = line.split_once(' ').expect("a line is `name hex`");
         (name.to_owned(), bytes_of(hex))
@@ -46,15 +54,16 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 }
 
 fn write_fixtures() {
+    let [earlier @ .., newest] = VERSIONS;
+    let known: BTreeMap<_, _> = earlier.into_iter().flat_map(fixtures_of).collect();
     let mut text = String::new();
-    for (name, message) in samples() {
+    for (name, message) in samples().into_iter().filter(|(name, _)| !known.contains_key(name)) {
         text.push_str(&name);
         text.push(' ');
         message.encode().iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes all"));
         text.push('\n');
     }
-    std::fs::create_dir_all(fixtures_path().parent().expect("it has a directory")).expect("writable");
-    std::fs::write(fixtures_path(), text).expect("writable");
+    std::fs::write(path(newest), text).expect("writable");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_ring::NodeId;
-use quorate_ring::layout::{EpochId, InvalidCommit, Layout, Placement};
+use quorate_ring::layout::{Delta, EpochId, InvalidCommit, Layout, Placement, Summary};
 use quorate_ring::wire::LayoutChange;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -32,8 +32,8 @@ pub struct Keeper {
     hash: u64,
     /// Whether there is more in it than was stored, or is being.
     changed: bool,
-    /// As it is being stored.
-    storing: Option<Layout>,
+    /// As it is being stored, and its hash.
+    storing: Option<(Layout, u64)>,
     /// How far each shard has come.
     shards: BTreeMap<u8, ShardProgress>,
 }
@@ -59,7 +59,7 @@ impl Keeper {
             synced: layout.progress_of(own).synced,
         };
         let shards = (0..shards).map(|shard| (shard, progress)).collect();
-        let hash = hash_of(&layout);
+        let hash = xxh3_64(&layout::encode(&layout));
         let mut keeper = Self { own, told: layout.clone(), hash, layout, changed: false, storing: None, shards };
         keeper.note_progress();
         keeper
@@ -85,6 +85,27 @@ impl Keeper {
         self.changed |= self.layout.merge(&other);
         self.note_progress();
         other.merge(&self.told)
+    }
+
+    /// What it knows, in short: more than is told, so that what is being stored is not asked for again.
+    pub fn summary(&self) -> Summary {
+        self.layout.summary()
+    }
+
+    /// What is told and another copy lacks; nothing if it lacks nothing.
+    pub fn delta(&self, other: &Summary) -> Option<Delta> {
+        self.told.delta(other)
+    }
+
+    /// Whether another copy has something that is not known here.
+    pub fn lacks(&self, other: &Summary) -> bool {
+        self.layout.lacks(other)
+    }
+
+    /// Takes over what another copy has and this one does not.
+    pub fn apply(&mut self, delta: &Delta) {
+        self.changed |= self.layout.apply(delta);
+        self.note_progress();
     }
 
     /// Does what an operator asks.
@@ -137,8 +158,9 @@ impl Keeper {
             return None;
         }
         self.changed = false;
-        self.storing = Some(self.layout.clone());
-        Some(layout::encode(&self.layout))
+        let encoded = layout::encode(&self.layout);
+        self.storing = Some((self.layout.clone(), xxh3_64(&encoded)));
+        Some(encoded)
     }
 
     /// Whether something is being stored.
@@ -149,12 +171,7 @@ impl Keeper {
     /// It is stored: from now on it is told.
     pub fn handle_stored(&mut self) {
         if let Some(stored) = self.storing.take() {
-            self.hash = hash_of(&stored);
-            self.told = stored;
+            (self.told, self.hash) = stored;
         }
     }
-}
-
-fn hash_of(copy: &Layout) -> u64 {
-    xxh3_64(&layout::encode(copy))
 }

@@ -103,8 +103,9 @@ impl Shard {
     /// Takes what a peer says.
     pub(super) fn handle_sync(&mut self, now: Time, from: NodeId, message: SyncMessage) {
         match message {
-            // It will ask again.
-            SyncMessage::Compare { epoch, .. } if self.placement.acknowledged() < epoch => {}
+            question @ SyncMessage::Compare { epoch, .. } if self.placement.acknowledged() < epoch => {
+                self.park_comparison(from, question);
+            }
             SyncMessage::Compare { exchange, from: first, through, hash, .. } => {
                 self.handle_compare(from, exchange, first, through, hash);
             }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use quorate_ring::layout::{EpochId, Layout};
+use quorate_ring::layout::{Delta, EpochId, Layout, Summary};
 use quorate_ring::version::Container;
-use quorate_ring::wire::{Durability, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, RequestError, Response};
+use quorate_ring::wire::{
+    Durability, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, RequestError, Response, SyncMessage,
+};
 use quorate_ring::{NodeId, StoredValue};
 use rand::RngExt;
 
@@ -12,7 +14,9 @@ use super::requests::invalid;
 use super::{Output, Shard, Timer};
 use crate::Time;
 use crate::coordinator::ReplyTo;
-use crate::limits::{LAYOUT_FANOUT, LAYOUT_INTERVAL, LAYOUT_PARKED_BYTES_MAX, LAYOUT_PARKED_MAX};
+use crate::limits::{
+    LAYOUT_FANOUT, LAYOUT_INTERVAL, LAYOUT_PARKED_BYTES_MAX, LAYOUT_PARKED_MAX, LAYOUT_PAUSE_PER_MEMBER,
+};
 use crate::membership::keeper::Keeper;
 use crate::replica::bytes_of;
 use crate::replica::layout;
@@ -46,6 +50,10 @@ pub(super) struct Keeping {
     operation_next: u64,
     /// When a peer is told next which copy this is.
     due: Option<Time>,
+    /// When some are told that it has changed, if it has since they were told last.
+    telling_at: Option<Time>,
+    /// When they were told last.
+    told_at: Option<Time>,
 }
 
 impl Keeping {
@@ -77,7 +85,7 @@ impl Shard {
         }
     }
 
-    /// A peer tells which copy it has, or sends it.
+    /// A peer tells which copy it has, or sends what is in it.
     pub(super) fn handle_layout_message(&mut self, from: NodeId, message: LayoutMessage) {
         if let LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last } = &message {
             self.writes_by.insert(from, *last);
@@ -85,12 +93,24 @@ impl Shard {
         let Some(keeper) = &mut self.keeping.keeper else { return };
         let told = |keeper: &Keeper| Box::new(keeper.told().clone());
         let answer = match message {
-            LayoutMessage::Digest { hash, .. } => (hash != keeper.hash()).then(|| LayoutMessage::Copy(told(keeper))),
+            LayoutMessage::Digest { hash, .. } => {
+                (hash != keeper.hash()).then(|| LayoutMessage::Summary(Box::new(keeper.summary())))
+            }
             LayoutMessage::Epoch { .. } => None,
             LayoutMessage::Copy(copy) => keeper.merge(*copy).then(|| LayoutMessage::Back(told(keeper))),
             LayoutMessage::Back(copy) => {
                 keeper.merge(*copy);
                 None
+            }
+            LayoutMessage::Summary(other) => {
+                let summary = keeper.lacks(&other).then(|| keeper.summary());
+                difference(keeper.delta(&other), summary)
+            }
+            LayoutMessage::Delta { delta, summary } => {
+                if let Some(delta) = delta {
+                    keeper.apply(&delta);
+                }
+                summary.and_then(|other| difference(keeper.delta(&other), None))
             }
         };
         if let Some(answer) = answer {
@@ -121,6 +141,19 @@ impl Shard {
         self.writes_by.get(&from).is_some_and(|last| self.placement.last_epoch().number < *last)
             && self.parked.len() < LAYOUT_PARKED_MAX
             && parked + bytes_of(container) <= LAYOUT_PARKED_BYTES_MAX
+    }
+
+    /// A peer that is further asks to compare. It is answered when this shard has heard what the peer has, which it asks for; a silence would last
+    /// until the peer gives up.
+    pub(super) fn park_comparison(&mut self, from: NodeId, question: SyncMessage) {
+        let is_older = |(node, message): &(NodeId, PeerMessage)| {
+            *node == from && matches!(message, PeerMessage::Sync(SyncMessage::Compare { .. }))
+        };
+        self.parked.retain(|parked| !is_older(parked));
+        if self.parked.len() < LAYOUT_PARKED_MAX {
+            self.parked.push((from, PeerMessage::Sync(question)));
+            self.tell_layout_to(from);
+        }
     }
 
     /// A peer did not take a request: by which epoch this shard's go it may not have heard.
@@ -170,6 +203,10 @@ impl Shard {
             let waiting = std::mem::take(&mut self.keeping.asked);
             self.answer_changed(waiting);
         }
+        if self.keeping.telling_at.is_some_and(|at| at <= now) {
+            (self.keeping.telling_at, self.keeping.told_at) = (None, Some(now));
+            self.tell_layout(LAYOUT_FANOUT);
+        }
         if self.keeping.due.is_none_or(|due| due <= now) {
             if self.keeping.due.is_some() {
                 self.tell_layout(1);
@@ -203,8 +240,22 @@ impl Shard {
             let peers: Vec<NodeId> = self.connected.iter().copied().collect();
             peers.into_iter().for_each(|peer| self.tell_epoch_to(peer));
         }
-        self.tell_layout(LAYOUT_FANOUT);
+        self.tell_layout_soon(now);
         self.answer_changed(waiting);
+    }
+
+    /// Some are told that the copy has changed: at once, or with all that changes until they may be told again.
+    fn tell_layout_soon(&mut self, now: Time) {
+        if self.keeping.telling_at.is_some() {
+            return;
+        }
+        let members = u32::try_from(self.placement.last().members().len()).expect("few");
+        let pause = LAYOUT_PAUSE_PER_MEMBER * members;
+        let at = self.keeping.told_at.map_or(now, |told_at| now.max(told_at + pause));
+        self.keeping.telling_at = Some(at);
+        if now < at {
+            self.timers.insert((at, Timer::Layout));
+        }
     }
 
     fn answer_changed(&mut self, waiting: Vec<ReplyTo>) {
@@ -229,6 +280,12 @@ impl Shard {
             self.send(peer, PeerMessage::Layout(LayoutMessage::Digest { hash, last }));
         }
     }
+}
+
+/// What is sent to who lacks something, or has something; nothing if neither.
+fn difference(delta: Option<Delta>, summary: Option<Summary>) -> Option<LayoutMessage> {
+    let (delta, summary) = (delta.map(Box::new), summary.map(Box::new));
+    (delta.is_some() || summary.is_some()).then_some(LayoutMessage::Delta { delta, summary })
 }
 
 /// The number of a cluster's first epoch.

@@ -99,7 +99,7 @@ pub struct Shard {
     connected: BTreeSet<NodeId>,
     /// The last epoch that each peer's writes go by, as it has told on the connection that is up.
     writes_by: BTreeMap<NodeId, u64>,
-    /// Writes by an epoch that this shard has not heard of, with whom they came from.
+    /// Writes and questions by an epoch that this shard has not heard of, with whom they came from.
     parked: Vec<(NodeId, PeerMessage)>,
     /// Of the peers that were asked something, and have said nothing since.
     silences: BTreeMap<NodeId, silence::Silence>,

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Change, Epoch, EpochId, Layout, Progress, Wish};
+use super::{Change, Epoch, EpochId, Layout, Progress, Wish, wish};
 use crate::limits::{ADDRESS_BYTES_MAX, LIVE_EPOCHS_MAX, NODES_MAX};
 use crate::wire::bounded::{PARTITIONS_MAX, at_most};
 use crate::{InvalidRing, Member, NodeId, PartitionCount, Ring};
@@ -44,7 +44,7 @@ pub enum InvalidLayout {
     },
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Encoded {
     #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
     wishes: Vec<(NodeId, Wish)>,
@@ -55,8 +55,8 @@ pub(super) struct Encoded {
 }
 
 /// The members follow from the wishes, and the id from all of it.
-#[derive(Clone, Serialize, Deserialize)]
-struct EncodedEpoch {
+#[derive(Clone, Deserialize)]
+pub(super) struct EncodedEpoch {
     before: EpochId,
     partitions: PartitionCount,
     replicas: u8,
@@ -66,14 +66,33 @@ struct EncodedEpoch {
     fulfils: Vec<(NodeId, Wish)>,
 }
 
-impl From<Layout> for Encoded {
-    fn from(Layout { wishes, epochs, progress }: Layout) -> Self {
-        Self {
-            wishes: wishes.into_iter().collect(),
-            epochs: epochs.iter().map(|epoch| EncodedEpoch::of(epoch)).collect(),
-            progress: progress.into_iter().collect(),
-        }
-    }
+/// The same, as it is written.
+#[derive(Serialize)]
+struct WrittenEpoch<'a> {
+    before: EpochId,
+    partitions: PartitionCount,
+    replicas: u8,
+    owners: &'a [u16],
+    #[serde(serialize_with = "pairs")]
+    fulfils: &'a BTreeMap<NodeId, Wish>,
+}
+
+/// Writes a map as a list of pairs.
+pub(super) fn pairs<T: Serialize, S: Serializer>(map: &BTreeMap<NodeId, T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(map)
+}
+
+/// The same of one that is shared.
+pub(super) fn shared_pairs<T: Serialize, S: Serializer>(
+    map: &Arc<BTreeMap<NodeId, T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    pairs(map, serializer)
+}
+
+/// Writes epochs so that they can be read as [`EncodedEpoch`]s.
+pub(super) fn epochs<S: Serializer>(epochs: &[Arc<Epoch>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(epochs.iter().map(|epoch| WrittenEpoch::of(epoch)))
 }
 
 impl TryFrom<Encoded> for Layout {
@@ -88,22 +107,26 @@ impl TryFrom<Encoded> for Layout {
         if let Some(pair) = epochs.windows(2).find(|pair| pair[1].before() != pair[0].id()) {
             return Err(InvalidLayout::OutOfOrder { number: pair[1].number() });
         }
-        Ok(Self { wishes: checked(wishes)?, epochs, progress: progress.into_iter().collect() })
+        let wishes = checked(wishes)?;
+        let wishes_hash = wish::hash_of(&wishes);
+        Ok(Self { wishes: Arc::new(wishes), wishes_hash, epochs, progress: progress.into_iter().collect() })
     }
 }
 
-impl EncodedEpoch {
-    fn of(epoch: &Epoch) -> Self {
+impl<'a> WrittenEpoch<'a> {
+    fn of(epoch: &'a Epoch) -> Self {
         Self {
             before: epoch.before(),
             partitions: epoch.ring.partitions(),
             replicas: epoch.ring.replicas(),
-            owners: epoch.ring.owners().to_vec(),
-            fulfils: epoch.wishes().map(|(node, wish)| (node, wish.clone())).collect(),
+            owners: epoch.ring.owners(),
+            fulfils: epoch.fulfils(),
         }
     }
+}
 
-    fn decoded(self) -> Result<Epoch, InvalidLayout> {
+impl EncodedEpoch {
+    pub(super) fn decoded(self) -> Result<Epoch, InvalidLayout> {
         let fulfils = checked(self.fulfils)?;
         let members: Vec<Member> = members(&fulfils).collect();
         let fault = |fault| InvalidLayout::Ring { number: self.before.number.saturating_add(1), fault };
@@ -120,7 +143,7 @@ pub(super) fn members(wishes: &BTreeMap<NodeId, Wish>) -> impl Iterator<Item = M
     })
 }
 
-fn checked(wishes: Vec<(NodeId, Wish)>) -> Result<BTreeMap<NodeId, Wish>, InvalidLayout> {
+pub(super) fn checked(wishes: Vec<(NodeId, Wish)>) -> Result<BTreeMap<NodeId, Wish>, InvalidLayout> {
     let bytes = |wish: &Wish| match &wish.change {
         Change::Take(role) => role.address.len(),
         Change::Leave { .. } => 0,
@@ -153,7 +176,8 @@ mod tests {
         let proposed = layout.propose().expect("it can be").epoch.id();
         layout.commit(node(1), proposed).expect("it was proposed just now");
         layout.acknowledge(node(2));
-        layout.into()
+        let bytes = rmp_serde::to_vec(&layout).expect("it can be encoded");
+        rmp_serde::from_slice(&bytes).expect("it was encoded so")
     }
 
     fn fault(change: impl FnOnce(&mut Encoded)) -> String {

@@ -78,6 +78,10 @@ impl Epoch {
         self.fulfils.iter().map(|(node, wish)| (*node, wish))
     }
 
+    pub(super) const fn fulfils(&self) -> &BTreeMap<NodeId, Wish> {
+        &self.fulfils
+    }
+
     /// Whether something else is wished of a node than this has.
     pub(super) fn differs_from(&self, node: NodeId, wish: &Wish) -> bool {
         match self.wish(node) {
@@ -87,13 +91,12 @@ impl Epoch {
     }
 }
 
-/// The history that counts, from the first epoch that neither side has dropped.
-pub(super) fn join(one: &[Arc<Epoch>], other: &[Arc<Epoch>]) -> Vec<Arc<Epoch>> {
-    let oldest = one[0].number().max(other[0].number());
-    let from =
-        |epochs: &[Arc<Epoch>]| epochs.iter().filter(|epoch| oldest <= epoch.number()).cloned().collect::<Vec<_>>();
+/// The history that counts, from the first epoch that neither side has dropped: of epochs, or of what has their ids.
+pub(super) fn join<T: Clone>(one: &[T], other: &[T], id: impl Fn(&T) -> EpochId) -> Vec<T> {
+    let first = |epochs: &[T]| epochs.first().map_or(0, |epoch| id(epoch).number);
+    let oldest = first(one).max(first(other));
+    let from = |epochs: &[T]| epochs.iter().filter(|epoch| oldest <= id(epoch).number).cloned().collect::<Vec<_>>();
     let (one, other) = (from(one), from(other));
-    let ids = |epochs: &[Arc<Epoch>]| epochs.iter().map(|epoch| epoch.id()).collect::<Vec<_>>();
     // Where they first differ the greater one counts; if they do not, the longer.
-    if ids(&one) < ids(&other) { other } else { one }
+    if one.iter().map(&id).lt(other.iter().map(&id)) { other } else { one }
 }

@@ -24,6 +24,7 @@
 //! in its place; and when all have acknowledged it, none of them can have made one, nor make one later, since then each builds on it.
 //! Before that, no epoch before it is dropped. The wishes that the loser fulfilled and the winner does not are staged again by themselves.
 
+mod delta;
 mod encoded;
 mod epoch;
 mod placement;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::delta::{Delta, Summary};
 pub use self::encoded::InvalidLayout;
 pub use self::epoch::{Epoch, EpochId};
 pub use self::placement::Placement;
@@ -69,11 +71,18 @@ pub enum InvalidCommit {
 
 /// One node's copy of the layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "encoded::Encoded", into = "encoded::Encoded")]
+#[serde(try_from = "encoded::Encoded")]
 pub struct Layout {
-    wishes: BTreeMap<NodeId, Wish>,
+    /// Shared, as the epochs are: copies are made far more often than wishes.
+    #[serde(serialize_with = "encoded::shared_pairs")]
+    wishes: Arc<BTreeMap<NodeId, Wish>>,
+    /// Over them.
+    #[serde(skip)]
+    wishes_hash: u64,
     /// The live epochs as far as this copy knows, from the oldest; never empty.
+    #[serde(serialize_with = "encoded::epochs")]
     epochs: Vec<Arc<Epoch>>,
+    #[serde(serialize_with = "encoded::pairs")]
     progress: BTreeMap<NodeId, Progress>,
 }
 
@@ -96,13 +105,15 @@ impl Layout {
         let wish = |(node, role)| (node, Wish { stamp: Stamp { counter: 0, by: node }, change: Change::Take(role) });
         let wishes: BTreeMap<NodeId, Wish> = roles.into_iter().map(wish).collect();
         let epoch = Epoch::new(EpochId::default(), Arc::new(plan.ring), wishes.clone());
-        Ok(Self { wishes, epochs: vec![Arc::new(epoch)], progress: BTreeMap::new() })
+        let wishes_hash = wish::hash_of(&wishes);
+        Ok(Self { wishes: Arc::new(wishes), wishes_hash, epochs: vec![Arc::new(epoch)], progress: BTreeMap::new() })
     }
 
     /// Wishes something of a node. It is staged until it is committed, and takes the place of what was wished of that node before.
     pub fn wish(&mut self, by: NodeId, node: NodeId, change: Change) {
         let counter = self.wishes.values().map(|wish| wish.stamp.counter).max().unwrap_or_default() + 1;
-        self.wishes.insert(node, Wish { stamp: Stamp { counter, by }, change });
+        Arc::make_mut(&mut self.wishes).insert(node, Wish { stamp: Stamp { counter, by }, change });
+        self.wishes_hash = wish::hash_of(&self.wishes);
     }
 
     /// Wishes that all stays as the last epoch has it.
@@ -141,7 +152,7 @@ impl Layout {
         let last = self.last();
         let members = encoded::members(&self.wishes).collect();
         let plan = claim::plan(Some(&last.ring), last.ring.partitions(), last.ring.replicas(), members)?;
-        let epoch = Epoch::new(last.id(), Arc::new(plan.ring.clone()), self.wishes.clone());
+        let epoch = Epoch::new(last.id(), Arc::new(plan.ring.clone()), self.wishes.as_ref().clone());
         Ok(Proposal { plan, epoch })
     }
 
@@ -150,7 +161,7 @@ impl Layout {
     /// # Errors
     /// [`InvalidCommit`].
     pub fn commit(&mut self, by: NodeId, proposed: EpochId) -> Result<(), InvalidCommit> {
-        if !self.waited_for().contains(&by) {
+        if !self.members().any(|node| node == by) || self.is_removed(by) {
             return Err(InvalidCommit::NotAMember { by });
         }
         if LIVE_EPOCHS_MAX <= self.epochs.len() {
@@ -166,16 +177,25 @@ impl Layout {
 
     /// Takes over what another copy has and this one does not. `true` if this one changes.
     pub fn merge(&mut self, other: &Self) -> bool {
-        let before = self.clone();
-        for (node, wish) in &other.wishes {
-            wish::merge(&mut self.wishes, *node, wish);
+        self.join(&other.wishes, &other.progress, &other.epochs)
+    }
+
+    fn join(
+        &mut self,
+        wishes: &BTreeMap<NodeId, Wish>,
+        progress: &BTreeMap<NodeId, Progress>,
+        epochs: &[Arc<Epoch>],
+    ) -> bool {
+        let wished = wish::merge(&mut self.wishes, wishes);
+        if wished {
+            self.wishes_hash = wish::hash_of(&self.wishes);
         }
-        for (node, progress) in &other.progress {
-            progress::merge(&mut self.progress, *node, progress);
-        }
-        self.epochs = epoch::join(&self.epochs, &other.epochs);
-        self.drop_epochs();
-        *self != before
+        let progressed = progress::merge(&mut self.progress, progress);
+        let joined = epoch::join(&self.epochs, epochs, |epoch| epoch.id());
+        let replaced = !joined.iter().map(|epoch| epoch.id()).eq(self.ids());
+        self.epochs = joined;
+        let dropped = self.drop_epochs();
+        wished || progressed || replaced || dropped
     }
 
     /// The live epochs, from the oldest. Writes need their quorum in each.
@@ -190,8 +210,7 @@ impl Layout {
 
     /// The epoch that this node reads by: the newest that all have synced, as far as this copy knows.
     pub fn reads_by(&self, own: NodeId) -> &Epoch {
-        let known = |number| self.all(|progress| progress.synced, number);
-        let newest = self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default();
+        let newest = self.come_to_by_all(|progress| progress.synced);
         // Not back to an older one, when a node that lost its disk has to sync again.
         &self.epochs[newest.max(self.index_of(self.progress_of(own).reading))]
     }
@@ -209,8 +228,7 @@ impl Layout {
 
     /// The newest epoch that all have acknowledged: what of it this node does not hold yet can be received from now on.
     pub fn acknowledged_by_all(&self) -> &Epoch {
-        let known = |number| self.all(|progress| progress.acknowledged, number);
-        &self.epochs[self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default()]
+        &self.epochs[self.come_to_by_all(|progress| progress.acknowledged)]
     }
 
     /// This node has received all that it holds in an epoch, and began after all had acknowledged that; or has lost it again, and says so with
@@ -247,12 +265,16 @@ impl Layout {
 
     /// Those who may write or read by a live epoch, but for those that were removed by force: nobody waits for these any more.
     pub fn waited_for(&self) -> BTreeSet<NodeId> {
-        let members = self.epochs.iter().flat_map(|epoch| epoch.ring.members()).map(|member| member.node);
-        let forced = |node: &NodeId| {
-            let wish = self.last().wish(*node);
-            wish.is_some_and(|wish| wish.change == Change::Leave { forced: true })
-        };
-        members.filter(|node| !forced(node)).collect()
+        self.members().filter(|node| !self.is_removed(*node)).collect()
+    }
+
+    /// The members of all live epochs; those of several, several times.
+    fn members(&self) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.epochs.iter().flat_map(|epoch| epoch.ring.members()).map(|member| member.node)
+    }
+
+    fn is_removed(&self, node: NodeId) -> bool {
+        self.last().wish(node).is_some_and(|wish| wish.change == Change::Leave { forced: true })
     }
 
     /// Where an epoch is among the live ones. One that is not there lost against a rival, or was dropped: the oldest, which all have
@@ -261,14 +283,25 @@ impl Layout {
         self.epochs.iter().position(|live| live.id() == epoch).unwrap_or_default()
     }
 
-    fn all(&self, step: impl Fn(&Progress) -> EpochId, number: u64) -> bool {
-        let come = |node: &NodeId| number <= self.epochs[self.index_of(step(&self.progress_of(*node)))].number();
-        self.waited_for().iter().all(come)
+    /// Where the newest epoch is among the live ones that all who are waited for have come to.
+    fn come_to_by_all(&self, step: impl Fn(&Progress) -> EpochId) -> usize {
+        let mut least = self.epochs.len() - 1;
+        for node in self.members() {
+            if least == 0 {
+                break;
+            }
+            let come_to = self.progress.get(&node).map_or(0, |progress| self.index_of(step(progress)));
+            if come_to < least && !self.is_removed(node) {
+                least = come_to;
+            }
+        }
+        least
     }
 
-    fn drop_epochs(&mut self) {
-        let known = |number| self.all(|progress| progress.reading, number);
-        let oldest = self.epochs.iter().rposition(|epoch| known(epoch.number())).unwrap_or_default();
+    /// `true` if that is any.
+    fn drop_epochs(&mut self) -> bool {
+        let oldest = self.come_to_by_all(|progress| progress.reading);
         self.epochs.drain(..oldest);
+        0 < oldest
     }
 }

@@ -42,15 +42,13 @@ impl From<Arc<Ring>> for Placement {
 impl Layout {
     /// Where replicas are, by this copy of the layout, for one of the nodes.
     pub fn placement(&self, own: NodeId) -> Placement {
-        let waited_for = self.waited_for();
-        let members = self.epochs.iter().flat_map(|epoch| epoch.ring.members()).map(|member| member.node);
         Placement {
             live: self.epochs.iter().map(|epoch| epoch.ring.clone()).collect(),
             epochs: self.epochs.iter().map(|epoch| epoch.id()).collect(),
             reads_by: self.index_of(self.reads_by(own).id()),
             acknowledged: self.index_of(self.acknowledged_by_all().id()),
             synced: self.index_of(self.progress_of(own).synced),
-            removed: members.filter(|node| !waited_for.contains(node)).collect(),
+            removed: self.members().filter(|node| self.is_removed(*node)).collect(),
         }
     }
 }

@@ -21,9 +21,14 @@ pub struct Progress {
     pub reading: EpochId,
 }
 
-/// Takes over what a node said later.
-pub(super) fn merge(known: &mut BTreeMap<NodeId, Progress>, node: NodeId, progress: &Progress) {
-    if known.get(&node).is_none_or(|known| known < progress) {
-        known.insert(node, *progress);
+/// Takes over what nodes said later. `true` if that is anything.
+pub(super) fn merge(known: &mut BTreeMap<NodeId, Progress>, others: &BTreeMap<NodeId, Progress>) -> bool {
+    let mut changed = false;
+    for (node, progress) in others {
+        if known.get(node).is_none_or(|known| known < progress) {
+            known.insert(*node, *progress);
+            changed = true;
+        }
     }
+    changed
 }

@@ -1,8 +1,10 @@
 //! What is wanted of a node.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Capacity, Member, NodeId, ZoneName};
 
@@ -56,9 +58,19 @@ impl Role {
     }
 }
 
-/// Takes over a wish if it is the later one. Two with one stamp, which a node makes that has forgotten the first, are told apart by what they are.
-pub(super) fn merge(wishes: &mut BTreeMap<NodeId, Wish>, node: NodeId, wish: &Wish) {
-    if wishes.get(&node).is_none_or(|known| known < wish) {
-        wishes.insert(node, wish.clone());
+/// Takes over wishes that are later ones. `true` if any is. Two with one stamp, which a node makes that has forgotten the first, are told apart by
+/// what they are.
+pub(super) fn merge(known: &mut Arc<BTreeMap<NodeId, Wish>>, others: &BTreeMap<NodeId, Wish>) -> bool {
+    let is_later = |(node, wish): &(&NodeId, &Wish)| known.get(*node).is_none_or(|known| known < *wish);
+    let later: Vec<(NodeId, Wish)> = others.iter().filter(is_later).map(|(node, wish)| (*node, wish.clone())).collect();
+    if later.is_empty() {
+        return false;
     }
+    Arc::make_mut(known).extend(later);
+    true
+}
+
+/// What tells wishes from others. It is sent: the same wherever it is made.
+pub(super) fn hash_of(wishes: &BTreeMap<NodeId, Wish>) -> u64 {
+    xxh3_64(&rmp_serde::to_vec(wishes).expect("wishes can be encoded"))
 }

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
-use crate::layout::{Change, EpochId, Layout};
+use crate::layout::{Change, Delta, EpochId, Layout, Summary};
 
 /// About the layout, from a node to a peer. Nobody waits for an answer: what is lost is said again to somebody soon.
+///
+/// ```text
+/// Digest ──▶ other hash: Summary ──▶ what that lacks: Delta, with a Summary if something is lacking here ──▶ what that lacks: Delta
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LayoutMessage {
     /// My copy has this hash. Who has another one sends it. The second message on a link, and said to a few when the copy changes.
@@ -28,6 +32,17 @@ pub enum LayoutMessage {
     /// My copy, which has something that yours lacks. Nothing is sent back: two whose disks are slow would go on for ever.
     #[serde(rename = "b")]
     Back(Box<Layout>),
+    /// What I know has this. Said to who has a copy of another hash.
+    #[serde(rename = "s")]
+    Summary(Box<Summary>),
+    /// What my copy has and yours lacks, as you told.
+    #[serde(rename = "D")]
+    Delta {
+        /// Nothing, if that is so little.
+        delta: Option<Box<Delta>>,
+        /// What I know, if yours has something that I lack. It is answered without one, so that it ends.
+        summary: Option<Box<Summary>>,
+    },
 }
 
 /// What an operator asks to be done with the layout.

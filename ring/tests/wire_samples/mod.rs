@@ -192,6 +192,8 @@ fn peer_name(message: &PeerMessage) -> String {
         PeerMessage::Layout(LayoutMessage::Epoch { .. }) => "Epoch".to_owned(),
         PeerMessage::Layout(LayoutMessage::Copy(_)) => "Copy".to_owned(),
         PeerMessage::Layout(LayoutMessage::Back(_)) => "Back".to_owned(),
+        PeerMessage::Layout(LayoutMessage::Summary(_)) => "Summary".to_owned(),
+        PeerMessage::Layout(LayoutMessage::Delta { .. }) => "Delta".to_owned(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
 }
@@ -342,6 +344,18 @@ fn role() -> layout::Role {
 }
 
 /// Of three nodes, with a fourth on its way in and one further wish.
+/// What a node that just begins lacks.
+fn layout_delta(asks: bool) -> PeerMessage {
+    let founding = founding().summary();
+    let delta = layout().delta(&founding).map(Box::new);
+    PeerMessage::Layout(LayoutMessage::Delta { delta, summary: asks.then(|| Box::new(founding)) })
+}
+
+fn founding() -> Layout {
+    let partitions = PartitionCount::new(8).expect("a power of two");
+    Layout::new(partitions, 2, (1..=3).map(|number| (node(number), role())).collect()).expect("a ring")
+}
+
 fn layout() -> Layout {
     let partitions = PartitionCount::new(8).expect("valid");
     let mut layout =
@@ -518,6 +532,10 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", PeerMessage::Layout(LayoutMessage::Epoch { last: 7 })),
         ("", PeerMessage::Layout(LayoutMessage::Back(Box::new(layout())))),
         ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
+        ("", PeerMessage::Layout(LayoutMessage::Summary(Box::new(layout().summary())))),
+        ("", layout_delta(true)),
+        ("bare", PeerMessage::Layout(LayoutMessage::Delta { delta: None, summary: None })),
+        ("last", layout_delta(false)),
     ];
     let sync = |message| PeerMessage::Sync(message);
     questions.extend([

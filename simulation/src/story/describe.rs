@@ -235,6 +235,14 @@ impl Keys {
             PeerMessage::Layout(LayoutMessage::Copy(copy) | LayoutMessage::Back(copy)) => {
                 Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))
             }
+            PeerMessage::Layout(LayoutMessage::Summary(_)) => {
+                Described::new("layout summary", About::default(), String::new())
+            }
+            PeerMessage::Layout(LayoutMessage::Delta { delta, summary }) => {
+                let brings = delta.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                let asks = if summary.is_some() { ", and asks for what it lacks" } else { "" };
+                Described::new("layout delta", About::default(), format!("{brings}{asks}"))
+            }
             PeerMessage::Known { incarnations } => {
                 Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
             }
