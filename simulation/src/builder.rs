@@ -203,6 +203,7 @@ impl<W: Workload> Cluster<W> {
                 hints: HintPlan::default(),
                 sweeps: true,
                 members: None,
+                protocols: Vec::new(),
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

@@ -20,6 +20,7 @@ mod gaps;
 mod members;
 mod sloppy;
 mod standard;
+mod versions;
 
 impl Plan {
     /// The plan of a seed.
@@ -49,6 +50,7 @@ impl Plan {
             hints: HintPlan::default(),
             sweeps: true,
             members: None,
+            protocols: Vec::new(),
         };
         let mut plan = Self {
             seed: choices.seed(),
@@ -63,6 +65,7 @@ impl Plan {
         sloppy::add(&mut plan, kinds, choices);
         gaps::add(&mut plan, kinds, choices);
         members::add(&mut plan, kinds, choices);
+        versions::add(&mut plan, kinds, choices);
         plan
     }
 }

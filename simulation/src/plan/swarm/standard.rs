@@ -77,6 +77,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         hints: HintPlan::default(),
         sweeps: true,
         members: None,
+        protocols: Vec::new(),
     };
     Plan {
         seed,
