@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::Endpoint;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Role, Welcome};
+use quorate_ring::wire::{Hello, Protocol, Role, Welcome};
 use quorate_ring::{ClusterName, NodeId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -54,7 +54,7 @@ impl Dialer {
         let resolved = tokio::net::lookup_host(address).await.map_err(|error| wrong(error.to_string()))?;
         let mut last = wrong("it has no address of the internet".to_owned());
         for remote in resolved {
-            match timeout(DIAL_TIMEOUT, self.dial_one(remote, name)).await {
+            match timeout(DIAL_TIMEOUT, self.dial_in_any(remote, name)).await {
                 Ok(Ok(dialed)) => return Ok(dialed),
                 Ok(Err(problem)) => last = problem,
                 Err(_) => last = ConnectProblem::Silent,
@@ -63,7 +63,19 @@ impl Dialer {
         Err(last)
     }
 
-    async fn dial_one(&self, remote: SocketAddr, name: &str) -> Result<Dialed, ConnectProblem> {
+    /// In the newest version of the protocol; in an older one, where the node takes only that.
+    async fn dial_in_any(&self, remote: SocketAddr, name: &str) -> Result<Dialed, ConnectProblem> {
+        let newest = Protocol::NEWEST;
+        match self.dial_one(remote, name, newest).await {
+            Err(ConnectProblem::Refused(refusal)) => match newest.instead(&refusal) {
+                Some(older) => self.dial_one(remote, name, older).await,
+                None => Err(refusal.into()),
+            },
+            result => result,
+        }
+    }
+
+    async fn dial_one(&self, remote: SocketAddr, name: &str, protocol: Protocol) -> Result<Dialed, ConnectProblem> {
         let endpoint = self.endpoint(remote)?;
         let connecting = endpoint.connect_with(self.credentials.client_config(remote), remote, name);
         let connecting = connecting.map_err(|error| ConnectProblem::of_connect(&error, &remote.to_string()))?;
@@ -71,7 +83,7 @@ impl Dialer {
         let connection = connecting.await.map_err(explain)?;
         let (sender, receiver) = connection.open_bi().await.map_err(explain)?;
         let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
-        self.greet(&mut sender, &mut receiver, name).await?;
+        self.greet(&mut sender, &mut receiver, (name, protocol)).await?;
         let (credentials, name) = (self.credentials.clone(), name.to_owned());
         let explain = move |end: LinkEnd| {
             let problem = match end {
@@ -90,9 +102,9 @@ impl Dialer {
         &self,
         sender: &mut FrameSender,
         receiver: &mut FrameReceiver,
-        name: &str,
+        (name, protocol): (&str, Protocol),
     ) -> Result<(), ConnectProblem> {
-        let hello = Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role: Role::Client };
+        let hello = Hello { protocol: protocol.number(), cluster: self.cluster.clone(), role: Role::Client };
         let explain = |error| ConnectProblem::of_send(&error, &self.credentials, name);
         sender.send(&hello).await.map_err(explain)?;
         match receiver.receive::<Welcome>().await {

@@ -205,6 +205,7 @@ impl<W: Workload> Cluster<W> {
                 transfer_page: None,
                 members: None,
                 zones: None,
+                protocols: Vec::new(),
             },
             network: NetworkPlan {
                 carrier: Carrier::Streams,

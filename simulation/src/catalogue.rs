@@ -87,7 +87,7 @@ catalogue! {
     L1 "overload: a crowd on one hot key, and huge values";
     L2 "clients retry, and replies are lost";
     B1 "contexts are forged or cut, and strangers connect";
-    V1 "two versions of the software run side by side" awaits "a second version of the protocol";
+    V1 "two versions of the software run side by side";
     G1 "the horizon of expiry passes while a node is away";
 }
 

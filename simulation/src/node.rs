@@ -19,7 +19,7 @@ use quorate_node::storage::{Batch, Change, Column, Operation, OperationId, Owner
 use quorate_node::{Shard, ShardConfig, Time};
 use quorate_ring::layout::Layout;
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
-use quorate_ring::wire::Durability;
+use quorate_ring::wire::{Durability, Protocol};
 use quorate_ring::{ClusterName, NodeId, PartitionCount, Position, Quorum, Ring, WallTime};
 
 use crate::choices::Stream;
@@ -124,6 +124,10 @@ pub(crate) struct Node {
     pub(crate) process: Option<Process>,
     /// How many processes there have been; what was meant for an earlier one is dropped.
     pub(crate) life: u32,
+    /// Which version of the protocol its process speaks, or the last did.
+    pub(crate) protocol: Protocol,
+    /// Which the next one will.
+    pub(crate) protocol_next: Protocol,
     /// The disks, one for each shard.
     pub(crate) disks: Vec<Disk>,
     /// Its clocks.
@@ -158,7 +162,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A machine with empty disks, switched off.
-    pub(crate) fn new(id: NodeId, shards: u8, partitions: PartitionCount) -> Self {
+    pub(crate) fn new(id: NodeId, shards: u8, partitions: PartitionCount, protocol: Protocol) -> Self {
         let disk = |_| Disk {
             store: MemoryStore::new(SyncPolicy::Explicit),
             queue: VecDeque::new(),
@@ -169,6 +173,8 @@ impl Node {
             id,
             process: None,
             life: 0,
+            protocol,
+            protocol_next: protocol,
             disks: (0..shards).map(disk).collect(),
             clock: LocalClock::starting_at(Time::from_micros(u64::from(id.number()) * CLOCKS_APART_MICROS)),
             slow_until: Time::default(),
@@ -198,6 +204,7 @@ impl Node {
     ) {
         let (ring, founding) = members;
         assert!(self.process.is_none(), "one process at a time");
+        self.protocol = self.protocol_next;
         let identity = self.identity(ring);
         let evidence = Evidence { nonce: self.marker, place: self.place.to_string(), boot: self.boot.to_string() };
         let fresh = Incarnation::new(stream.number("incarnation"));

@@ -91,6 +91,8 @@ sometimes! {
     SuspicionRefuted "a node refuted a suspicion";
     NodeDown "a node was taken to be down by another";
     NodeBack "a node that was taken to be down came back";
+    LayoutByCopy "a whole copy of the layout was sent, to or by a node of the first version";
+    LayoutByDelta "what a copy of the layout lacked was sent, and no more";
     DatagramLost "a datagram was lost";
     Excused "a write's loss was excused, as as many nodes lost power or disks, or were removed as dead, as it was acknowledged by";
 }

@@ -250,7 +250,10 @@ impl Detector {
             return Err(RefusedDatagram::TooManyNodes);
         }
         self.surroundings.heard_at = self.surroundings.now;
-        self.surroundings.stale |= !members.is_empty() || 0 < self.suspected || head.message == Message::TurnUndead;
+        let says_otherwise =
+            |member: &Member<Identity>| self.standings.get(&member.id().node) != Some(&standing_of(member.state()));
+        self.surroundings.stale |=
+            members.iter().any(says_otherwise) || 0 < self.suspected || head.message == Message::TurnUndead;
         self.tell_newer_name(head.src);
         let own = *self.foca.identity();
         let names = members.iter().map(|member| *member.id()).filter(|name| name.node == own.node && own < *name);

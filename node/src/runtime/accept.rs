@@ -9,9 +9,9 @@ use quorate_client::transport::{
     peer_holds_name,
 };
 use quorate_ring::NodeId;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Protocol, Refusal, Role, Welcome};
 
-use super::link::{self, Streams};
+use super::link::{self, Peer, Streams};
 use super::session;
 use super::shared::Shared;
 
@@ -22,6 +22,8 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Greeted {
     pub(super) streams: Streams,
     role: Role,
+    /// What is spoken on it.
+    protocol: Protocol,
 }
 
 /// Takes connections until the endpoint is closed.
@@ -43,10 +45,10 @@ async fn connection(shared: Arc<Shared>, incoming: Incoming) {
         Err(error) => return tracing::debug!(%remote, %error, "a connection failed before it was made"),
     };
     match tokio::time::timeout(GREETING_TIME, greet(&shared, &connection)).await {
-        Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, incarnation, .. } }))) => {
-            link::accepted(shared, (node, incarnation), connection, streams).await;
+        Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, incarnation, .. }, protocol }))) => {
+            link::accepted(shared, Peer { node, incarnation, protocol }, connection, streams).await;
         }
-        Ok(Ok(Some(Greeted { streams, role: Role::Client }))) => client(shared, connection, streams).await,
+        Ok(Ok(Some(Greeted { streams, role: Role::Client, .. }))) => client(shared, connection, streams).await,
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a connection ended before its greeting"),
         Err(_) => tracing::debug!(%remote, "a connection said nothing and is closed"),
@@ -73,35 +75,48 @@ pub(super) async fn greet(shared: &Shared, connection: &Connection) -> Result<Op
     let (sender, receiver) = connection.accept_bi().await.map_err(ReceiveError::Connection)?;
     let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
     let Some(hello) = receiver.receive::<Hello>().await? else { return Ok(None) };
-    let welcome = match check(shared, connection, &hello) {
-        Ok(()) => {
+    let checked = check(shared, connection, &hello);
+    let welcome = match &checked {
+        Ok(_) => {
             let (node, incarnation) = (shared.node, shared.verdict.incarnation);
             Welcome::Accepted { protocol: PROTOCOL_VERSION, node, incarnation }
         }
-        Err(refusal) => Welcome::Refused(refusal),
+        Err(refusal) => Welcome::Refused(refusal.clone()),
     };
     // A failure shows again at the first read or write.
     let _ = sender.send(&welcome).await;
-    if let Welcome::Refused(refusal) = welcome {
-        let remote = connection.remote_address();
-        let is_unknown = |node| !shared.view().peers.contains_key(&node);
-        match hello.role {
-            // One that waits to be made a member tries again and again.
-            Role::Peer { node, .. } if is_unknown(node) => tracing::debug!(%remote, %refusal, "refused a connection"),
-            _ => tracing::warn!(%remote, %refusal, "refused a connection"),
-        }
-        sender.finish();
-        let _ = tokio::time::timeout(GREETING_TIME, sender.delivered()).await;
-        return Ok(None);
-    }
+    let protocol = match checked {
+        Ok(protocol) => protocol,
+        Err(refusal) => return refuse(shared, connection, &hello, &refusal, sender).await,
+    };
     receiver.accept_large_frames();
-    Ok(Some(Greeted { streams: Streams { sender, receiver }, role: hello.role }))
+    Ok(Some(Greeted { streams: Streams { sender, receiver }, role: hello.role, protocol }))
 }
 
-fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<(), Refusal> {
-    if hello.protocol != PROTOCOL_VERSION {
-        return Err(Refusal::Protocol { node: PROTOCOL_VERSION, yours: hello.protocol });
+/// Tells of a refusal, here and there.
+async fn refuse(
+    shared: &Shared,
+    connection: &Connection,
+    hello: &Hello,
+    refusal: &Refusal,
+    mut sender: FrameSender,
+) -> Result<Option<Greeted>, ReceiveError> {
+    let remote = connection.remote_address();
+    let is_unknown = |node: &NodeId| !shared.view().peers.contains_key(node);
+    match &hello.role {
+        // One that waits to be made a member tries again and again.
+        Role::Peer { node, .. } if is_unknown(node) => tracing::debug!(%remote, %refusal, "refused a connection"),
+        _ => tracing::warn!(%remote, %refusal, "refused a connection"),
     }
+    sender.finish();
+    let _ = tokio::time::timeout(GREETING_TIME, sender.delivered()).await;
+    Ok(None)
+}
+
+/// Whether a stream may be opened; what is spoken on it.
+fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<Protocol, Refusal> {
+    let too_old = Refusal::Protocol { node: PROTOCOL_VERSION, yours: hello.protocol };
+    let protocol = Protocol::NEWEST.agree(hello.protocol).ok_or(too_old)?;
     if hello.cluster != shared.cluster {
         return Err(Refusal::Cluster { node: shared.cluster.clone(), yours: hello.cluster.clone() });
     }
@@ -110,10 +125,11 @@ fn check(shared: &Shared, connection: &Connection, hello: &Hello) -> Result<(), 
     }
     match &hello.role {
         // A node may ask what a client may: one that is to join asks for the layout.
-        Role::Client if peer_holds_name(connection, &cluster_server_name(&shared.cluster)) => Ok(()),
-        Role::Client => holds(connection, &client_server_name(&shared.cluster)),
-        Role::Peer { node, ring, secret, .. } => check_peer(shared, connection, *node, (*ring, *secret)),
+        Role::Client if peer_holds_name(connection, &cluster_server_name(&shared.cluster)) => {}
+        Role::Client => holds(connection, &client_server_name(&shared.cluster))?,
+        Role::Peer { node, ring, secret, .. } => check_peer(shared, connection, *node, (*ring, *secret))?,
     }
+    Ok(protocol)
 }
 
 fn check_peer(

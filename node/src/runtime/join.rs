@@ -9,7 +9,7 @@ use quorate_client::transport::{ConnectProblem, Credentials, FrameReceiver, Fram
 use quorate_client::{Client, Error};
 use quorate_ring::layout::Layout;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+use quorate_ring::wire::{Hello, Protocol, Refusal, Role, Welcome};
 
 use super::{NodeConfig, RunError, context_key};
 
@@ -96,16 +96,29 @@ async fn greet(
     let resolved = tokio::net::lookup_host(address).await;
     let resolved = resolved.map_err(|error| Problem::Passing(format!("cannot resolve it: {error}")))?;
     let role = Role::Peer { node: config.node, incarnation, ring, secret: context_key(config).fingerprint() };
-    let hello = Hello { protocol: PROTOCOL_VERSION, cluster: config.cluster.name.clone(), role };
+    let hello = Hello { protocol: Protocol::NEWEST.number(), cluster: config.cluster.name.clone(), role };
     let mut problem = Problem::Passing("it has no address of the internet".to_owned());
     for remote in resolved {
-        match tokio::time::timeout(ANSWER_TIME, greet_one(config, credentials, endpoint, (remote, &hello))).await {
+        match tokio::time::timeout(ANSWER_TIME, greet_in_any(config, credentials, endpoint, (remote, &hello))).await {
             Ok(Ok(welcome)) => return Ok(welcome),
             Ok(Err(found)) => problem = of_problem(&found),
             Err(_) => problem = of_problem(&ConnectProblem::Silent),
         }
     }
     Err(problem)
+}
+
+/// In an older version of the protocol, where the node takes only that.
+async fn greet_in_any(
+    config: &NodeConfig,
+    credentials: &Credentials,
+    endpoint: &Endpoint,
+    (remote, hello): (SocketAddr, &Hello),
+) -> Result<Welcome, ConnectProblem> {
+    let welcome = greet_one(config, credentials, endpoint, (remote, hello)).await?;
+    let Welcome::Refused(refusal) = &welcome else { return Ok(welcome) };
+    let Some(older) = Protocol::NEWEST.instead(refusal) else { return Ok(welcome) };
+    greet_one(config, credentials, endpoint, (remote, &Hello { protocol: older.number(), ..hello.clone() })).await
 }
 
 async fn greet_one(

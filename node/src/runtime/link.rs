@@ -20,7 +20,7 @@ use quorate_client::transport::{
 };
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{PeerMessage, Welcome};
+use quorate_ring::wire::{PeerMessage, Protocol, Refusal, Welcome};
 
 use super::accept;
 use super::outbox::outbox;
@@ -41,10 +41,19 @@ pub(super) struct Streams {
     pub(super) receiver: FrameReceiver,
 }
 
+/// Who is at the other end of a link.
+#[derive(Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    /// What is spoken with it.
+    pub(super) protocol: Protocol,
+}
+
 /// What a dial that was welcomed brings.
 struct Dialed {
     connection: Connection,
-    incarnation: Incarnation,
+    peer: Peer,
     foreground: Streams,
     background: Streams,
 }
@@ -55,9 +64,9 @@ pub(super) async fn keep(shared: Arc<Shared>, endpoint: Endpoint, peer: NodeId) 
     while !shared.is_stopping() {
         let Some(address) = shared.view().peers.get(&peer).map(|peer| peer.address.clone()) else { return };
         match dial(&shared, &endpoint, peer, &address).await {
-            Ok(Dialed { connection, incarnation, foreground, background }) => {
+            Ok(Dialed { connection, peer, foreground, background }) => {
                 pause = PAUSE_MIN;
-                run(&shared, (peer, incarnation), &connection, foreground, background).await;
+                run(&shared, peer, &connection, foreground, background).await;
             }
             Err(problem) => shared.disconnected(peer, problem),
         }
@@ -76,7 +85,7 @@ async fn dial(shared: &Shared, endpoint: &Endpoint, peer: NodeId, address: &str)
     let found = found.map_err(|error| format!("cannot resolve {address}: {error}"))?;
     let mut problem = format!("{address} has no address");
     for remote in found {
-        match tokio::time::timeout(DIAL_TIME, connect(shared, endpoint, peer, remote)).await {
+        match tokio::time::timeout(DIAL_TIME, connect_in_any(shared, endpoint, peer, remote)).await {
             Ok(Ok(dialed)) => return Ok(dialed),
             Ok(Err(reason)) => problem = reason,
             Err(_) => problem = format!("{address} does not answer"),
@@ -85,50 +94,95 @@ async fn dial(shared: &Shared, endpoint: &Endpoint, peer: NodeId, address: &str)
     Err(problem)
 }
 
-async fn connect(shared: &Shared, endpoint: &Endpoint, peer: NodeId, remote: SocketAddr) -> Result<Dialed, String> {
+/// Why there is no link.
+enum Failed {
+    Refused(Refusal),
+    Other(String),
+}
+
+impl From<Failed> for String {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Refused(refusal) => format!("refused: {refusal}"),
+            Failed::Other(problem) => problem,
+        }
+    }
+}
+
+impl From<String> for Failed {
+    fn from(problem: String) -> Self {
+        Self::Other(problem)
+    }
+}
+
+/// Connects in the newest version of the protocol; in an older one, where the peer takes only that.
+async fn connect_in_any(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    peer: NodeId,
+    remote: SocketAddr,
+) -> Result<Dialed, String> {
+    let newest = Protocol::NEWEST;
+    match connect(shared, endpoint, (peer, newest), remote).await {
+        Err(Failed::Refused(refusal)) => match newest.instead(&refusal) {
+            Some(older) => Ok(connect(shared, endpoint, (peer, older), remote).await?),
+            None => Err(Failed::Refused(refusal).into()),
+        },
+        result => Ok(result?),
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    (peer, protocol): (NodeId, Protocol),
+    remote: SocketAddr,
+) -> Result<Dialed, Failed> {
     let name = node_server_name(&shared.cluster, peer);
     let config = shared.credentials.client_config(remote);
     let connecting = endpoint.connect_with(config, remote, &name).map_err(|error| format!("cannot dial: {error}"))?;
     let problem = |error| ConnectProblem::of_connection(&error, &shared.credentials, &name).to_string();
     let connection = connecting.await.map_err(problem)?;
-    let (foreground, incarnation) = open(shared, &connection).await?;
-    let (background, _) = open(shared, &connection).await?;
-    Ok(Dialed { connection, incarnation, foreground, background })
+    let (foreground, peer) = open(shared, &connection, (peer, protocol)).await?;
+    let (background, _) = open(shared, &connection, (peer.node, protocol)).await?;
+    Ok(Dialed { connection, peer, foreground, background })
 }
 
 /// Opens a stream and exchanges greetings on it.
-async fn open(shared: &Shared, connection: &Connection) -> Result<(Streams, Incarnation), String> {
+async fn open(
+    shared: &Shared,
+    connection: &Connection,
+    (node, protocol): (NodeId, Protocol),
+) -> Result<(Streams, Peer), Failed> {
     let (sender, receiver) = connection.open_bi().await.map_err(|error| error.to_string())?;
     let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
-    sender.send(&shared.hello()).await.map_err(|error| error.to_string())?;
+    sender.send(&shared.hello(protocol)).await.map_err(|error| error.to_string())?;
     match receiver.receive::<Welcome>().await {
-        Ok(Some(Welcome::Accepted { incarnation, .. })) => {
+        Ok(Some(Welcome::Accepted { incarnation, protocol: theirs, .. })) => {
+            let too_old =
+                || format!("the peer speaks protocol version {theirs}, which is too old: bring it to a newer release");
+            let protocol = protocol.agree(theirs).ok_or_else(too_old)?;
             receiver.accept_large_frames();
-            Ok((Streams { sender, receiver }, incarnation))
+            Ok((Streams { sender, receiver }, Peer { node, incarnation, protocol }))
         }
-        Ok(Some(Welcome::Refused(refusal))) => Err(format!("refused: {refusal}")),
-        Ok(None) => Err("the peer closed the stream".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(Some(Welcome::Refused(refusal))) => Err(Failed::Refused(refusal)),
+        Ok(None) => Err("the peer closed the stream".to_owned().into()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
 /// Runs a link that a peer has dialed; its foreground stream is greeted.
-pub(super) async fn accepted(
-    shared: Arc<Shared>,
-    peer: (NodeId, Incarnation),
-    connection: Connection,
-    foreground: Streams,
-) {
+pub(super) async fn accepted(shared: Arc<Shared>, peer: Peer, connection: Connection, foreground: Streams) {
     match tokio::time::timeout(DIAL_TIME, accept::greet(&shared, &connection)).await {
         Ok(Ok(Some(background))) => run(&shared, peer, &connection, foreground, background.streams).await,
-        _ => tracing::debug!(peer = %peer.0, "a peer opened no background stream"),
+        _ => tracing::debug!(peer = %peer.node, "a peer opened no background stream"),
     }
 }
 
 /// Runs a link until it ends.
 async fn run(
     shared: &Arc<Shared>,
-    (peer, incarnation): (NodeId, Incarnation),
+    Peer { node: peer, incarnation, protocol }: Peer,
     connection: &Connection,
     foreground: Streams,
     background: Streams,
@@ -139,7 +193,7 @@ async fn run(
     let (foreground, front_drain) = outbox();
     let (background, back_drain) = outbox();
     let streams = LinkStreams { foreground, background, connection: connection.clone() };
-    shared.send_all(|| Event::LinkUp { link, peer, incarnation, streams: streams.clone() }).await;
+    shared.send_all(|| Event::LinkUp { link, peer, incarnation, protocol, streams: streams.clone() }).await;
     drop(streams);
     shared.peers.connected(peer, link);
     shared.traffic.begin(link, connection);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_client::transport::Credentials;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, PeerStatus, Role};
+use quorate_ring::wire::{Hello, PeerStatus, Protocol, Role};
 use quorate_ring::{ClusterName, NodeId};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -117,14 +117,14 @@ impl Shared {
     }
 
     /// What this node says at the start of a stream that it opens to a peer.
-    pub(super) fn hello(&self) -> Hello {
+    pub(super) fn hello(&self, protocol: Protocol) -> Hello {
         let role = Role::Peer {
             node: self.node,
             incarnation: self.verdict.incarnation,
             ring: self.first_ring,
             secret: self.secret,
         };
-        Hello { protocol: PROTOCOL_VERSION, cluster: self.cluster.clone(), role }
+        Hello { protocol: protocol.number(), cluster: self.cluster.clone(), role }
     }
 
     /// Notes that there is no connection to a peer, and why. A node that stops ends them all, which is nothing to tell.

@@ -10,7 +10,9 @@ use quinn::Connection;
 use quorate_ring::NodeId;
 use quorate_ring::layout::{Layout, Placement};
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{HintStatus, NodeMessage, PeerMessage, RequestError, RequestId, Response, SyncStatus};
+use quorate_ring::wire::{
+    HintStatus, NodeMessage, PeerMessage, Protocol, RequestError, RequestId, Response, SyncStatus,
+};
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
@@ -36,7 +38,7 @@ pub(super) enum Event {
     /// A message on a link to a peer. One of a link that is not the newest is dropped.
     Peer { link: LinkId, from: NodeId, message: PeerMessage },
     /// There is a new link to a peer; an older one is gone with it.
-    LinkUp { link: LinkId, peer: NodeId, incarnation: Incarnation, streams: LinkStreams },
+    LinkUp { link: LinkId, peer: NodeId, incarnation: Incarnation, protocol: Protocol, streams: LinkStreams },
     /// A datagram on a link to a peer, for the first shard.
     Datagram { link: LinkId, from: NodeId, datagram: Bytes },
     /// A link is gone.
@@ -186,13 +188,13 @@ impl Turns {
                     self.core(Input::Datagram { from, datagram });
                 }
             }
-            Event::LinkUp { link, peer, incarnation, streams } => {
+            Event::LinkUp { link, peer, incarnation, protocol, streams } => {
                 if self.links.get(&peer).is_some_and(|(newest, _)| link < *newest) {
                     return;
                 }
                 self.core(Input::PeerDisconnected(peer));
                 self.links.insert(peer, (link, streams));
-                self.core(Input::PeerConnected { peer, incarnation });
+                self.core(Input::PeerConnected { peer, incarnation, protocol });
             }
             Event::LinkDown { link, peer } => self.drop_link(link, peer),
             Event::SessionUp { session, outbox } => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_ring::layout::Placement;
 use quorate_ring::version::{Actor, ContextKey, Incarnation};
-use quorate_ring::wire::{Durability, PeerMessage, Request, RequestError, RequestId, Response};
+use quorate_ring::wire::{Durability, PeerMessage, Protocol, Request, RequestError, RequestId, Response};
 use quorate_ring::{NodeId, Quorum, WallTime};
 
 use super::Progress;
@@ -87,6 +87,8 @@ pub enum Input {
         peer: NodeId,
         /// The incarnation it says it is.
         incarnation: Incarnation,
+        /// What is spoken on it.
+        protocol: Protocol,
     },
     /// The connection to a peer is gone, and with it what was on its way either way.
     PeerDisconnected(NodeId),

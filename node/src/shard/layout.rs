@@ -1,11 +1,12 @@
 //! The first shard of a node keeps the node's copy of the layout ([`Keeper`]), talks about it with peers, and tells the other shards who holds what.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_ring::layout::{Delta, EpochId, Layout, Summary};
 use quorate_ring::version::Container;
 use quorate_ring::wire::{
-    Durability, LayoutChange, LayoutMessage, PeerMessage, ReplicaError, RequestError, Response, SyncMessage,
+    Durability, LayoutChange, LayoutMessage, PeerMessage, Protocol, ReplicaError, RequestError, Response, SyncMessage,
 };
 use quorate_ring::{NodeId, StoredValue};
 use rand::RngExt;
@@ -41,6 +42,8 @@ pub enum Progress {
 pub(super) struct Keeping {
     /// Nothing in a shard that is not the first, or whose members never change.
     keeper: Option<Keeper>,
+    /// What is spoken with each peer that is connected.
+    pub(super) protocols: BTreeMap<NodeId, Protocol>,
     /// Who is answered when what they asked for is stored.
     asked: Vec<ReplyTo>,
     /// Whose is being stored.
@@ -90,12 +93,13 @@ impl Shard {
         if let LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last } = &message {
             self.writes_by.insert(from, *last);
         }
+        let has_deltas = self.keeping.protocols.get(&from).is_some_and(|protocol| protocol.has_layout_deltas());
         let Some(keeper) = &mut self.keeping.keeper else { return };
         let told = |keeper: &Keeper| Box::new(keeper.told().clone());
         let answer = match message {
-            LayoutMessage::Digest { hash, .. } => {
-                (hash != keeper.hash()).then(|| LayoutMessage::Summary(Box::new(keeper.summary())))
-            }
+            LayoutMessage::Digest { hash, .. } if hash == keeper.hash() => None,
+            LayoutMessage::Digest { .. } if has_deltas => Some(LayoutMessage::Summary(Box::new(keeper.summary()))),
+            LayoutMessage::Digest { .. } => Some(LayoutMessage::Copy(told(keeper))),
             LayoutMessage::Epoch { .. } => None,
             LayoutMessage::Copy(copy) => keeper.merge(*copy).then(|| LayoutMessage::Back(told(keeper))),
             LayoutMessage::Back(copy) => {

@@ -247,7 +247,10 @@ impl Shard {
                 self.note_heard(now, from);
                 self.handle_peer_message(now, from, message);
             }
-            Input::PeerConnected { peer, incarnation } => self.handle_connected(now, peer, incarnation),
+            Input::PeerConnected { peer, incarnation, protocol } => {
+                self.keeping.protocols.insert(peer, protocol);
+                self.handle_connected(now, peer, incarnation);
+            }
             Input::PeerDisconnected(peer) => self.handle_disconnected(now, peer),
             Input::Completed { id, result } => self.handle_completion(now, id, result),
             Input::Datagram { from, datagram } => self.handle_datagram(now, from, &datagram),

@@ -250,6 +250,7 @@ impl Shard {
         }
         self.forget_silence(peer);
         self.writes_by.remove(&peer);
+        self.keeping.protocols.remove(&peer);
         self.parked.retain(|(from, _)| *from != peer);
         self.hints.deliveries.values_mut().for_each(|delivery| delivery.handle_disconnected(peer));
         self.forget_exchanges(peer);

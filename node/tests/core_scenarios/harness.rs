@@ -15,7 +15,7 @@ use quorate_node::storage::{Column, Storage};
 use quorate_node::{Input, Output, SessionId, Shard, ShardConfig, Time};
 use quorate_ring::layout::{Layout, Placement};
 use quorate_ring::version::{Actor, ContextKey, ContextToken, Incarnation};
-use quorate_ring::wire::{Durability, PeerMessage, PutItem, Request, RequestError, RequestId, Response};
+use quorate_ring::wire::{Durability, PeerMessage, Protocol, PutItem, Request, RequestError, RequestId, Response};
 use quorate_ring::{
     BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Quorum, Ring, Value,
     WallTime,
@@ -158,7 +158,7 @@ impl Cluster {
     /// Connects two nodes.
     pub(crate) fn connect(&mut self, one: NodeId, other: NodeId) {
         for (at, peer) in [(one, other), (other, one)] {
-            self.input(at, Input::PeerConnected { peer, incarnation: incarnation(peer) });
+            self.input(at, Input::PeerConnected { peer, incarnation: incarnation(peer), protocol: Protocol::NEWEST });
         }
     }
 

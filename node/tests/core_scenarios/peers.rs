@@ -7,7 +7,7 @@ use quorate_node::{Input, Output};
 use quorate_ring::NodeId;
 use quorate_ring::limits::KNOWN_INCARNATIONS_MAX;
 use quorate_ring::version::{Actor, Container, Dot, Incarnation};
-use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, ReplicaError};
+use quorate_ring::wire::{Durability, ExchangeId, PeerMessage, Protocol, ReplicaError};
 use quorate_ring::{ObjectKey, PartitionId, StoredValue, Value};
 
 use crate::four;
@@ -93,7 +93,7 @@ fn a_peer_is_told_which_of_its_incarnations_were_met_and_the_store_remembers_the
     let mut met = Vec::new();
     for number in [5, 5, 6, 5, 7] {
         let incarnation = Incarnation::new(number);
-        cluster.input(node(1), Input::PeerConnected { peer: node(2), incarnation });
+        cluster.input(node(1), Input::PeerConnected { peer: node(2), incarnation, protocol: Protocol::NEWEST });
         assert_eq!(said(&mut cluster, node(1)), [PeerMessage::Known { incarnations: met.clone() }]);
         if !met.contains(&incarnation) {
             met.push(incarnation);
@@ -102,7 +102,10 @@ fn a_peer_is_told_which_of_its_incarnations_were_met_and_the_store_remembers_the
         assert_eq!(remembered(&cluster), met);
     }
     (100..200).for_each(|number| {
-        cluster.input(node(1), Input::PeerConnected { peer: node(2), incarnation: Incarnation::new(number) });
+        cluster.input(
+            node(1),
+            Input::PeerConnected { peer: node(2), incarnation: Incarnation::new(number), protocol: Protocol::NEWEST },
+        );
     });
     cluster.sent.clear();
     cluster.settle();

@@ -7,13 +7,62 @@ use serde::{Deserialize, Serialize};
 use crate::version::Incarnation;
 use crate::{ClusterName, NodeId};
 
-/// The version of the protocol that this build speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// The newest version of the protocol that this build speaks.
+///
+/// | version | brought |
+/// |---|---|
+/// | 1 | all but what follows |
+/// | 2 | [`LayoutMessage::Summary`](super::LayoutMessage::Summary) and [`LayoutMessage::Delta`](super::LayoutMessage::Delta) |
+pub const PROTOCOL_VERSION: u16 = 2;
+/// The oldest. Two sides speak the lower of their newest versions, if neither's oldest is above it: so a cluster goes from one release to the next
+/// node by node.
+pub const PROTOCOL_VERSION_MIN: u16 = 1;
+
+/// A version of the protocol that this build speaks: [`PROTOCOL_VERSION_MIN`] to [`PROTOCOL_VERSION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Protocol(u16);
+
+impl Protocol {
+    /// The newest.
+    pub const NEWEST: Self = Self(PROTOCOL_VERSION);
+
+    /// This version, if this build speaks it.
+    pub const fn new(version: u16) -> Option<Self> {
+        if PROTOCOL_VERSION_MIN <= version && version <= PROTOCOL_VERSION { Some(Self(version)) } else { None }
+    }
+
+    /// What is spoken with a side whose newest version is this; nothing if that is too old.
+    #[must_use]
+    pub fn agree(self, theirs: u16) -> Option<Self> {
+        Self::new(self.0.min(theirs))
+    }
+
+    /// What to say hello with instead, after a refusal: the first releases took nothing but their own version.
+    #[must_use]
+    pub fn instead(self, refusal: &Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::Protocol { node, .. } if *node < self.0 => Self::new(*node),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Whether a layout is told by what a side lacks, and not by whole copies.
+    pub const fn has_layout_deltas(self) -> bool {
+        2 <= self.0
+    }
+}
+
+const _: () = assert!(PROTOCOL_VERSION_MIN <= PROTOCOL_VERSION, "it speaks some version");
 
 /// The first message on a stream, from the side that opened it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`PROTOCOL_VERSION`] of the speaker.
+    /// The newest version that the speaker would speak on this stream, [`PROTOCOL_VERSION`] or one that the other side asked for.
     pub protocol: u16,
     /// The cluster the speaker belongs to, or wants to reach.
     pub cluster: ClusterName,
@@ -64,8 +113,11 @@ pub enum Welcome {
 /// Why a stream was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The two sides speak different versions of the protocol.
-    #[error("the node speaks protocol version {node}, this side speaks {yours}; run the same release on both")]
+    /// One side speaks no version of the protocol that the other still speaks.
+    #[error(
+        "the node speaks protocol version {node} and does not take {yours}, the newest that this side speaks; bring the older of the two to a \
+         release that speaks both, and then to the newer"
+    )]
     #[serde(rename = "v")]
     Protocol {
         /// What the refusing node speaks.
@@ -109,4 +161,28 @@ pub enum Refusal {
     #[error("the node is stopping")]
     #[serde(rename = "s")]
     Stopping,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sides_speak_the_lower_of_their_versions() {
+        let versions =
+            [PROTOCOL_VERSION_MIN, PROTOCOL_VERSION].map(|version| Protocol::new(version).expect("it is spoken"));
+        let [oldest, newest] = versions;
+        assert_eq!(newest.agree(PROTOCOL_VERSION + 1), Some(newest));
+        assert_eq!(newest.agree(PROTOCOL_VERSION_MIN), Some(oldest));
+        assert_eq!(oldest.agree(PROTOCOL_VERSION), Some(oldest));
+        assert_eq!(newest.agree(PROTOCOL_VERSION_MIN - 1), None);
+    }
+
+    #[test]
+    fn one_that_takes_only_an_older_version_is_greeted_in_that() {
+        let refused = |node| Protocol::NEWEST.instead(&Refusal::Protocol { node, yours: PROTOCOL_VERSION });
+        assert_eq!(refused(PROTOCOL_VERSION_MIN), Protocol::new(PROTOCOL_VERSION_MIN));
+        assert_eq!(refused(PROTOCOL_VERSION_MIN - 1), None);
+        assert_eq!(refused(PROTOCOL_VERSION + 1), None, "who refused what it should speak is not asked again");
+    }
 }

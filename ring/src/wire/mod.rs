@@ -27,7 +27,7 @@ pub use client_message::{
     RequestId, Response, RingDescription, ScanItem, ScrubStatus, StartKind, SyncStatus,
 };
 pub use error::{ReplicaAnswer, RequestError};
-pub use hello::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+pub use hello::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Protocol, Refusal, Role, Welcome};
 pub use hint_message::{Handed, HintMessage, Taken};
 pub use layout_message::{LayoutChange, LayoutMessage};
 pub use peer_message::{ExchangeId, PeerMessage, ReplicaError, ReplicaPage, ReplicaRead, StoredObject};

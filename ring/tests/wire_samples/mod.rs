@@ -268,7 +268,7 @@ fn roles() -> Vec<Role> {
 }
 
 fn hello(role: Role) -> Hello {
-    Hello { protocol: PROTOCOL_VERSION, cluster: cluster("carts"), role }
+    Hello { protocol: 1, cluster: cluster("carts"), role }
 }
 
 fn welcomes() -> Vec<Welcome> {

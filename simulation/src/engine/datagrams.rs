@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_node::Input;
 use quorate_node::membership::Standing;
+use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 
 use super::event::{DatagramOnItsWay, Event};
@@ -30,7 +30,8 @@ impl Simulation {
     /// Sends a datagram, on the connection that is up.
     pub(super) fn send_datagram(&mut self, from: usize, to: usize, bytes: Bytes) {
         self.history.update(&bytes);
-        self.members.spread.detector_bytes += bytes.len() as u64;
+        let second = self.now.since(Time::default()).as_secs();
+        *self.members.spread.detector_bytes.entry(second).or_default() += bytes.len() as u64;
         let lives = [self.nodes[from].life, self.nodes[to].life];
         let (lost, duplicated) = match (self.phase, self.plan.network.carrier) {
             (Phase::Load, Carrier::Streams) => (LOST, DUPLICATED),

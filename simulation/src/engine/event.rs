@@ -11,7 +11,7 @@ use quorate_node::{Progress, SessionId, Time};
 use quorate_ring::NodeId;
 use quorate_ring::layout::Placement;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, RequestId};
+use quorate_ring::wire::{ClientMessage, NodeMessage, PeerMessage, Protocol, RequestId};
 
 use crate::story::Ticket;
 
@@ -27,7 +27,7 @@ pub(super) enum Event {
     /// A client learns that a request was not sent, or that the connection it was sent on is gone.
     RequestLost { client: usize, request: RequestId, sent: bool },
     /// A process learns that a connection to a peer is there, and of which incarnation the peer is; or that it is gone.
-    PeerTold { node: usize, life: u32, peer: usize, up: Option<Incarnation> },
+    PeerTold { node: usize, life: u32, peer: usize, up: Option<(Incarnation, Protocol)> },
     /// Two nodes try to connect.
     Connect { pair: [usize; 2] },
     /// A disk does the oldest turn in its queue.

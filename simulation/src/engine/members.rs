@@ -45,8 +45,8 @@ pub struct Spread {
     pub messages: u64,
     /// Their bytes, framed.
     pub bytes: u64,
-    /// Bytes of datagrams of failure detectors that were sent.
-    pub detector_bytes: u64,
+    /// Bytes of datagrams of failure detectors that were sent, by the second.
+    pub detector_bytes: BTreeMap<u64, u64>,
 }
 
 /// How members change in a run.

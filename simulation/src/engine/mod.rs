@@ -181,6 +181,7 @@ impl Simulation {
         let clients = (0..plan.clients.len()).map(client).collect();
         let nodes = plan.cluster.nodes as usize;
         let quorum = plan.quorum();
+        let machine = |node| Node::new(node_id(node), plan.cluster.shards, plan.partitions(), plan.protocol(node));
         let truth = Truth::new(quorum.n(), keys(plan.cluster.keys));
         Self {
             ring,
@@ -198,7 +199,7 @@ impl Simulation {
             loosest: quorum,
             fired: Fired::default(),
             sent: 0,
-            nodes: (0..nodes).map(|node| Node::new(node_id(node), plan.cluster.shards, plan.partitions())).collect(),
+            nodes: (0..nodes).map(machine).collect(),
             links: (0..nodes * nodes).map(|_| Link::default()).collect(),
             clients,
             dots: Dots::default(),

@@ -14,7 +14,7 @@ use quorate_node::{Input, Time};
 use quorate_ring::NodeId;
 use quorate_ring::version::Incarnation;
 use quorate_ring::wire::{
-    HintMessage, LayoutMessage, Likeness, NodeMessage, PeerMessage, ScrubMessage, SyncMessage, frame,
+    HintMessage, LayoutMessage, Likeness, NodeMessage, PeerMessage, Protocol, ScrubMessage, SyncMessage, frame,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -257,11 +257,30 @@ impl Simulation {
         if let PeerMessage::Layout(LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last }) = &message {
             self.heard_of_epoch(to, *last);
         }
+        if let PeerMessage::Layout(message) = &message {
+            self.note_layout(from, to, message);
+        }
         if split::is_for_every_shard(&message) {
             return self.for_every_shard(node_id(from), to, &message);
         }
         let shard = self.nodes[to].slices(&self.ring).shard_of_message(&message);
         self.turn(to, usize::from(shard), Input::PeerMessage { from: node_id(from), message })
+    }
+
+    /// A node is told of the layout, in words that it knows.
+    fn note_layout(&mut self, from: usize, to: usize, message: &LayoutMessage) {
+        let has_deltas = self.nodes[from].protocol.min(self.nodes[to].protocol).has_layout_deltas();
+        match message {
+            LayoutMessage::Copy(_) | LayoutMessage::Back(_) => {
+                assert!(!has_deltas, "both know deltas, and a whole copy is sent");
+                self.tallies.note(Sometimes::LayoutByCopy);
+            }
+            LayoutMessage::Summary(_) | LayoutMessage::Delta { .. } => {
+                assert!(has_deltas, "a node of the first version is sent what it does not know");
+                self.tallies.note(Sometimes::LayoutByDelta);
+            }
+            LayoutMessage::Digest { .. } | LayoutMessage::Epoch { .. } => {}
+        }
     }
 
     /// A replica is sent what it lacks.
@@ -354,20 +373,26 @@ impl Simulation {
         link.ways.iter_mut().for_each(|way| (way.last, way.busy_until) = (now, now));
         for (node, peer) in [(pair[0], pair[1]), (pair[1], pair[0])] {
             let life = self.nodes[node].life;
-            let up = self.nodes[peer].process.as_ref().map(|process| process.actor.incarnation);
+            let protocol = self.nodes[node].protocol.min(self.nodes[peer].protocol);
+            let up = self.nodes[peer].process.as_ref().map(|process| (process.actor.incarnation, protocol));
             self.queue.push(now, Event::PeerTold { node, life, peer, up });
         }
     }
 
     /// A process learns of a connection.
-    pub(super) fn peer_told(&mut self, node: usize, peer: usize, up: Option<Incarnation>) -> Result<(), Violation> {
+    pub(super) fn peer_told(
+        &mut self,
+        node: usize,
+        peer: usize,
+        up: Option<(Incarnation, Protocol)>,
+    ) -> Result<(), Violation> {
         if up.is_none() {
             self.link(node, peer).told[usize::from(peer < node)] = false;
         }
         for shard in 0..self.nodes[node].disks.len() {
             let peer = node_id(peer);
             let input = match up {
-                Some(incarnation) => Input::PeerConnected { peer, incarnation },
+                Some((incarnation, protocol)) => Input::PeerConnected { peer, incarnation, protocol },
                 None => Input::PeerDisconnected(peer),
             };
             self.turn(node, shard, input)?;

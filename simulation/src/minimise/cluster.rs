@@ -22,6 +22,9 @@ fn without_node(plan: &Plan, gone: u32) -> Plan {
     if let Some(members) = &mut plan.cluster.members {
         *members -= u32::from(gone <= *members);
     }
+    if gone as usize <= plan.cluster.protocols.len() {
+        plan.cluster.protocols.remove(gone as usize - 1);
+    }
     plan.faults.retain_mut(|fault| leave_node(&mut fault.fault, gone));
     leave_list(&mut plan.cluster.core_without, gone);
     for step in plan.clients.iter_mut().flat_map(|client| &mut client.steps) {
@@ -81,6 +84,7 @@ fn leave_node(fault: &mut Fault, gone: u32) -> bool {
         | Fault::Crash { node, .. }
         | Fault::CrashAt { node, .. }
         | Fault::Stop { node }
+        | Fault::Upgrade { node, .. }
         | Fault::ReplaceDisks { node }
         | Fault::OldCopy { node }
         | Fault::Pause { node }
@@ -177,12 +181,13 @@ fn all_keys(plan: &mut Plan) -> Vec<&mut usize> {
 /// Each unusual thing about the cluster, its network and its disks, usual. Nodes go on sweeping: without it less is promised, and a plan would
 /// soon fail for that.
 pub(super) fn plainer(plan: &Plan) -> Vec<Plan> {
-    const PLAINER: [fn(&mut Plan); 17] = [
+    const PLAINER: [fn(&mut Plan); 18] = [
         |plan| {
             plan.network.carrier = Carrier::Streams;
             plan.delays().into_iter().for_each(make_constant);
         },
         |plan| plan.cluster.core_without.clear(),
+        |plan| plan.cluster.protocols.clear(),
         |plan| plan.cluster.shards = 1,
         |plan| plan.cluster.hints = HintPlan::default(),
         |plan| plan.cluster.transfer_page = None,

@@ -151,6 +151,13 @@ pub enum Fault {
         /// Which.
         node: u32,
     },
+    /// A node is stopped in order, and starts again with a release that speaks another version of the protocol.
+    Upgrade {
+        /// Which.
+        node: u32,
+        /// The version.
+        protocol: u16,
+    },
     /// Machines lose power.
     PowerLoss {
         /// Which.
@@ -393,6 +400,7 @@ impl Fault {
             Self::Horizon { .. } => FaultId::G1,
             Self::Stranger { .. } => FaultId::B1,
             Self::Members { .. } => FaultId::M1,
+            Self::Upgrade { .. } => FaultId::V1,
         }
     }
 
@@ -440,6 +448,7 @@ impl Fault {
             | Self::Crash { node, .. }
             | Self::CrashAt { node, .. }
             | Self::Stop { node }
+            | Self::Upgrade { node, .. }
             | Self::ReplaceDisks { node }
             | Self::OldCopy { node }
             | Self::Pause { node }

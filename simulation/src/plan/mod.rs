@@ -12,7 +12,7 @@ mod swarm;
 use std::num::NonZeroU32;
 
 use quorate_ring::limits::SCAN_ITEMS_MAX;
-use quorate_ring::wire::Durability;
+use quorate_ring::wire::{Durability, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Protocol};
 use quorate_ring::{PartitionCount, Quorum, Ttl};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,9 @@ pub struct ClusterPlan {
     /// In how many zones the nodes are, in turn, where members change. Without it each is one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<NonZeroU32>,
+    /// Which version of the protocol each node speaks at the start, from the first; those that are not named speak the newest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<u16>,
 }
 
 const fn sweeps() -> bool {
@@ -166,6 +169,11 @@ impl Plan {
         PartitionCount::new(self.cluster.partitions).expect("the plan was checked")
     }
 
+    /// Which version of the protocol a node speaks at the start, by its index.
+    pub(crate) fn protocol(&self, node: usize) -> Protocol {
+        self.cluster.protocols.get(node).map_or(Protocol::NEWEST, |version| spoken(*version))
+    }
+
     /// Where a write must be to count, unless it says otherwise.
     pub fn durability(&self) -> Durability {
         self.cluster.durability.into()
@@ -210,6 +218,13 @@ impl Plan {
         }
         self.check_nodes("cluster.core-without", &cluster.core_without)?;
         self.check_nodes("cluster.core-gray", cluster.core_gray.as_slice())?;
+        if (cluster.nodes as usize) < cluster.protocols.len() {
+            return wrong(
+                "cluster.protocols",
+                format!("{}, where there are {} nodes", cluster.protocols.len(), cluster.nodes),
+            );
+        }
+        cluster.protocols.iter().try_for_each(|version| check_protocol("cluster.protocols", *version))?;
         cluster.hints.check()?;
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(&format!("fault {}", index + 1), fault)?;
@@ -235,6 +250,7 @@ impl Plan {
                 Ok(_) => Ok(()),
                 Err(error) => wrong(error.to_string()),
             },
+            fault::Fault::Upgrade { protocol, .. } => check_protocol(place, *protocol),
             fault::Fault::Members { .. } if self.cluster.members.is_none() => {
                 wrong("members change, where the cluster does not say how many there are at the start".to_owned())
             }
@@ -296,5 +312,20 @@ impl Plan {
             }),
             None => Ok(()),
         }
+    }
+}
+
+/// A version of a plan that was checked.
+pub(crate) fn spoken(version: u16) -> Protocol {
+    Protocol::new(version).expect("the plan was checked")
+}
+
+fn check_protocol(place: &str, version: u16) -> Result<(), InvalidPlan> {
+    match Protocol::new(version) {
+        Some(_) => Ok(()),
+        None => Err(InvalidPlan {
+            place: place.to_owned(),
+            problem: format!("version {version}, expected {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION}"),
+        }),
     }
 }

@@ -20,6 +20,7 @@ mod gaps;
 mod members;
 mod sloppy;
 mod standard;
+mod versions;
 
 impl Plan {
     /// The plan of a seed.
@@ -53,6 +54,7 @@ impl Plan {
             transfer_page,
             members: None,
             zones: None,
+            protocols: Vec::new(),
         };
         let mut plan = Self {
             seed: choices.seed(),
@@ -67,6 +69,7 @@ impl Plan {
         sloppy::add(&mut plan, kinds, choices);
         gaps::add(&mut plan, kinds, choices);
         members::add(&mut plan, kinds, choices);
+        versions::add(&mut plan, kinds, choices);
         plan
     }
 }

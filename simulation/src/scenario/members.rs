@@ -40,6 +40,17 @@ pub(super) const ALL: &[Named] = &[
         },
     },
     Named {
+        name: "rolling-upgrade-while-members-change",
+        line: "a node joins and one leaves while the others go from one version of the protocol to the next, and one of them back",
+        source: "the catalogue's V1",
+        body: Body::Built {
+            rule: "a node is told of the layout in words that it knows: by whole copies where one of two speaks the first version. Without it the \
+                   run ends at a message that a node of that version cannot read",
+            runs: upgraded,
+            together: by_both,
+        },
+    },
+    Named {
         name: "scan-while-a-partition-moves",
         line: "scans while every partition moves miss nothing that was written before them",
         source: "riak#305",
@@ -59,6 +70,14 @@ fn changed(outcomes: &[Outcome]) -> Result<(), String> {
 fn rivals(outcomes: &[Outcome]) -> Result<(), String> {
     let rivals = |outcome: &Outcome| 0 < outcome.tallies.count(Sometimes::RivalCommits);
     if outcomes.iter().all(rivals) { changed(outcomes) } else { Err("there were no two commits".to_owned()) }
+}
+
+fn by_both(outcomes: &[Outcome]) -> Result<(), String> {
+    let both = [Sometimes::LayoutByCopy, Sometimes::LayoutByDelta];
+    match both.into_iter().find(|how| outcomes.iter().all(|outcome| outcome.tallies.count(*how) == 0)) {
+        Some(how) => Err(format!("it never happened that {}", how.text())),
+        None => changed(outcomes),
+    }
 }
 
 fn members(by: u32, join: &[u32], leave: &[u32]) -> Fault {
@@ -115,6 +134,17 @@ fn on_two_sides() -> Vec<Scenario> {
     run.between(210, 211, members(3, &[6], &[]));
     let read = run.at(4_000).client(1).gets(0);
     run.expect(read).shows(&[first]);
+    vec![run]
+}
+
+fn upgraded() -> Vec<Scenario> {
+    let mut run = Scenario::of(4).founded_by(3).speaking(&[1, 1, 2, 2]);
+    run.between(150, 151, members(1, &[4], &[3]));
+    for (at, node, protocol) in [(400, 1, 2), (2_000, 2, 2), (3_500, 2, 1)] {
+        run.between(at, at + 30, Fault::Upgrade { node, protocol });
+    }
+    run.between(4_000, 4_001, members(2, &[3], &[4]));
+    in_turn(&mut run, 60, 40);
     vec![run]
 }
 

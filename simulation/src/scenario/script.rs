@@ -98,6 +98,7 @@ impl Scenario {
             transfer_page: None,
             members: None,
             zones: None,
+            protocols: Vec::new(),
         };
         let network = NetworkPlan {
             carrier: Carrier::Streams,
@@ -118,6 +119,13 @@ impl Scenario {
     #[must_use]
     pub fn quorum(mut self, n: u8, r: u8, w: u8) -> Self {
         (self.plan.cluster.n, self.plan.cluster.r, self.plan.cluster.w) = (n, r, w);
+        self
+    }
+
+    /// These versions of the protocol are spoken at the start, from the first node.
+    #[must_use]
+    pub fn speaking(mut self, protocols: &[u16]) -> Self {
+        self.plan.cluster.protocols = protocols.to_vec();
         self
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn fault(fault: &Fault) -> String {
         Fault::Crash { node, .. } => format!("n{node} crashes"),
         Fault::CrashAt { node, inputs, .. } => format!("n{node} crashes within its input after {inputs}"),
         Fault::Stop { node } => format!("n{node} is stopped"),
+        Fault::Upgrade { node, protocol } => format!("n{node} starts again with version {protocol} of the protocol"),
         Fault::PowerLoss { nodes: dark, torn, .. } => {
             let torn = if *torn { " within a batch" } else { "" };
             format!("{} lose power{torn}", nodes(dark))

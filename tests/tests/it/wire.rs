@@ -6,7 +6,7 @@ use quinn::{Connection, Endpoint};
 use quorate_client::transport::{Credentials, FrameReceiver, FrameSender, cluster_server_name, quic};
 use quorate_ring::ClusterName;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, Refusal, Role, Welcome};
+use quorate_ring::wire::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Refusal, Role, Welcome};
 use quorate_tests::Cluster;
 use quorate_tests::wait::{BOUND, until_async};
 
@@ -54,8 +54,8 @@ async fn a_stranger_is_told_why_it_is_refused() {
     let own = hello(&cluster);
     let client = async |cluster: &mut Cluster| Stranger::connect(cluster, "client").await;
 
-    let newer = client(&mut cluster).await.greet(&Hello { protocol: 999, ..own.clone() }).await;
-    assert_eq!(newer, Welcome::Refused(Refusal::Protocol { node: PROTOCOL_VERSION, yours: 999 }));
+    let older = client(&mut cluster).await.greet(&Hello { protocol: 0, ..own.clone() }).await;
+    assert_eq!(older, Welcome::Refused(Refusal::Protocol { node: PROTOCOL_VERSION, yours: 0 }));
 
     let elsewhere = ClusterName::new("elsewhere").expect("valid");
     let lost = client(&mut cluster).await.greet(&Hello { cluster: elsewhere, ..own.clone() }).await;
@@ -68,6 +68,12 @@ async fn a_stranger_is_told_why_it_is_refused() {
     for (holder, role) in [("client", peer(2, 7)), ("n3", peer(2, 7)), ("n2", peer(1, 7))] {
         let false_name = Stranger::connect(&mut cluster, holder).await.greet(&Hello { role, ..own.clone() }).await;
         assert!(matches!(false_name, Welcome::Refused(Refusal::Identity { .. })), "{holder}: {false_name:?}");
+    }
+
+    // Of two versions the lower is spoken.
+    for protocol in [PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, 999] {
+        let welcome = client(&mut cluster).await.greet(&Hello { protocol, ..own.clone() }).await;
+        assert!(matches!(welcome, Welcome::Accepted { protocol: PROTOCOL_VERSION, .. }), "{protocol}: {welcome:?}");
     }
 
     // A node may ask what a client may: one that is to join does.

@@ -17,6 +17,7 @@ use crate::catalogue::FaultId;
 use crate::clock::true_wall;
 use crate::node::{Doom, Node, Process};
 use crate::plan::fault::Fault;
+use crate::plan::spoken;
 use crate::sometimes::Sometimes;
 
 /// Most jumps of one strobing clock, so that a short `each` does not fill the queue.
@@ -66,6 +67,14 @@ impl Simulation {
                 self.fired(FaultId::D7);
             }
             Fault::LyingSync { .. } => self.nodes[node].lying_until = until,
+            Fault::Upgrade { protocol, .. } => {
+                // One that is down starts with it.
+                self.nodes[node].protocol_next = spoken(*protocol);
+                if runs {
+                    self.stop_for(node, lasting);
+                }
+                self.fired(fault.id());
+            }
             Fault::Rot { key, .. } => self.rot(node, &[*key], FaultId::D3),
             Fault::Misdirect { keys, .. } => self.rot(node, keys, FaultId::D4),
             _ if !runs => {}

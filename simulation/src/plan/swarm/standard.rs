@@ -79,6 +79,7 @@ fn quiet(seed: u64, nodes: u32) -> Plan {
         transfer_page: None,
         members: None,
         zones: None,
+        protocols: Vec::new(),
     };
     Plan {
         seed,
