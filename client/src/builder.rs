@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_ring::ClusterName;
 use quorate_ring::wire::{Request, Response, RingDescription};
+use quorate_ring::{ClusterName, ZoneName};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -47,6 +47,7 @@ pub struct Builder {
     cluster: Option<String>,
     credentials: Option<Credentials>,
     timeout: Option<Duration>,
+    zone: Option<String>,
 }
 
 impl Builder {
@@ -79,8 +80,16 @@ impl Builder {
         self
     }
 
+    /// The zone that this client is in, by the name that nodes have it in. Requests go to primaries of this zone first; others are asked where
+    /// these are slow or away. Without it all primaries share the load.
+    #[must_use]
+    pub fn zone(mut self, name: impl Into<String>) -> Self {
+        self.zone = Some(name.into());
+        self
+    }
+
     /// A description from the environment: `QUORATE_SEEDS` (separated by commas), `QUORATE_CLUSTER`, and the PEM files `QUORATE_CA`,
-    /// `QUORATE_CERTIFICATE` and `QUORATE_KEY`.
+    /// `QUORATE_CERTIFICATE` and `QUORATE_KEY`; and, if it is set, `QUORATE_ZONE`.
     ///
     /// # Errors
     /// [`Error::Configuration`] naming the variable that is missing; [`Error::Credentials`] for what is wrong with a file.
@@ -94,7 +103,8 @@ impl Builder {
             (variable("QUORATE_CA")?, variable("QUORATE_CERTIFICATE")?, variable("QUORATE_KEY")?);
         let credentials = Credentials::load(Path::new(&ca), Path::new(&certificate), Path::new(&key))?;
         let seeds = seeds.split(',').map(str::trim).filter(|seed| !seed.is_empty());
-        Ok(Self::default().seeds(seeds).cluster(cluster).credentials(credentials))
+        let described = Self::default().seeds(seeds).cluster(cluster).credentials(credentials);
+        Ok(Self { zone: std::env::var("QUORATE_ZONE").ok(), ..described })
     }
 
     /// Asks all seeds at once for the ring, and takes the first answer.
@@ -104,6 +114,7 @@ impl Builder {
     pub async fn connect(self) -> Result<Client, Error> {
         let missing = |what: &str| Error::Configuration { what: format!("a client needs {what}") };
         let cluster = ClusterName::new(&self.cluster.ok_or_else(|| missing("the name of its cluster"))?)?;
+        let zone = self.zone.as_deref().map(ZoneName::new).transpose()?;
         let credentials =
             self.credentials.ok_or_else(|| missing("credentials: the cluster's CA, a certificate and its key"))?;
         if self.seeds.is_empty() {
@@ -112,7 +123,7 @@ impl Builder {
         let dialer = Arc::new(Dialer::new(cluster, credentials));
         let request_timeout = self.timeout.unwrap_or(TIMEOUT);
         let description = ask_seeds(&dialer, &self.seeds, request_timeout).await?;
-        Ok(Client::start(Router::new(description)?, dialer, self.seeds, request_timeout))
+        Ok(Client::start(Router::new(description)?.near(zone), dialer, self.seeds, request_timeout))
     }
 }
 

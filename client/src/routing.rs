@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_ring::wire::{Request, RingDescription};
-use quorate_ring::{InvalidRing, Member, NodeId, ObjectKey, PartitionId, Position, Ring};
+use quorate_ring::{InvalidRing, Member, NodeId, ObjectKey, PartitionId, Position, Ring, ZoneName};
 
 use crate::Time;
 use crate::latency::Latencies;
@@ -91,6 +91,8 @@ struct Unreachable {
 pub struct Router {
     description: RingDescription,
     ring: Ring,
+    /// Where this client is, if it says so.
+    zone: Option<ZoneName>,
     unreachable: BTreeMap<NodeId, Unreachable>,
     latencies: Latencies,
     /// Of those that have refused something.
@@ -107,10 +109,18 @@ impl Router {
         Ok(Self {
             description,
             ring,
+            zone: None,
             unreachable: BTreeMap::new(),
             latencies: Latencies::default(),
             throttles: BTreeMap::new(),
         })
+    }
+
+    /// Prefers the nodes of this zone: the way to them is the shortest, or costs nothing.
+    #[must_use]
+    pub fn near(mut self, zone: Option<ZoneName>) -> Self {
+        self.zone = zone;
+        self
     }
 
     /// Routes by another ring from now on and returns whether it is another. What is known of nodes that stay is kept.
@@ -146,8 +156,9 @@ impl Router {
         Some(&members[index].address)
     }
 
-    /// Whom to ask, best first, each once: the primaries, starting with another one for each `spread` so that load is spread, then a
-    /// few others. Primaries that answer clearly later than others come after them, and nodes that could lately not be reached last.
+    /// Whom to ask, best first, each once: the primaries, those of this client's zone before others and starting with another one for each
+    /// `spread` so that load is spread, then a few others. Primaries that answer clearly later than others come after them, and nodes that
+    /// could lately not be reached last.
     pub fn candidates(&self, target: Target, access: Access, spread: u64, now: Time) -> Vec<NodeId> {
         let mut candidates = match target {
             Target::Node(node) => return vec![node],
@@ -178,7 +189,14 @@ impl Router {
         let mut primaries = Vec::with_capacity(n + OTHERS_MAX);
         primaries.extend(self.ring.primaries(partition));
         primaries.rotate_left(modulo(spread, n));
+        if self.zone.is_some() {
+            primaries.sort_by_key(|node| !self.is_near(*node)); // Stable, as above.
+        }
         primaries
+    }
+
+    fn is_near(&self, node: NodeId) -> bool {
+        self.ring.member(node).is_some_and(|member| member.zone.is_some() && member.zone == self.zone)
     }
 
     /// Prefers others that can be reached, without looking at all of a large cluster when most can.
@@ -317,6 +335,25 @@ mod tests {
         let firsts: Vec<_> =
             (0..3).map(|spread| router.candidates(target, Access::Write, spread, Time::default())[0]).collect();
         assert_eq!(firsts, primaries);
+    }
+
+    #[test]
+    fn primaries_of_the_clients_zone_come_first_unless_they_cannot_be_reached() {
+        let mut zoned = description(6, 3);
+        for (index, member) in zoned.members.iter_mut().enumerate() {
+            member.zone = Some(ZoneName::new(["a", "b", "c"][index % 3]).expect("a label"));
+        }
+        let zone = ZoneName::new("b").expect("a label");
+        let mut router = Router::new(zoned).expect("possible").near(Some(zone.clone()));
+        let target = Target::Partition(PartitionId::new(1));
+        let firsts = |router: &Router| -> Vec<NodeId> {
+            let first = |spread| router.candidates(target, Access::Write, spread, Time::default())[0];
+            (0..3).map(first).collect()
+        };
+        let near: Vec<NodeId> = firsts(&router);
+        assert!(near.iter().all(|node| router.ring().member(*node).expect("one").zone.as_ref() == Some(&zone)));
+        router.note_unreachable(near[0], Time::default());
+        assert!(!firsts(&router).contains(&near[0]));
     }
 
     #[test]

@@ -104,6 +104,28 @@ impl Simulation {
         Ok(())
     }
 
+    /// A node hears how many of the hints that it handed over are on a disk. If that is of one who stays as far as it knows, that is for good, though
+    /// it may hear that the other is to leave before it has removed the hint: who receives from those who leave begins only when this node,
+    /// too, has acknowledged that.
+    pub(super) fn note_settled(&mut self, keeper: NodeId, taker: NodeId, exchange: ExchangeId, stored: usize) {
+        for (key, dots) in self.kept.handed(keeper, exchange, taker).to_vec().into_iter().take(stored) {
+            let partition = self.ring.partition_of(Position::of(&key));
+            if self.staying(keeper, partition).contains(&taker) {
+                dots.into_iter().for_each(|dot| self.kept.settle(keeper, &key, dot));
+            }
+        }
+    }
+
+    /// Who holds a partition for good, as far as a node knows.
+    fn staying(&self, node: NodeId, partition: PartitionId) -> Vec<NodeId> {
+        let machine = &self.nodes[index_of(node)];
+        let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
+        match &machine.process {
+            Some(process) => process.shards[shard].placement().staying(partition).collect(),
+            None => self.ring.primaries(partition).collect(),
+        }
+    }
+
     /// A node refuses to keep a hint.
     pub(super) fn note_refused(&mut self, node: usize, error: ReplicaError) {
         let bounds = self.plan.cluster.hints.bounds();
@@ -125,16 +147,12 @@ impl Simulation {
         why: &str,
     ) -> Result<(), Violation> {
         let partition = self.ring.partition_of(Position::of(key));
-        let machine = &self.nodes[index_of(keeper)];
-        let shard = usize::from(machine.slices(&self.ring).shard_of(partition));
-        let present: Vec<NodeId> = match &machine.process {
-            Some(process) => process.shards[shard].placement().staying(partition).collect(),
-            None => self.ring.primaries(partition).collect(),
-        };
+        let present = self.staying(keeper, partition);
         let has = |node: &NodeId| self.has_durably(*node, partition, dot);
         // For one that is to give it up, or was not known to hold it for good when this was handed over, there are those that stay.
         let may_be_others = self.members.founding().is_some() || !present.contains(&target);
-        let delivered = has(&target) || may_be_others && present.iter().any(has);
+        let settled = self.kept.is_settled(keeper, key, dot);
+        let delivered = has(&target) || may_be_others && (settled || present.iter().any(has));
         hints::check(keeper, (target, key), dot, delivered, why)
     }
 

@@ -238,6 +238,9 @@ impl Simulation {
                     self.replicas.deliver(own, asked, (None, &hint.key), &hint.container);
                 }
             }
+            PeerMessage::Hint(HintMessage::Taken { exchange, result: Ok(taken) }) => {
+                self.note_settled(own, node_id(from), *exchange, taken.stored as usize);
+            }
             // What a coordinator reads from others may repair its own replica.
             PeerMessage::ReadReply { result: Ok(read), .. } => {
                 let key = read.container.values().find_map(|(_, stored)| self.truth.key_of(&stored.value));

@@ -3,7 +3,7 @@
 //!
 //! Seen from outside the shards: in the batches they submit. What each store durably holds is known to [`super::dots`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_ring::version::Dot;
 use quorate_ring::wire::ExchangeId;
@@ -24,6 +24,8 @@ pub struct Kept {
     handed: BTreeMap<(NodeId, ExchangeId, NodeId), Vec<Handed>>,
     /// Up to where a shard of a node has told that all is delivered to another.
     told: BTreeMap<(NodeId, usize, NodeId), u64>,
+    /// What a node was told is on the disk of one who stays.
+    settled: BTreeSet<(NodeId, ObjectKey, Dot)>,
 }
 
 impl Kept {
@@ -79,6 +81,16 @@ impl Kept {
     /// The hints of a batch.
     pub fn handed(&self, keeper: NodeId, exchange: ExchangeId, to: NodeId) -> &[Handed] {
         self.handed.get(&(keeper, exchange, to)).map_or(&[], Vec::as_slice)
+    }
+
+    /// A node hears that an event is where it stays.
+    pub fn settle(&mut self, keeper: NodeId, key: &ObjectKey, dot: Dot) {
+        self.settled.insert((keeper, key.clone(), dot));
+    }
+
+    /// Whether it has heard that.
+    pub fn is_settled(&self, keeper: NodeId, key: &ObjectKey, dot: Dot) -> bool {
+        self.settled.contains(&(keeper, key.clone(), dot))
     }
 
     /// A shard of a node tells that all hints for another with a smaller number than this are delivered. Gives the events that should be,
