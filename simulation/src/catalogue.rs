@@ -5,17 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Whether a kind of fault can be injected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Injected {
-    /// Yes.
-    Yes,
-    /// Not before the product can do what it breaks.
-    Awaits(&'static str),
-}
-
 macro_rules! catalogue {
-    ($($id:ident $text:literal $(awaits $feature:literal)?;)*) => {
+    ($($id:ident $text:literal;)*) => {
         /// A kind of fault.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[repr(usize)]
@@ -38,15 +29,8 @@ macro_rules! catalogue {
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$id => $text,)* }
             }
-
-            /// Whether it can be injected.
-            pub const fn injected(self) -> Injected {
-                match self { $(Self::$id => catalogue!(@awaits $($feature)?),)* }
-            }
         }
     };
-    (@awaits) => { Injected::Yes };
-    (@awaits $feature:literal) => { Injected::Awaits($feature) };
 }
 
 catalogue! {
@@ -172,8 +156,7 @@ impl Fired {
 
 impl fmt::Display for Fired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = FaultId::ALL.into_iter().filter(|id| id.injected() == Injected::Yes);
-        for (index, id) in counted.enumerate() {
+        for (index, id) in FaultId::ALL.into_iter().enumerate() {
             write!(f, "{}{id} {}", if index == 0 { "" } else { ", " }, self.count(id))?;
         }
         Ok(())

@@ -143,7 +143,7 @@ fn an_audit_finds_each_seed_the_same_in_another_process() {
 #[test]
 fn everything_there_is_is_listed() {
     let all = quorate_sim("list").out;
-    for part in ["faults", "N16", "awaits a second version", "oracles", "O10", "scenarios", "sometimes", "Siblings"] {
+    for part in ["faults", "N16", "V1", "oracles", "O10", "scenarios", "sometimes", "Siblings"] {
         assert!(all.contains(part), "{part}:\n{all}");
     }
     assert_eq!(quorate_sim("list faults").out.lines().count(), 39);
@@ -184,7 +184,6 @@ fn a_seed_that_is_no_number_is_refused() {
 fn an_unknown_fault_is_answered_with_the_nearest() {
     refuses("campaign --seeds 1 --faults N77", &["no fault is called \"N77\"", "N7"]);
     refuses("run --seed 1 --faults N7,,P2", &["no fault is called"]);
-    refuses("run --seed 1 --faults V1", &["cannot be injected yet", "a second version of the protocol"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use quorate_simulation::Plan;
-use quorate_simulation::catalogue::{FaultId, Injected};
+use quorate_simulation::catalogue::FaultId;
 use quorate_simulation::choices::Choices;
 use quorate_simulation::plan::file::{self, PlanFileError};
 
@@ -55,28 +55,18 @@ pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     seconds.map(std::time::Duration::from_secs_f64).ok_or_else(|| "expected seconds, such as 45".to_owned())
 }
 
-/// Reads a kind of fault that can be injected.
-fn kind(text: &str) -> Result<FaultId, String> {
-    let id: FaultId = text.parse().map_err(|error| format!("{error}"))?;
-    match id.injected() {
-        Injected::Yes => Ok(id),
-        Injected::Awaits(feature) => Err(format!("{id} ({}) cannot be injected yet: it awaits {feature}", id.text())),
-    }
-}
-
 /// Which kinds of faults may happen.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Kinds {
     /// Only these kinds of faults, such as N7,P2 (`quorate-sim list faults` shows all)
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kind)]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     faults: Vec<FaultId>,
 }
 
 impl Kinds {
-    /// The kinds. All that can be injected, if none is named.
+    /// The kinds. All, if none is named.
     pub(crate) fn enabled(&self) -> BTreeSet<FaultId> {
-        let all = FaultId::ALL.into_iter().filter(|id| id.injected() == Injected::Yes);
-        if self.are_all() { all.collect() } else { self.faults.iter().copied().collect() }
+        if self.are_all() { FaultId::ALL.into_iter().collect() } else { self.faults.iter().copied().collect() }
     }
 
     /// Whether none is left out.

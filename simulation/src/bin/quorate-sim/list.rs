@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use quorate_simulation::catalogue::{FaultId, Injected};
+use quorate_simulation::catalogue::FaultId;
 use quorate_simulation::oracle::Oracle;
 use quorate_simulation::scenario::{self, Body, Named};
 use quorate_simulation::sometimes::Sometimes;
@@ -70,11 +70,5 @@ fn scenario(named: &Named) {
 }
 
 fn fault(id: FaultId) {
-    match id.injected() {
-        Injected::Yes => screen::line(format_args!("  {:<4}{}", id.number(), id.text())),
-        Injected::Awaits(feature) => {
-            let awaits = format!("(not injected yet: awaits {feature})");
-            screen::line(format_args!("  {:<4}{} {}", id.number(), id.text(), Styled(DIM, awaits)));
-        }
-    }
+    screen::line(format_args!("  {:<4}{}", id.number(), id.text()));
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use quorate_simulation::catalogue::{FaultId, Injected};
+use quorate_simulation::catalogue::FaultId;
 use quorate_simulation::sometimes::Sometimes;
 
 use super::totals::Totals;
@@ -76,8 +76,7 @@ impl Progress {
 
 fn figures(totals: &Totals, began: Instant) -> String {
     let seconds = began.elapsed().as_secs_f64();
-    let injected = FaultId::ALL.into_iter().filter(|id| id.injected() == Injected::Yes);
-    let fired = injected.clone().filter(|id| 0 < totals.fired.count(*id)).count();
+    let fired = FaultId::ALL.into_iter().filter(|id| 0 < totals.fired.count(*id)).count();
     let met = Sometimes::ALL.len() - totals.tallies.never().len();
     format!(
         "{} seeds, {} failed; {} seeds/s, {} events/s; {fired}/{} faults, {met}/{} sometimes",
@@ -85,7 +84,7 @@ fn figures(totals: &Totals, began: Instant) -> String {
         screen::number(totals.failed),
         screen::rate(totals.seeds, seconds),
         screen::rate(totals.events, seconds),
-        injected.count(),
+        FaultId::COUNT,
         Sometimes::ALL.len(),
     )
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use quorate_simulation::catalogue::{FaultId, Injected};
+use quorate_simulation::catalogue::FaultId;
 use quorate_simulation::sometimes::Sometimes;
 
 use super::totals::Totals;
@@ -79,10 +79,10 @@ fn tell_faults(totals: &Totals, kinds: &Kinds) {
     let enabled = kinds.enabled();
     for id in FaultId::ALL {
         let count = totals.fired.count(id);
-        match id.injected() {
-            Injected::Awaits(feature) => row(id, "-", Styled(DIM, format!("{} (awaits {feature})", id.text()))),
-            Injected::Yes if count == 0 && !enabled.contains(&id) => row(id, "off", Styled(DIM, id.text())),
-            Injected::Yes => row(id, &number(count), id.text()),
+        if count == 0 && !enabled.contains(&id) {
+            row(id, "off", Styled(DIM, id.text()));
+        } else {
+            row(id, &number(count), id.text());
         }
     }
 }
