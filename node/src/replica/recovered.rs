@@ -24,7 +24,7 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Reads the entries of [`Column::Metadata`]. Those of other kinds are left out.
+    /// Reads the entries of [`Column::Metadata`](crate::storage::Column::Metadata). Those of other kinds are left out.
     ///
     /// # Errors
     /// That one is damaged.
