@@ -1,7 +1,7 @@
 //! Who made an event: no dot is issued twice, whatever a node has lost (riak_kv#679 and its family).
 
 use super::Named;
-use super::script::{Neighbour, Scenario, crash, empty_disks, islands, power_loss, slow};
+use super::script::{Neighbour, Scenario, crash, empty_disks, islands, power_loss};
 use crate::engine::Outcome;
 use crate::plan::fault::Fault;
 use crate::scenario::Body;
@@ -83,19 +83,12 @@ pub(super) const ALL: &[Named] = &[
         line: "a replica that receives its partitions again is cut off, over and over: what it has stored need not come again, and nothing is missing",
         source: "P3, N7",
         body: Body::Built {
-            rule: "a transfer goes on behind the last key that is stored, where the clock of each page has all that the first page's had: \
-                   \"transfer-resumed-with-one-who-lost\". No transfer went on, or a read misses writes",
+            rule: "a transfer goes on behind the last key that is stored: `break_off` in node/src/shard/anti_entropy/transfer.rs keeping \
+                   nothing. No transfer went on",
             runs: a_transfer_breaks,
             together: went_on,
         },
     },
-    Named::built(
-        "written-behind-the-page",
-        "new keys come late to a replica that receives whole partitions, from whose earlier pages they are missing: they are not obsolete",
-        "P3, N5; by hand, as pages of a thousand keys hid it",
-        "a page's base speaks of the keys in its range: \"later-page-for-earlier-keys\". O5: the sweep has to put keys back",
-        written_behind_the_page,
-    ),
     Named::built(
         "two-disks-emptied-in-a-split",
         "two replicas whose disks were emptied meet each other only: neither takes the other's word that nothing was there",
@@ -283,24 +276,6 @@ fn a_transfer_breaks() -> Vec<Scenario> {
         run
     };
     [130, 170, 230].map(with_breaks_every).into()
-}
-
-fn written_behind_the_page() -> Vec<Scenario> {
-    let late_by = |factor: u32| {
-        let mut run = Scenario::of(3).disks_take(5).pages_of(1);
-        let keys: [usize; 40] = std::array::from_fn(|key| key);
-        let written = run.at(50).client(0).asking(1).with_quorum(3).within(5_000).puts_all(&keys);
-        run.between(20_000, 20_100, empty_disks(3));
-        run.between(20_120, 24_000, slow(2, 3, factor));
-        for number in 0..60 {
-            let key = 40 + number as usize;
-            run.at(20_120 + 20 * number).client(key).asking(2).puts(key);
-        }
-        let read = run.at(40_000).client(1).asking(3).with_quorum(3).gets(keys[0]);
-        run.expect(read).shows(&[written]);
-        run
-    };
-    [30, 60, 120].map(late_by).into()
 }
 
 fn went_on(outcomes: &[Outcome]) -> Result<(), String> {

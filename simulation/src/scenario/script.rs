@@ -448,11 +448,6 @@ pub fn empty_disks(node: u32) -> Fault {
     Fault::ReplaceDisks { node }
 }
 
-/// What is sent between two nodes takes so many times as long.
-pub fn slow(one: u32, other: u32, factor: u32) -> Fault {
-    Fault::SlowLinks { links: vec![[one, other]], factor }
-}
-
 /// What is sent between two nodes waits until the end, and then comes at once.
 pub fn clog(one: u32, other: u32) -> Fault {
     Fault::Clog { links: vec![[one, other]] }
