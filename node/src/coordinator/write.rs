@@ -45,6 +45,8 @@ pub struct Write {
     /// Who may stand in and does not yet, in preference order. Nobody for a strict write.
     fallbacks: VecDeque<NodeId>,
     made: Option<Made>,
+    /// Primaries that did not take it for the epoch that it goes by, and were asked once more.
+    asked_again: Vec<NodeId>,
 }
 
 /// A write whose event is made.
@@ -88,7 +90,18 @@ impl Write {
         fallbacks: Vec<NodeId>,
     ) -> Self {
         let tally = Tally::new(needed, primaries).in_each(quorums);
-        Self { key, reply_to, begun, deadline, bytes: 0, durability, tally, fallbacks: fallbacks.into(), made: None }
+        Self {
+            key,
+            reply_to,
+            begun,
+            deadline,
+            bytes: 0,
+            durability,
+            tally,
+            fallbacks: fallbacks.into(),
+            made: None,
+            asked_again: Vec::new(),
+        }
     }
 
     /// Whether it waits for this node's answer.
@@ -160,6 +173,14 @@ impl Write {
     /// Whether the event is made.
     pub const fn is_made(&self) -> bool {
         self.made.is_some()
+    }
+
+    /// Whether a primary that does not take the event, since it did not know by which epoch this node's requests go, is asked once more; notes that
+    /// it is.
+    pub fn asks_again(&mut self, node: NodeId) -> bool {
+        let asks = self.made.is_some() && self.tally.waits_for(node) && !self.asked_again.contains(&node);
+        self.asked_again.extend(asks.then_some(node));
+        asks
     }
 
     /// Takes a node's word that it has stored the event, or not. Ask [`Self::step`] when those who stand in for it have been called.

@@ -10,6 +10,7 @@ use quorate_ring::{NodeId, ObjectKey};
 use super::{Coordination, Output, Shard};
 use crate::Time;
 use crate::admission::limit::Kind;
+use crate::coordinator::write::Asked;
 use crate::coordinator::{CoordinationId, ReplyTo};
 use crate::handoff::hint::store::HintOperation;
 use crate::replica::bytes_of;
@@ -211,8 +212,13 @@ impl Shard {
     pub(super) fn stored(&mut self, now: Time, id: CoordinationId, from: NodeId, result: Result<(), ReplicaError>) {
         self.note_overload(now, from, result.as_ref().err());
         self.note_refused(from, &result);
+        let told = self.members_have_changed() && from != self.own();
         match self.coordinations.get_mut(&id) {
             Some(Coordination::Write(write)) => {
+                // By which epoch this shard's requests go it has just been told.
+                if told && result == Err(ReplicaError::NotResponsible) && write.asks_again(from) {
+                    return self.send_event(now, id, vec![Asked { node: from, hint_for: None }]);
+                }
                 write.handle_stored(from, result);
                 self.write_step(now, id);
             }

@@ -18,6 +18,7 @@ use crate::delay::{Delay, Shape};
 mod faults;
 mod gaps;
 mod members;
+mod pages;
 mod sloppy;
 mod standard;
 mod versions;
@@ -36,8 +37,7 @@ impl Plan {
         let quorum = Quorum::majority(n).expect("n is from 1 to 16");
         let nodes = u32::from(n) + draw.pick("further nodes", &[0, 1, 2, 2]);
         let (core_without, core_gray) = core(draw, nodes, quorum);
-        // What is in many partitions comes in one page each.
-        let transfer_page = choices.stream("pages").pick("transfer page", &[None, None, None, Some(1), Some(2)]);
+        let transfer_page = pages::size(choices);
         let cluster = ClusterPlan {
             nodes,
             shards: draw.pick("shards", &[1, 1, 2]),
@@ -68,6 +68,7 @@ impl Plan {
         plan.faults = faults::draw(&plan, kinds, &mut choices.stream("fault plan"));
         sloppy::add(&mut plan, kinds, choices);
         gaps::add(&mut plan, kinds, choices);
+        pages::add(&mut plan, kinds, choices);
         members::add(&mut plan, kinds, choices);
         versions::add(&mut plan, kinds, choices);
         plan

@@ -52,7 +52,10 @@ fn change(plan: &mut Plan, draw: &mut Stream) {
                 }
             } else if usize::from(plan.cluster.n) < members.len() {
                 let gone = members.swap_remove(draw.index("who", members.len()));
-                if !removed && 1 < plan.cluster.n && gone != by && draw.chance("removed", REMOVING) {
+                // One that is only cut off is not dead, and must not be removed as if it were.
+                let is_cut_off = |fault: &TimedFault| matches!(fault.fault, Fault::Horizon { node } if node == gone);
+                let may_be_dead = 1 < plan.cluster.n && gone != by && !plan.faults.iter().any(is_cut_off);
+                if !removed && may_be_dead && draw.chance("removed", REMOVING) {
                     removed = true;
                     remove.push(gone);
                 } else {
