@@ -178,7 +178,8 @@ impl Write {
     /// Whether a primary that does not take the event, since it did not know by which epoch this node's requests go, is asked once more; notes that
     /// it is.
     pub fn asks_again(&mut self, node: NodeId) -> bool {
-        let asks = self.made.is_some() && self.tally.waits_for(node) && !self.asked_again.contains(&node);
+        let waits = self.tally.silent().any(|silent| silent == node);
+        let asks = self.made.is_some() && waits && !self.asked_again.contains(&node);
         self.asked_again.extend(asks.then_some(node));
         asks
     }
