@@ -60,7 +60,15 @@ async fn other_protocol_version_is_told() {
     let cluster = Cluster::start(1);
     cluster.nodes[0].set(Mood::OldRelease);
     let error = connect_error(CLUSTER, &cluster.nodes[0].address.to_string(), cluster.authority.client()).await;
-    assert!(error.contains("refused: the node speaks protocol version 0, this side speaks 1"), "{error}");
+    assert!(error.contains("refused: the node speaks protocol version 0 and does not take 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_takes_only_the_first_version_is_greeted_in_that() {
+    let cluster = Cluster::start(1);
+    cluster.nodes[0].set(Mood::FirstRelease);
+    let client = cluster.client().await;
+    assert_eq!(client.known_ring().members.len(), 1);
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ pub(crate) enum Mood {
     Obliging,
     /// Refuses every hello.
     OldRelease,
+    /// Takes no version of the protocol but the first.
+    FirstRelease,
     /// Reads requests and never answers.
     Silent,
     /// Refuses every request.
@@ -181,6 +183,9 @@ async fn serve(connection: quinn::Connection, mut sender: FrameSender, mut recei
     let Ok(Some(hello)) = receiver.receive::<Hello>().await else { return };
     let node = ClusterName::new(CLUSTER).expect("valid");
     let welcome = match *served.mood.lock().expect("no panic") {
+        Mood::FirstRelease if hello.protocol != 1 => {
+            Welcome::Refused(Refusal::Protocol { node: 1, yours: hello.protocol })
+        }
         Mood::OldRelease => Welcome::Refused(Refusal::Protocol { node: 0, yours: hello.protocol }),
         _ if hello.cluster != node => Welcome::Refused(Refusal::Cluster { node, yours: hello.cluster }),
         _ => Welcome::Accepted { protocol: PROTOCOL_VERSION, node: served.node, incarnation: Incarnation::new(1) },
