@@ -28,6 +28,7 @@ pub mod mending;
 mod operation;
 mod pages;
 mod recovered;
+mod set_back;
 mod slot;
 mod usefulness;
 
@@ -46,15 +47,12 @@ use self::mending::Unreadable;
 pub(crate) use self::operation::bytes_of;
 pub use self::operation::{Asker, Event, Evidence, KeyOperation, Page, Report, WriteRefusal};
 pub use self::recovered::Recovered;
+pub use self::set_back::SET_BACK;
 use self::slot::{Slot, State};
 use crate::Time;
 use crate::coordinator::CoordinationId;
 use crate::limits::{KEY_QUEUE_MAX, REPLICA_BYTES_MAX, REPLICA_OPERATIONS_MAX};
 use crate::storage::{Batch, Column, Completion, Operation, OperationId, Owner, StorageError};
-
-/// Why a replica stops whose store is an old copy of itself: to go on as this actor would number its writes twice.
-pub const SET_BACK: &str =
-    "a peer has writes of this node's that its store does not: the disk was set back; start it with --new-incarnation";
 
 /// All that one shard of a node stores, and what is going on with it.
 pub struct Replica {
@@ -485,31 +483,6 @@ impl Replica {
         merged.expire(self.wall);
         let dots = vouched.into_iter().filter(|dot| self.clocks.add(partition, *dot)).collect();
         (merged, dots)
-    }
-
-    /// Whether a peer has an event of this very actor that this store does not: the store was set back below the file system,
-    /// where no start can see it. Going on would give the same dot to two events.
-    fn is_set_back(&self, partition: PartitionId, theirs: &Container<StoredValue>, dots: &[Dot]) -> bool {
-        let actor = self.actor_of(partition);
-        let own = self.clocks.base(partition).counter(actor);
-        let mut vouched = theirs.dots().chain(dots.iter().copied());
-        vouched.any(|dot| dot.actor == actor && own < dot.counter)
-    }
-
-    /// Refuses to go on if a peer's clock has events of this very actor that this store does not.
-    pub fn check_set_back(&mut self, partition: PartitionId, theirs: &NodeClock) {
-        let actor = self.actor_of(partition);
-        let last = Dot::new(actor, theirs.base().counter(actor));
-        let beyond = theirs.beyond().filter(|dot| dot.actor == actor).last();
-        if !self.clocks.base(partition).covers(&beyond.unwrap_or(last)) {
-            self.set_back();
-        }
-    }
-
-    fn set_back(&mut self) {
-        self.fall_behind();
-        self.reports.push_back(Report::SetBack);
-        self.poison(SET_BACK.to_owned());
     }
 
     fn strip(&self, partition: PartitionId, mut container: Container<StoredValue>) -> Container<StoredValue> {

@@ -226,23 +226,7 @@ impl Keys {
             }
             PeerMessage::Sync(message) => self.sync(message),
             PeerMessage::Scrub(message) => self.scrub(message),
-            PeerMessage::Layout(LayoutMessage::Digest { hash, last }) => {
-                Described::new("layout digest", About::default(), format!("{hash:016x}, epoch {last}"))
-            }
-            PeerMessage::Layout(LayoutMessage::Epoch { last }) => {
-                Described::new("goes by epoch", About::default(), last.to_string())
-            }
-            PeerMessage::Layout(LayoutMessage::Copy(copy) | LayoutMessage::Back(copy)) => {
-                Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))
-            }
-            PeerMessage::Layout(LayoutMessage::Summary(_)) => {
-                Described::new("layout summary", About::default(), String::new())
-            }
-            PeerMessage::Layout(LayoutMessage::Delta { delta, summary }) => {
-                let brings = delta.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-                let asks = if summary.is_some() { ", and asks for what it lacks" } else { "" };
-                Described::new("layout delta", About::default(), format!("{brings}{asks}"))
-            }
+            PeerMessage::Layout(message) => layout(message),
             PeerMessage::Known { incarnations } => {
                 Described::new("known", About::default(), format!("incarnations {incarnations:?}"))
             }
@@ -268,6 +252,25 @@ impl Keys {
                 let detail = format!("{} {}", inner.kind, inner.detail);
                 Described::new("forwarded", inner.about, detail)
             }
+        }
+    }
+}
+
+/// What a node says of the layout.
+fn layout(message: &LayoutMessage) -> Described {
+    match message {
+        LayoutMessage::Digest { hash, last } => {
+            Described::new("layout digest", About::default(), format!("{hash:016x}, epoch {last}"))
+        }
+        LayoutMessage::Epoch { last } => Described::new("goes by epoch", About::default(), last.to_string()),
+        LayoutMessage::Copy(copy) | LayoutMessage::Back(copy) => {
+            Described::new("layout", About::default(), format!("epoch {}", copy.last().number()))
+        }
+        LayoutMessage::Summary(_) => Described::new("layout summary", About::default(), String::new()),
+        LayoutMessage::Delta { delta, summary } => {
+            let brings = delta.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            let asks = if summary.is_some() { ", and asks for what it lacks" } else { "" };
+            Described::new("layout delta", About::default(), format!("{brings}{asks}"))
         }
     }
 }

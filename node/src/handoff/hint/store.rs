@@ -285,7 +285,7 @@ impl HintStore {
     pub fn handle_completion(&mut self, now: Time, id: OperationId, result: Result<Completion, StorageError>) {
         let Some(submitted) = self.submitted.remove(&id) else { return };
         if let Err(StorageError::Poisoned { .. }) = &result {
-            // The replica side, which has the same store, tells of it with its next operation.
+            // The shard tells of it.
             self.poisoned = true;
         }
         match submitted {
