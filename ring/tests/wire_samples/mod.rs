@@ -1,5 +1,6 @@
 //! A sample of every variant of every message, with a name that tells which it is.
 
+mod layouts;
 mod scrub;
 
 use std::collections::BTreeMap;
@@ -188,12 +189,7 @@ fn peer_name(message: &PeerMessage) -> String {
         | PeerMessage::Repair { .. }
         | PeerMessage::Known { .. }
         | PeerMessage::Scan { .. } => String::new(),
-        PeerMessage::Layout(LayoutMessage::Digest { .. }) => "Digest".to_owned(),
-        PeerMessage::Layout(LayoutMessage::Epoch { .. }) => "Epoch".to_owned(),
-        PeerMessage::Layout(LayoutMessage::Copy(_)) => "Copy".to_owned(),
-        PeerMessage::Layout(LayoutMessage::Back(_)) => "Back".to_owned(),
-        PeerMessage::Layout(LayoutMessage::Summary(_)) => "Summary".to_owned(),
-        PeerMessage::Layout(LayoutMessage::Delta { .. }) => "Delta".to_owned(),
+        PeerMessage::Layout(message) => layouts::detail(message).to_owned(),
     };
     format!("peer.{}.{detail}", peer_message_name(message)).trim_end_matches('.').to_owned()
 }
@@ -343,31 +339,6 @@ fn role() -> layout::Role {
     }
 }
 
-/// Of three nodes, with a fourth on its way in and one further wish.
-/// What a node that just begins lacks.
-fn layout_delta(asks: bool) -> PeerMessage {
-    let founding = founding().summary();
-    let delta = layout().delta(&founding).map(Box::new);
-    PeerMessage::Layout(LayoutMessage::Delta { delta, summary: asks.then(|| Box::new(founding)) })
-}
-
-fn founding() -> Layout {
-    let partitions = PartitionCount::new(8).expect("a power of two");
-    Layout::new(partitions, 2, (1..=3).map(|number| (node(number), role())).collect()).expect("a ring")
-}
-
-fn layout() -> Layout {
-    let partitions = PartitionCount::new(8).expect("valid");
-    let mut layout =
-        Layout::new(partitions, 2, (1..=3).map(|number| (node(number), role())).collect()).expect("a ring");
-    layout.wish(node(1), node(4), Change::Take(role()));
-    let proposed = layout.propose().expect("a ring").epoch.id();
-    layout.commit(node(1), proposed).expect("it was proposed just now");
-    layout.acknowledge(node(2));
-    layout.wish(node(2), node(3), Change::Leave { forced: false });
-    layout
-}
-
 fn responses() -> Vec<(&'static str, Response)> {
     let found = Response::Found { values: vec![value(b"one"), value(b"")], context: token() };
     let item = ScanItem { key: key("a"), values: vec![value(b"one")], context: token() };
@@ -381,7 +352,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("", Response::Page { items: vec![item], next: Some(key("a")) }),
         ("bare", Response::Page { items: vec![], next: None }),
         ("", Response::Ring(ring_description())),
-        ("", Response::Layout(Box::new(layout()))),
+        ("", Response::Layout(Box::new(layouts::layout()))),
     ];
     let starts = [StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
     assert_eq!(starts.each_ref().map(start_name), STARTS);
@@ -528,15 +499,8 @@ fn peer_questions() -> Vec<(&'static str, PeerMessage)> {
         ("", PeerMessage::Known { incarnations: vec![Incarnation::new(7), Incarnation::new(u64::MAX)] }),
         ("", scan(Some(key("a")))),
         ("bare", scan(None)),
-        ("", PeerMessage::Layout(LayoutMessage::Digest { hash: u64::MAX, last: 7 })),
-        ("", PeerMessage::Layout(LayoutMessage::Epoch { last: 7 })),
-        ("", PeerMessage::Layout(LayoutMessage::Back(Box::new(layout())))),
-        ("", PeerMessage::Layout(LayoutMessage::Copy(Box::new(layout())))),
-        ("", PeerMessage::Layout(LayoutMessage::Summary(Box::new(layout().summary())))),
-        ("", layout_delta(true)),
-        ("bare", PeerMessage::Layout(LayoutMessage::Delta { delta: None, summary: None })),
-        ("last", layout_delta(false)),
     ];
+    questions.extend(layouts::questions());
     let sync = |message| PeerMessage::Sync(message);
     questions.extend([
         (
