@@ -1,5 +1,5 @@
 //! Layouts of several nodes, wished, committed and exchanged in any order, late and more than once: histories join, no wish is lost, what is sent is what arrives, and reads
-//! see every acknowledged write while epochs follow one another. Against a deliberately dumb model: each node holds a set of writes,
+//! see every acknowledged write while epochs follow one another. A node may die, be removed by force, and come back when all is over. Against a deliberately dumb model: each node holds a set of writes,
 //! and whoever reads or writes chooses any quorum of those that do not refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,8 +45,9 @@ struct World {
     writes: u32,
     /// The epochs that each node has ever written to, when no write was under way that did not.
     written_to: BTreeMap<NodeId, BTreeSet<EpochId>>,
-    /// Those that somebody has found to be acknowledged by all.
-    final_epochs: BTreeSet<EpochId>,
+    /// The epochs that somebody has found to be acknowledged by all, with that node's copy.
+    settled: BTreeMap<EpochId, Layout>,
+    dead: Option<NodeId>,
 }
 
 impl World {
@@ -61,7 +62,8 @@ impl World {
             acknowledged: BTreeSet::new(),
             writes: 0,
             written_to: BTreeMap::new(),
-            final_epochs: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            dead: None,
         }
     }
 
@@ -69,9 +71,13 @@ impl World {
         self.machines.get_mut(&node).expect("one of them")
     }
 
-    /// The replicas of an epoch that would take a request made under it: those that have not dropped it. In an order that chance says.
-    fn takers(&self, number: u64, replicas: impl Iterator<Item = NodeId>, turn: usize) -> Vec<NodeId> {
-        let takes = |node: &NodeId| self.machines[node].layout.live()[0].number() <= number;
+    /// The replicas of an epoch that would take a request which a node makes under it: those that have not dropped it, and know of no epoch that
+    /// all have acknowledged and the node may not know. In an order that chance says.
+    fn takers(&self, by: NodeId, number: u64, replicas: impl Iterator<Item = NodeId>, turn: usize) -> Vec<NodeId> {
+        let goes_by = self.machines[&by].layout.placement(by).goes_by(by);
+        let knows =
+            |layout: &Layout| layout.live()[0].number() <= number && layout.acknowledged_by_all().number() <= goes_by;
+        let takes = |node: &NodeId| self.dead != Some(*node) && knows(&self.machines[node].layout);
         let mut takers: Vec<NodeId> = replicas.filter(takes).collect();
         let by = turn % takers.len().max(1);
         takers.rotate_left(by);
@@ -85,7 +91,7 @@ impl World {
         let (write, live) = ((partition, self.writes), self.machines[&at].layout.live().to_vec());
         let mut enough = true;
         for epoch in live {
-            let takers = self.takers(epoch.number(), epoch.ring.primaries(partition), turn);
+            let takers = self.takers(at, epoch.number(), epoch.ring.primaries(partition), turn);
             enough &= QUORUM <= takers.len();
             takers.into_iter().take(QUORUM).for_each(|taker| _ = self.at(taker).holds.insert(write));
         }
@@ -96,8 +102,8 @@ impl World {
 
     /// What a quorum of the epoch that a node reads by holds of a partition; nothing if too many refuse.
     fn read(&self, at: NodeId, partition: PartitionId, turn: usize) -> Option<BTreeSet<Write>> {
-        let epoch = self.machines[&at].layout.reads_by(at);
-        let takers = self.takers(epoch.number(), epoch.ring.primaries(partition), turn);
+        let epoch = self.machines[&at].layout.reads_by();
+        let takers = self.takers(at, epoch.number(), epoch.ring.primaries(partition), turn);
         let held = takers.iter().take(QUORUM).flat_map(|taker| self.machines[taker].holds.iter().copied());
         (QUORUM <= takers.len()).then(|| held.filter(|write| write.0 == partition).collect())
     }
@@ -110,14 +116,17 @@ impl World {
         }
     }
 
-    /// A node receives what it has to hold in the newest epoch that all write to.
+    /// A node receives what it has to hold up to the newest epoch that all write to.
     fn sync(&mut self, at: NodeId, turn: usize) {
-        let epoch = self.machines[&at].layout.acknowledged_by_all().clone();
-        for partition in epoch.ring.partitions_of(at) {
-            let Some(found) = self.read(at, partition, turn) else { return };
-            self.at(at).holds.extend(found);
+        let layout = self.machines[&at].layout.clone();
+        let newest = layout.acknowledged_by_all().id();
+        for epoch in layout.live().iter().take_while(|epoch| epoch.number() <= newest.number) {
+            for partition in epoch.ring.partitions_of(at) {
+                let Some(found) = self.read(at, partition, turn) else { return };
+                self.at(at).holds.extend(found);
+            }
         }
-        self.at(at).layout.note_synced(at, epoch.id());
+        self.at(at).layout.note_synced(at, newest);
     }
 
     /// What no live epoch places at a node any more is deleted there.
@@ -156,14 +165,33 @@ impl World {
         self.at(at).layout.merge(&sent);
         let after = wishes(&self.machines[&at].layout);
         for (index, wish) in after.iter().enumerate() {
-            assert_eq!(*wish, before[0][index].clone().max(before[1][index].clone()), "the later wish counts");
+            let later = before[0][index].clone().max(before[1][index].clone());
+            let is_removed = self.machines[&at].layout.is_removed(node(u32::try_from(index + 1).expect("small")));
+            assert!(is_removed || *wish == later, "the later wish counts");
         }
         self.tidy(at);
     }
 
+    /// One node for good, as far as the others know: they remove it.
+    fn die(&mut self, who: NodeId) {
+        self.dead.get_or_insert(who);
+    }
+
+    fn remove(&mut self, at: NodeId) {
+        if let Some(dead) = self.dead {
+            self.at(at).layout.wish(at, dead, Change::Leave { forced: true });
+            self.commit(at);
+        }
+    }
+
     fn happen(&mut self, (what, at, which): (u8, u32, usize)) {
         let at = node(at + 1);
+        if self.dead == Some(at) {
+            return;
+        }
         match what {
+            20 if which.is_multiple_of(5) => self.die(at),
+            20 | 21 => self.remove(at),
             0 => self.change(at, node(u32::try_from(which).expect("small") % NODES + 1), which),
             1 => self.commit(at),
             12 => self.go_on(at, which),
@@ -173,7 +201,7 @@ impl World {
                 self.change(at, node(u32::try_from(which).expect("small") % NODES + 1), which);
                 self.commit(at);
             }
-            17 => self.machines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|at| self.go_on(at, which)),
+            17 => self.alive().into_iter().for_each(|at| self.go_on(at, which)),
             2 => self.sent.push(self.machines[&at].layout.clone()),
             3..=5 => self.receive(at, self.sent.len() - 1 - which % self.sent.len().min(4)),
             6 => self.receive(at, which),
@@ -195,26 +223,33 @@ impl World {
         self.written_to.entry(at).or_default().extend(ids);
     }
 
-    /// What is thought to be acknowledged by all is, and nobody who has acknowledged it goes back.
-    fn check_histories(&mut self) {
-        for (at, machine) in &self.machines {
-            let epoch = machine.layout.acknowledged_by_all().id();
-            if machine.layout.live()[0].id() == epoch {
+    /// What is thought to be acknowledged by all is.
+    fn check_acknowledged(&mut self) {
+        for at in self.alive() {
+            let layout = &self.machines[&at].layout;
+            let epoch = layout.acknowledged_by_all().id();
+            if layout.live()[0].id() == epoch {
                 continue;
             }
-            for other in machine.layout.waited_for() {
+            let until = layout.live().iter().take_while(|live| live.number() <= epoch.number);
+            let members = until.flat_map(|live| live.ring.members()).map(|member| member.node);
+            for other in members.filter(|node| !layout.is_removed(*node)) {
                 let written = self.written_to.get(&other).is_some_and(|written| written.contains(&epoch));
                 assert!(written, "{at} thinks that {other} has acknowledged {epoch:?}");
             }
-            self.final_epochs.insert(epoch);
+            self.settled.entry(epoch).or_insert_with(|| layout.clone());
         }
-        for (at, machine) in &self.machines {
-            let live = machine.layout.live();
-            let written = self.written_to.get(at).into_iter().flatten();
-            for epoch in written.filter(|epoch| self.final_epochs.contains(*epoch)) {
-                let kept = epoch.number < live[0].number() || live.iter().any(|live| live.id() == *epoch);
-                assert!(kept, "{at} has left {epoch:?}, which all had acknowledged");
-            }
+    }
+
+    /// No history, whoever may still have it or send it, wins over one that has an epoch which all had acknowledged, and lacks that.
+    fn check_settled(&self) {
+        let copies = self.machines.values().map(|machine| &machine.layout).chain(&self.sent);
+        for (copy, (epoch, settled)) in copies.flat_map(|copy| self.settled.iter().map(move |settled| (copy, settled)))
+        {
+            let met = met(settled, copy);
+            let live = met.live();
+            let kept = epoch.number < live[0].number() || live.iter().any(|live| live.id() == *epoch);
+            assert!(kept, "{epoch:?}, which all had acknowledged, loses against {copy:?}");
         }
     }
 
@@ -226,9 +261,16 @@ impl World {
         self.tidy(at);
     }
 
+    fn alive(&self) -> Vec<NodeId> {
+        self.machines.keys().copied().filter(|node| self.dead != Some(*node)).collect()
+    }
+
     /// Two nodes tell each other what they have.
     fn meet(&mut self, one: NodeId, which: usize) {
         let other = node(u32::try_from(which).expect("small") % NODES + 1);
+        if self.dead == Some(other) {
+            return;
+        }
         let copies = [one, other].map(|node| self.machines[&node].layout.clone());
         self.at(one).layout.merge(&copies[1]);
         self.at(other).layout.merge(&copies[0]);
@@ -237,13 +279,26 @@ impl World {
 
     /// A node hears from all others, and they do not from it.
     fn hear(&mut self, at: NodeId) {
-        let copies: Vec<Layout> = self.machines.values().map(|machine| machine.layout.clone()).collect();
+        let copies: Vec<Layout> = self.alive().iter().map(|node| self.machines[node].layout.clone()).collect();
         copies.iter().for_each(|copy| _ = self.at(at).layout.merge(copy));
         self.tidy(at);
     }
 
-    /// Everybody hears from everybody and goes all steps.
+    /// Everybody hears from everybody and goes all steps. A dead one comes back with what it had; first it is removed.
     fn settle(&mut self) {
+        let alive = self.alive();
+        if self.dead.is_some() {
+            alive.iter().for_each(|at| self.hear(*at));
+            let member = alive.iter().find(|at| self.machines[at].layout.may_commit(**at));
+            self.remove(*member.expect("there are some"));
+            for at in alive.iter().chain(&alive) {
+                self.go_on(*at, 0);
+                self.hear(*at);
+            }
+        }
+        if let Some(back) = self.dead.take() {
+            self.hear(back);
+        }
         let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
         for round in 0..12 {
             for at in &nodes {
@@ -264,7 +319,7 @@ impl World {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, u32, usize)>> {
-    proptest::collection::vec((0..20_u8, 0..NODES, 0..60_usize), 0..250)
+    proptest::collection::vec((0..22_u8, 0..NODES, 0..60_usize), 0..250)
 }
 
 proptest! {
@@ -275,8 +330,9 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             world.happen(step);
-            world.check_histories();
+            world.check_acknowledged();
         }
+        world.check_settled();
         world.settle();
     }
 
@@ -382,6 +438,27 @@ fn of_two_commits_on_two_sides_one_wins_and_the_others_wish_is_staged_again() {
     let proposed = one.propose().expect("it can be").epoch.id();
     one.commit(node(3), proposed).expect("what lost is committed again");
     assert_eq!((members(&one), one.staged().count(), one.live().len()), (vec![1, 2, 3, 4, 5, 6], 0, 3));
+}
+
+#[test]
+fn who_was_removed_by_force_stays_so_and_loses_with_what_it_had_committed_alone() {
+    for weight in 50..80 {
+        let (mut removed, mut others) = (four(), four());
+        join(&mut removed, 3, 5);
+        others.wish(node(1), node(3), Change::Leave { forced: true });
+        others.wish(node(1), node(1), Change::Take(role(weight)));
+        let proposed = others.propose().expect("it can be").epoch.id();
+        others.commit(node(1), proposed).expect("it was proposed just now");
+        let both = met(&others, &removed);
+        assert_eq!((members(&both), &both), (vec![1, 2, 4], &met(&removed, &others)));
+        removed = both;
+        removed.wish(node(3), node(3), Change::Take(role(100)));
+        assert_eq!(removed.staged().map(|(node, _)| node.number()).collect::<Vec<_>>(), [5]);
+        let proposed = removed.propose().expect("it can be").epoch.id();
+        assert_eq!(removed.commit(node(3), proposed), Err(InvalidCommit::NotAMember { by: node(3) }));
+        removed.commit(node(2), proposed).expect("a member may");
+        assert_eq!(members(&removed), [1, 2, 4, 5]);
+    }
 }
 
 #[test]

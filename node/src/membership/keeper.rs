@@ -143,7 +143,7 @@ impl Keeper {
         let all = |holds: &dyn Fn(&ShardProgress) -> bool| self.shards.values().all(holds);
         let last = self.layout.last().id();
         let acknowledges = all(&|shard| shard.last == last);
-        let reads_by = self.layout.reads_by(self.own).id();
+        let reads_by = self.layout.reads_by().id();
         let reads = all(&|shard| shard.reads_by == reads_by);
         let due = self.layout.acknowledged_by_all().id();
         let synced = all(&|shard| shard.synced == due);

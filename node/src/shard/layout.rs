@@ -122,8 +122,8 @@ impl Shard {
         }
     }
 
-    /// Whether a peer's requests may go by an epoch that is older than one which all have acknowledged, as one's may that lost its disk, or takes no
-    /// part any more and hears of nothing: its writes would not be where they are read, nor its reads where it was written. It will hear of
+    /// Whether a peer's requests may go by an epoch that is older than one which all have acknowledged, or by a rival of that, as one's may that lost
+    /// its disk, or takes no part any more, or not yet, and hears of nothing: its writes would not be where they are read, nor its reads where it was written. It will hear of
     /// the later one soon.
     pub(super) fn goes_by_an_older_epoch(&self, peer: NodeId) -> bool {
         let writes_by = self.writes_by.get(&peer).copied().unwrap_or_default();
@@ -169,7 +169,7 @@ impl Shard {
 
     /// Tells a peer by which epoch this node's requests go.
     fn tell_epoch_to(&mut self, peer: NodeId) {
-        let last = self.placement.last_epoch().number;
+        let last = self.placement.goes_by(self.own());
         self.send(peer, PeerMessage::Layout(LayoutMessage::Epoch { last }));
     }
 
@@ -235,12 +235,12 @@ impl Shard {
         }
         keeper.handle_stored();
         let placement = Arc::new(keeper.placement());
-        let last = self.placement.last_epoch();
+        let last = self.placement.goes_by(self.own());
         if placement != self.placement {
             self.outputs.push_back(Output::Placement(placement.clone()));
             self.handle_placement(now, placement);
         }
-        if last != self.placement.last_epoch() {
+        if last != self.placement.goes_by(self.own()) {
             let peers: Vec<NodeId> = self.connected.iter().copied().collect();
             peers.into_iter().for_each(|peer| self.tell_epoch_to(peer));
         }
@@ -280,7 +280,7 @@ impl Shard {
 
     pub(super) fn tell_layout_to(&mut self, peer: NodeId) {
         if let Some(keeper) = &self.keeping.keeper {
-            let (hash, last) = (keeper.hash(), keeper.told().last().number());
+            let (hash, last) = (keeper.hash(), self.placement.goes_by(self.own()));
             self.send(peer, PeerMessage::Layout(LayoutMessage::Digest { hash, last }));
         }
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::encoded::{self, EncodedEpoch, InvalidLayout};
-use super::{Epoch, EpochId, Layout, Progress, Wish, epoch};
+use super::epoch::{self, History};
+use super::{Epoch, EpochId, Layout, Progress, Wish};
 use crate::NodeId;
 use crate::limits::{LIVE_EPOCHS_MAX, NODES_MAX};
 use crate::wire::bounded::at_most;
@@ -23,6 +24,8 @@ pub struct Summary {
     /// The live epochs, from the oldest.
     #[serde(deserialize_with = "at_most::<LIVE_EPOCHS_MAX, _, _>")]
     epochs: Vec<EpochId>,
+    /// How many nodes the last of them has removed by force.
+    removed: usize,
     /// Over all wishes.
     wishes: u64,
     #[serde(deserialize_with = "at_most::<NODES_MAX, _, _>")]
@@ -70,6 +73,7 @@ impl Layout {
     pub fn summary(&self) -> Summary {
         Summary {
             epochs: self.ids().collect(),
+            removed: self.history().removed,
             wishes: self.wishes_hash,
             progress: self.progress.iter().map(|(node, progress)| (*node, Said::of(progress))).collect(),
         }
@@ -82,7 +86,7 @@ impl Layout {
         let progress: BTreeMap<_, _> = self.progress.iter().filter(is_new).map(|(node, new)| (*node, *new)).collect();
         let ids: Vec<EpochId> = self.ids().collect();
         let have_other_wishes = other.wishes != self.wishes_hash;
-        let lacks_epochs = epoch::join(&other.epochs, &ids, |id| *id) != other.epochs;
+        let lacks_epochs = epoch::join(&other.history(), &self.history_of(&ids), |id| *id) != other.epochs;
         if !lacks_epochs && !have_other_wishes && progress.is_empty() {
             return None;
         }
@@ -97,7 +101,7 @@ impl Layout {
         let ids: Vec<EpochId> = self.ids().collect();
         let is_new = |(node, said): &(NodeId, Said)| self.progress.get(node).is_none_or(|known| said.is_new_to(known));
         other.wishes != self.wishes_hash
-            || epoch::join(&ids, &other.epochs, |id| *id) != ids
+            || epoch::join(&self.history_of(&ids), &other.history(), |id| *id) != ids
             || other.progress.iter().any(is_new)
     }
 
@@ -115,8 +119,19 @@ impl Layout {
         epochs.windows(2).all(|pair| pair[1].before() == pair[0].id()).then_some(epochs)
     }
 
+    /// This copy's history, of which these are the ids.
+    fn history_of<'a>(&self, ids: &'a [EpochId]) -> History<'a, EpochId> {
+        History { epochs: ids, removed: self.history().removed }
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = EpochId> + use<'_> {
         self.epochs.iter().map(|epoch| epoch.id())
+    }
+}
+
+impl Summary {
+    fn history(&self) -> History<'_, EpochId> {
+        History { epochs: &self.epochs, removed: self.removed }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Epoch {
     pub ring: Arc<Ring>,
     /// What was wished of each node that ever had a role.
     fulfils: BTreeMap<NodeId, Wish>,
+    /// How many of them were removed by force.
+    removed: usize,
 }
 
 impl Epoch {
@@ -50,7 +52,8 @@ impl Epoch {
             }
         }
         let id = EpochId { number: before.number.saturating_add(1), hash: xxh3_64(&encoded) };
-        Self { before, id, ring, fulfils }
+        let removed = fulfils.values().filter(|wish| wish.change.is_forced()).count();
+        Self { before, id, ring, fulfils, removed }
     }
 
     /// Which one it is.
@@ -82,21 +85,54 @@ impl Epoch {
         &self.fulfils
     }
 
-    /// Whether something else is wished of a node than this has.
+    /// What the next epoch has of a node of which this is wished: who was removed by force stays so.
+    pub(super) fn next<'a>(&'a self, node: NodeId, wish: &'a Wish) -> &'a Wish {
+        self.wish(node).filter(|fulfilled| fulfilled.change.is_forced()).unwrap_or(wish)
+    }
+
+    /// How many nodes were removed by force, by this epoch or one before it.
+    pub(super) const fn removed(&self) -> usize {
+        self.removed
+    }
+
+    /// Whether a node was removed by force, by this epoch or one before it.
+    pub(super) fn is_removed(&self, node: NodeId) -> bool {
+        self.wish(node).is_some_and(|wish| wish.change.is_forced())
+    }
+
+    /// Whether the next epoch has something else of a node than this has.
     pub(super) fn differs_from(&self, node: NodeId, wish: &Wish) -> bool {
         match self.wish(node) {
-            Some(fulfilled) => fulfilled.change != wish.change,
+            Some(fulfilled) => fulfilled.change != self.next(node, wish).change,
             None => matches!(wish.change, Change::Take(_)),
         }
     }
 }
 
-/// The history that counts, from the first epoch that neither side has dropped: of epochs, or of what has their ids.
-pub(super) fn join<T: Clone>(one: &[T], other: &[T], id: impl Fn(&T) -> EpochId) -> Vec<T> {
-    let first = |epochs: &[T]| epochs.first().map_or(0, |epoch| id(epoch).number);
+/// The live epochs of a copy, from the oldest, or what has their ids.
+pub(super) struct History<'a, T> {
+    pub(super) epochs: &'a [T],
+    /// How many nodes the last of them has removed by force.
+    pub(super) removed: usize,
+}
+
+impl<'a> History<'a, Arc<Epoch>> {
+    pub(super) fn of(epochs: &'a [Arc<Epoch>]) -> Self {
+        Self { epochs, removed: epochs.last().map_or(0, |last| last.removed) }
+    }
+}
+
+/// The history that counts, from the first epoch that neither side has dropped.
+pub(super) fn join<T: Clone>(one: &History<'_, T>, other: &History<'_, T>, id: impl Fn(&T) -> EpochId) -> Vec<T> {
+    let first = |history: &History<'_, T>| history.epochs.first().map_or(0, |epoch| id(epoch).number);
     let oldest = first(one).max(first(other));
-    let from = |epochs: &[T]| epochs.iter().filter(|epoch| oldest <= id(epoch).number).cloned().collect::<Vec<_>>();
-    let (one, other) = (from(one), from(other));
-    // Where they first differ the greater one counts; if they do not, the longer.
-    if one.iter().map(&id).lt(other.iter().map(&id)) { other } else { one }
+    let rank = |history: &History<'_, T>| {
+        let live = history.epochs.iter().filter(|epoch| oldest <= id(epoch).number).cloned().collect::<Vec<_>>();
+        // One that ended before what the other has dropped loses. Then the one counts that has removed more by force; then, where they first
+        // differ, the greater; if they do not, the longer.
+        let ids: Vec<EpochId> = live.iter().map(&id).collect();
+        ((!live.is_empty(), history.removed, ids), live)
+    };
+    let ((one, one_live), (other, other_live)) = (rank(one), rank(other));
+    if one < other { other_live } else { one_live }
 }

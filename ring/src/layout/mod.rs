@@ -19,10 +19,16 @@
 //! no read can come any more that goes by one, so no write need go there, and what they alone had placed can be deleted. Garage has these
 //! three trackers, too ("ack", "sync", "sync_ack"); with two, a node that has not heard that all are synced would read where nobody writes.
 //!
-//! **Two commits after the same epoch**, on two sides of a split, are rivals. Of two histories the one wins whose epoch is the greater (by its
-//! id, which is a hash) *where they first differ*, however long either is. So who has acknowledged an epoch leaves it only for a greater one
-//! in its place; and when all have acknowledged it, none of them can have made one, nor make one later, since then each builds on it.
-//! Before that, no epoch before it is dropped. The wishes that the loser fulfilled and the winner does not are staged again by themselves.
+//! **Two commits after the same epoch**, on two sides of a split, are rivals. Of two histories the one wins that has removed more nodes by
+//! force; of two that have removed as many, the one whose epoch is the greater (by its id, which is a hash) *where they first differ*, however
+//! long either is. So a node leaves a history only for a greater one; and when all have acknowledged an epoch, none of them can have made a
+//! greater one without it, nor make one later, since then each builds on it. Before that, no epoch before it is dropped. The wishes that the
+//! loser fulfilled and the winner does not are staged again by themselves.
+//!
+//! Nobody waits for a node that was *removed by force*. It may have committed what nobody has heard of; coming back with that, it loses, as it has
+//! removed fewer. For that to hold, whoever was removed by force stays removed: another node takes its place, under another number. Only those
+//! who are certainly waited for may commit: the members of the epoch that they themselves read by. Two sides that remove each
+//! other by force are beyond help: what was acknowledged on one of them goes by a ring that is gone.
 
 mod delta;
 mod encoded;
@@ -38,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delta::{Delta, Summary};
 pub use self::encoded::InvalidLayout;
+use self::epoch::History;
 pub use self::epoch::{Epoch, EpochId};
 pub use self::placement::Placement;
 pub use self::progress::Progress;
@@ -55,7 +62,8 @@ pub enum InvalidCommit {
     /// What is staged is not what the plan was made for.
     #[error("what is staged has changed since the plan was made: look at the new plan, then commit that")]
     Stale,
-    /// The node takes no part in any live epoch. Nobody waits for it to acknowledge what others commit, so it could commit a rival of that.
+    /// The node takes no part in the epoch that it reads by. Nobody may be waiting for it to acknowledge what others commit, so it could commit
+    /// a rival of that.
     #[error("{by} takes no part in the cluster yet, or not any more: commit at a member")]
     NotAMember {
         /// Which node.
@@ -127,7 +135,7 @@ impl Layout {
 
     /// What is wished of a node, staged or fulfilled.
     pub fn wished(&self, node: NodeId) -> Option<&Wish> {
-        self.wishes.get(&node)
+        self.wishes.get(&node).map(|wish| self.last().next(node, wish))
     }
 
     /// What is wished and not as the last epoch has it, by rising node.
@@ -150,9 +158,11 @@ impl Layout {
             return Err(InvalidCommit::NothingStaged);
         }
         let last = self.last();
-        let members = encoded::members(&self.wishes).collect();
+        let fulfilled = |(node, wish): (&NodeId, &Wish)| (*node, last.next(*node, wish).clone());
+        let fulfils: BTreeMap<NodeId, Wish> = self.wishes.iter().map(fulfilled).collect();
+        let members = encoded::members(&fulfils).collect();
         let plan = claim::plan(Some(&last.ring), last.ring.partitions(), last.ring.replicas(), members)?;
-        let epoch = Epoch::new(last.id(), Arc::new(plan.ring.clone()), self.wishes.as_ref().clone());
+        let epoch = Epoch::new(last.id(), Arc::new(plan.ring.clone()), fulfils);
         Ok(Proposal { plan, epoch })
     }
 
@@ -161,7 +171,7 @@ impl Layout {
     /// # Errors
     /// [`InvalidCommit`].
     pub fn commit(&mut self, by: NodeId, proposed: EpochId) -> Result<(), InvalidCommit> {
-        if !self.members().any(|node| node == by) || self.is_removed(by) {
+        if !self.may_commit(by) {
             return Err(InvalidCommit::NotAMember { by });
         }
         if LIVE_EPOCHS_MAX <= self.epochs.len() {
@@ -173,6 +183,13 @@ impl Layout {
         }
         self.epochs.push(Arc::new(epoch));
         Ok(())
+    }
+
+    /// Whether a node may commit: nobody drops the epoch that it reads by before it says that it reads by a later one, so all wait for it if it
+    /// is a member of that.
+    pub fn may_commit(&self, node: NodeId) -> bool {
+        let reads_by = &self.epochs[self.index_of(self.progress_of(node).reading)];
+        reads_by.ring.member(node).is_some() && !self.is_removed(node)
     }
 
     /// Takes over what another copy has and this one does not. `true` if this one changes.
@@ -191,7 +208,7 @@ impl Layout {
             self.wishes_hash = wish::hash_of(&self.wishes);
         }
         let progressed = progress::merge(&mut self.progress, progress);
-        let joined = epoch::join(&self.epochs, epochs, |epoch| epoch.id());
+        let joined = epoch::join(&self.history(), &History::of(epochs), |epoch| epoch.id());
         let replaced = !joined.iter().map(|epoch| epoch.id()).eq(self.ids());
         self.epochs = joined;
         let dropped = self.drop_epochs();
@@ -203,16 +220,20 @@ impl Layout {
         &self.epochs
     }
 
+    fn history(&self) -> History<'_, Arc<Epoch>> {
+        History::of(&self.epochs)
+    }
+
     /// The last epoch that was committed.
     pub fn last(&self) -> &Epoch {
         self.epochs.last().expect("there is always one")
     }
 
     /// The epoch that this node reads by: the newest that all have synced, as far as this copy knows.
-    pub fn reads_by(&self, own: NodeId) -> &Epoch {
-        let newest = self.come_to_by_all(|progress| progress.synced);
-        // Not back to an older one, when a node that lost its disk has to sync again.
-        &self.epochs[newest.max(self.index_of(self.progress_of(own).reading))]
+    pub fn reads_by(&self) -> &Epoch {
+        // What anybody reads by all had synced, though one of them may have lost its disk since.
+        &self.epochs
+            [self.come_to_by_all(|progress| progress.synced).max(self.come_to_by_any(|progress| progress.reading))]
     }
 
     /// How far a node says it is. One that has said nothing is where the oldest live epoch is.
@@ -228,7 +249,8 @@ impl Layout {
 
     /// The newest epoch that all have acknowledged: what of it this node does not hold yet can be received from now on.
     pub fn acknowledged_by_all(&self) -> &Epoch {
-        &self.epochs[self.come_to_by_all(|progress| progress.acknowledged)]
+        &self.epochs
+            [self.come_to_by_all(|progress| progress.acknowledged).max(self.come_to_by_any(|progress| progress.synced))]
     }
 
     /// This node has received all that it holds in an epoch, and began after all had acknowledged that; or has lost it again, and says so with
@@ -245,7 +267,7 @@ impl Layout {
     /// This node reads by the epoch that [`Self::reads_by`] gives, and no read by an older one is under way. Gives whether that says anything
     /// new.
     pub fn note_reading(&mut self, own: NodeId) -> bool {
-        let epoch = self.reads_by(own).id();
+        let epoch = self.reads_by().id();
         let new = self.say(own, |progress| progress.reading = epoch);
         self.drop_epochs();
         new
@@ -273,8 +295,9 @@ impl Layout {
         self.epochs.iter().flat_map(|epoch| epoch.ring.members()).map(|member| member.node)
     }
 
-    fn is_removed(&self, node: NodeId) -> bool {
-        self.last().wish(node).is_some_and(|wish| wish.change == Change::Leave { forced: true })
+    /// Whether a node was removed by force, and so stays removed.
+    pub fn is_removed(&self, node: NodeId) -> bool {
+        self.last().is_removed(node)
     }
 
     /// Where an epoch is among the live ones. One that is not there lost against a rival, or was dropped: the oldest, which all have
@@ -288,14 +311,22 @@ impl Layout {
         let mut least = self.epochs.len() - 1;
         for node in self.members() {
             if least == 0 {
-                break;
+                return 0;
             }
             let come_to = self.progress.get(&node).map_or(0, |progress| self.index_of(step(progress)));
             if come_to < least && !self.is_removed(node) {
                 least = come_to;
             }
         }
-        least
+        // What they said of epochs before the last removal by force does not count: they may have left these since for a rival, and come back to
+        // them with the removal.
+        let removal = self.epochs.partition_point(|epoch| epoch.removed() < self.last().removed());
+        if least < removal { 0 } else { least }
+    }
+
+    /// Where the newest epoch is among the live ones that anybody has come to.
+    fn come_to_by_any(&self, step: impl Fn(&Progress) -> EpochId) -> usize {
+        self.progress.values().map(|progress| self.index_of(step(progress))).max().unwrap_or_default()
     }
 
     /// `true` if that is any.

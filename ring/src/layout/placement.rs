@@ -45,7 +45,7 @@ impl Layout {
         Placement {
             live: self.epochs.iter().map(|epoch| epoch.ring.clone()).collect(),
             epochs: self.epochs.iter().map(|epoch| epoch.id()).collect(),
-            reads_by: self.index_of(self.reads_by(own).id()),
+            reads_by: self.index_of(self.reads_by().id()),
             acknowledged: self.index_of(self.acknowledged_by_all().id()),
             synced: self.index_of(self.progress_of(own).synced),
             removed: self.members().filter(|node| self.is_removed(*node)).collect(),
@@ -97,6 +97,13 @@ impl Placement {
     /// The number of the newest epoch that all have acknowledged: no write goes by an older one any more. 0 where members never change.
     pub fn acknowledged(&self) -> u64 {
         self.epochs[self.acknowledged].number
+    }
+
+    /// The number of the newest epoch that a node's requests count as going by: the last, if the node is a member of the epoch that it reads by. Else
+    /// others may not be waiting for it while they go on to a rival of that, and it is the newest that all have acknowledged.
+    pub fn goes_by(&self, node: NodeId) -> u64 {
+        let takes_part = self.reads_by().member(node).is_some();
+        if takes_part { self.last_epoch().number } else { self.acknowledged() }
     }
 
     /// The newest epoch that all have acknowledged, if this node has not synced it yet: then it is to.

@@ -26,10 +26,17 @@ pub enum Change {
     Take(Role),
     /// To take no part.
     Leave {
-        /// It is dead: nobody waits for what it would say. Were it alive on another side of a split, what it commits there could win over
-        /// what all others have acknowledged.
+        /// It is dead: nobody waits for what it would say. Once that is committed it stays so, whatever is wished of the node later; were
+        /// it alive on another side of a split, what it commits there loses.
         forced: bool,
     },
+}
+
+impl Change {
+    /// Whether a node is removed by force.
+    pub(super) const fn is_forced(&self) -> bool {
+        matches!(self, Self::Leave { forced: true })
+    }
 }
 
 /// When something was wished: after all that whoever wished it knew of.

@@ -107,12 +107,20 @@ async fn a_dead_node_is_replaced_by_a_new_one_and_every_record_has_three_replica
     let client = cluster.client().await;
     let load = Load::start(&client, Patience::None);
     let address = cluster.add(4).address().to_string();
+    let address_of_2 = cluster.node(2).address().to_string();
     cluster.node(4).start();
     let unforced = cluster.quorate(["cluster", "replace", "2", "4", &address]).run();
     unforced.ends_with(0).says(&["n2 does not answer", "--force"]);
     run(&cluster, &["cluster", "leave", "2", "--force"]);
     commit_and_wait(&cluster);
     assert_eq!(members(&cluster), [1, 3, 4]);
+    // It was not dead after all.
+    cluster.node(2).start();
+    let again = cluster.quorate(["cluster", "join", "2", &address_of_2]).run();
+    again.ends_with(2).says(&["n2 was removed by force", "such as 5"]);
+    run(&cluster, &["wait", "--stable", "--at-most", AT_MOST]);
+    assert_eq!(members(&cluster), [1, 3, 4]);
+    cluster.node(2).kill();
     cluster.take_out(2);
     assert_nothing_lost(&mut cluster, &before, load).await;
 }

@@ -1,5 +1,7 @@
 //! Staging: a node joins, leaves, is replaced by another, or gets another zone, capacity or address.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use quorate_client::Client;
 use quorate_node::runtime::config::check_address;
@@ -194,18 +196,25 @@ fn role_in(epoch: &Epoch, node: NodeId) -> Option<&Role> {
 
 /// Those who are wished to take part.
 fn takers(layout: &Layout) -> impl Iterator<Item = (NodeId, &Role)> {
-    let known = layout.last().wishes().map(|(node, _)| node).chain(layout.staged().map(|(node, _)| node));
-    let known: std::collections::BTreeSet<NodeId> = known.collect();
-    known.into_iter().filter_map(|node| wished_role(layout, node).map(|role| (node, role)))
+    known(layout).into_iter().filter_map(|node| wished_role(layout, node).map(|role| (node, role)))
+}
+
+/// Those who have, had, or are staged to have a role.
+fn known(layout: &Layout) -> BTreeSet<NodeId> {
+    layout.last().wishes().map(|(node, _)| node).chain(layout.staged().map(|(node, _)| node)).collect()
 }
 
 fn check_new(layout: &Layout, node: NodeId, address: &str) -> Result<(), Failure> {
+    let unused = known(layout).last().map_or(0, |node| node.number()).saturating_add(1);
     if is_member(layout, node) {
-        let next = takers(layout).map(|(node, _)| node.number()).max().unwrap_or_default().saturating_add(1);
         let failure = Failure::invalid(format!("{node} is a member of the cluster"));
         return Err(failure.help(format!(
-            "choose a number that no node has had, such as {next}; `quorate cluster set` changes a member"
+            "choose a number that no node has had, such as {unused}; `quorate cluster set` changes a member"
         )));
+    }
+    if layout.is_removed(node) {
+        let failure = Failure::invalid(format!("{node} was removed by force, and stays removed"));
+        return Err(failure.help(format!("choose a number that no node has had, such as {unused}")));
     }
     check_free(layout, node, address)
 }

@@ -73,9 +73,8 @@ impl Copies {
     /// # Errors
     /// If no member can be reached that may change something.
     pub(crate) fn keeper(&self) -> Result<NodeId, Failure> {
-        let waited_for = self.merged.waited_for();
         let none = || Failure::new(FailureKind::Unavailable, "no member of the cluster that stays can be reached");
-        self.of.keys().find(|node| waited_for.contains(node)).copied().ok_or_else(none)
+        self.of.keys().find(|node| self.merged.may_commit(**node)).copied().ok_or_else(none)
     }
 }
 
