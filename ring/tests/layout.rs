@@ -15,6 +15,13 @@ const QUORUM: usize = 2;
 const NODES: u32 = 6;
 const PARTITIONS: u16 = 8;
 
+/// What a node goes through from one epoch to the next.
+const STEPS: [fn(&mut Layout, NodeId); 3] = [
+    |layout, own| _ = layout.acknowledge(own),
+    |layout, own| _ = layout.note_synced(own, layout.acknowledged_by_all().id()),
+    |layout, own| _ = layout.note_reading(own),
+];
+
 /// A write, and the partition of its key.
 type Write = (PartitionId, u32);
 
@@ -462,6 +469,18 @@ fn who_was_removed_by_force_stays_so_and_loses_with_what_it_had_committed_alone(
 }
 
 #[test]
+fn who_joins_goes_by_what_all_have_acknowledged_until_it_reads_by_an_epoch_that_it_is_in() {
+    let mut layout = four();
+    join(&mut layout, 1, 5);
+    let goes_by = |layout: &Layout| [1, 5].map(|number| layout.placement(node(number)).goes_by(node(number)));
+    for (step, expected) in STEPS.into_iter().zip([[2, 1], [2, 2], [2, 2]]) {
+        assert_eq!((goes_by(&layout), layout.may_commit(node(5))), (expected, false));
+        (1..=5).for_each(|number| step(&mut layout, node(number)));
+    }
+    assert!(layout.may_commit(node(5)));
+}
+
+#[test]
 fn what_cannot_be_committed_is_refused_and_changes_nothing() {
     let mut layout = four();
     assert_eq!(layout.propose().map(|_| ()), Err(InvalidCommit::NothingStaged));
@@ -498,12 +517,7 @@ fn nobody_waits_for_a_node_that_was_removed_by_force() {
     layout.commit(node(1), proposed).expect("it was proposed just now");
     let numbers = |layout: &Layout| layout.waited_for().iter().map(|node| node.number()).collect::<Vec<_>>();
     assert_eq!(numbers(&layout), [1, 2, 3, 5]);
-    let steps: [fn(&mut Layout, NodeId); 3] = [
-        |layout, own| _ = layout.acknowledge(own),
-        |layout, own| _ = layout.note_synced(own, layout.acknowledged_by_all().id()),
-        |layout, own| _ = layout.note_reading(own),
-    ];
-    for step in steps {
+    for step in STEPS {
         assert_eq!(layout.live().len(), 3);
         [1, 2, 3, 5].into_iter().for_each(|number| step(&mut layout, node(number)));
     }
