@@ -62,6 +62,9 @@ pub const PACE_STEP: u64 = 2 * 1024 * 1024;
 /// How long the foreground is looked at before the rate is changed: some hundred answers of a busy shard, and soon enough that a bad
 /// half second is not followed by another.
 pub const PACE_WINDOW: Duration = Duration::from_millis(500);
+/// How soon the rate is doubled again while nobody asks anything, after one window in which nobody did: what a disk can do is found within half a
+/// second.
+pub const PACE_WINDOW_ALONE: Duration = Duration::from_millis(100);
 /// With fewer answers in a window there is no percentile to go by.
 pub const PACE_SAMPLES_MIN: u32 = 20;
 /// A p99 of the foreground that is no reason to slow anything down, whatever is usual.

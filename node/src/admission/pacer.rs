@@ -6,7 +6,7 @@ use super::latency::Histogram;
 use crate::Time;
 use crate::limits::{
     PACE_BATCH_BYTES, PACE_BURST, PACE_FLOOR, PACE_MAX, PACE_SAMPLES_MIN, PACE_START, PACE_STEP, PACE_TARGET_MIN,
-    PACE_WAIT_MAX, PACE_WINDOW,
+    PACE_WAIT_MAX, PACE_WINDOW, PACE_WINDOW_ALONE,
 };
 
 /// The budget of one shard's background work, in bytes per second: anti-entropy's answers and what it brings, transfers, hints handed
@@ -16,7 +16,7 @@ use crate::limits::{
 ///         each window: p99 of the foreground above the target ──▶ half the rate, not below the floor
 ///                      not above, and the budget was used     ──▶ a step more, not above the most
 ///                      not above, and it was not              ──▶ a step towards where it started
-///                      nobody asked, and the budget was used  ──▶ twice the rate, not above the most
+///                      nobody asked, and the budget was used  ──▶ twice the rate, not above the most; the next window is short
 ///         somebody asks, after a window in which nobody did      ──▶ no more than where it started
 /// ```
 ///
@@ -117,14 +117,15 @@ impl Pacer {
 
     /// Ends the window, if its time is over.
     fn roll(&mut self, now: Time) {
-        let windows = now.since(self.window_from).as_micros() / PACE_WINDOW.as_micros();
+        let length = if self.is_alone { PACE_WINDOW_ALONE } else { PACE_WINDOW };
+        let windows = now.since(self.window_from).as_micros() / length.as_micros();
         if windows == 0 {
             return;
         }
         let seen = (PACE_SAMPLES_MIN <= self.window.samples()).then(|| self.window.percentile(99).as_micros() as u64);
         let target = self.baseline.map(|baseline| Duration::from_micros(baseline / 2 * 3).max(PACE_TARGET_MIN));
         let is_above = seen.zip(target).is_some_and(|(seen, target)| target.as_micros() < u128::from(seen));
-        let is_used = u128::from(self.rate) * PACE_WINDOW.as_micros() <= 2 * u128::from(self.spent) * 1_000_000;
+        let is_used = u128::from(self.rate) * length.as_micros() <= 2 * u128::from(self.spent) * 1_000_000;
         let rate = match (is_above, is_used) {
             (true, _) => (self.rate / 2).max(PACE_FLOOR),
             (false, true) if !self.is_asked => (self.rate * 2).min(PACE_MAX),
@@ -138,7 +139,7 @@ impl Pacer {
         if let Some(seen) = seen {
             self.follow(seen);
         }
-        self.window_from = self.window_from + PACE_WINDOW.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX));
+        self.window_from = self.window_from + length.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX));
         self.spent = 0;
         self.window.clear();
     }
@@ -203,27 +204,28 @@ mod tests {
         assert_eq!(pacer.rate(), PACE_FLOOR + 3 * PACE_STEP);
     }
 
-    /// Windows in which nobody asks, and all is spent that may be.
-    fn windows_alone(pacer: &mut Pacer, from: u64, count: u64) -> u64 {
-        let length = PACE_WINDOW.as_millis() as u64;
-        for window in from..from + count {
+    /// A window in which nobody asks, and then short ones, in all of which all is spent that may be. Gives when they end.
+    fn windows_alone(pacer: &mut Pacer, from: Time, short: usize) -> Time {
+        let mut end = from;
+        for length in [PACE_WINDOW].into_iter().chain(std::iter::repeat_n(PACE_WINDOW_ALONE, short)) {
+            end = end + length;
             pacer.spend(usize::try_from(pacer.rate()).expect("64 bits"));
-            pacer.waits_until(at((window + 1) * length));
+            pacer.waits_until(end);
         }
-        from + count
+        end
     }
 
     #[test]
     fn while_nobody_asks_the_rate_doubles_and_the_first_who_does_has_it_where_it_started() {
         for asks in [Pacer::handle_asked, |pacer: &mut Pacer, now| pacer.handle_answered(now, Duration::ZERO)] {
-            let mut pacer = Pacer::default();
-            let next = windows_alone(&mut pacer, 0, 3);
-            assert_eq!(pacer.rate(), 8 * PACE_START);
-            let next = windows_alone(&mut pacer, next, 10);
-            assert_eq!(pacer.rate(), PACE_MAX);
-            asks(&mut pacer, at(next * PACE_WINDOW.as_millis() as u64 + 1));
-            assert_eq!(pacer.rate(), PACE_START);
-            assert!(pacer.balance <= burst(PACE_START), "nor is more saved");
+            for (short, rate) in [(0, 2 * PACE_START), (2, 8 * PACE_START), (10, PACE_MAX)] {
+                let mut pacer = Pacer::default();
+                let end = windows_alone(&mut pacer, Time::default(), short);
+                assert_eq!(pacer.rate(), rate);
+                asks(&mut pacer, end + Duration::from_millis(1));
+                assert_eq!(pacer.rate(), PACE_START);
+                assert!(pacer.balance <= burst(PACE_START), "nor is more saved");
+            }
         }
     }
 
@@ -235,7 +237,7 @@ mod tests {
         assert_eq!(pacer.rate(), PACE_START + 4 * PACE_STEP);
         let next = windows(&mut pacer, next, 8, 40, 100_000_000);
         assert_eq!(pacer.rate(), PACE_FLOOR);
-        windows_alone(&mut pacer, next, 1);
+        windows_alone(&mut pacer, at(next * PACE_WINDOW.as_millis() as u64), 0);
         assert!(pacer.rate() < PACE_START);
     }
 
