@@ -93,13 +93,16 @@ impl Shard {
         if let LayoutMessage::Digest { last, .. } | LayoutMessage::Epoch { last } = &message {
             self.writes_by.insert(from, *last);
         }
-        let has_deltas = self.keeping.protocols.get(&from).is_some_and(|protocol| protocol.has_layout_deltas());
+        let protocol = self.keeping.protocols.get(&from).copied();
         let Some(keeper) = &mut self.keeping.keeper else { return };
         let told = |keeper: &Keeper| Box::new(keeper.told().clone());
         let answer = match message {
             LayoutMessage::Digest { hash, .. } if hash == keeper.hash() => None,
-            LayoutMessage::Digest { .. } if has_deltas => Some(LayoutMessage::Summary(Box::new(keeper.summary()))),
-            LayoutMessage::Digest { .. } => Some(LayoutMessage::Copy(told(keeper))),
+            // Whose connection is gone is told when it is back.
+            LayoutMessage::Digest { .. } => protocol.map(|protocol| match protocol.has_layout_deltas() {
+                true => LayoutMessage::Summary(Box::new(keeper.summary())),
+                false => LayoutMessage::Copy(told(keeper)),
+            }),
             LayoutMessage::Epoch { .. } => None,
             LayoutMessage::Copy(copy) => keeper.merge(*copy).then(|| LayoutMessage::Back(told(keeper))),
             LayoutMessage::Back(copy) => {
