@@ -118,8 +118,10 @@ impl Shard {
         self.hints.deliveries.retain(|target, delivery| targets.contains(target) || !delivery.is_ready(now));
         let mut deadline = self.hints.store.deadline();
         for target in targets {
-            // For one that is to be no member there are those who hold what it held.
-            if self.connected.contains(&target) || self.placement.last().member(target).is_none() {
+            // For one that is to be no member there are those who hold what it held. What is kept for this node itself was made in the place of
+            // all primaries just when it came to be one.
+            let is_reached = self.connected.contains(&target) || target == self.own();
+            if is_reached || self.placement.last().member(target).is_none() {
                 let is_ready = self.hints.deliveries.get(&target).is_none_or(|delivery| delivery.is_ready(now));
                 if let Some(at) = self.background_waits(now).filter(|_| is_ready) {
                     deadline = deadline.into_iter().chain([at]).min();
