@@ -13,6 +13,10 @@ QUORATE_SIM := $(CARGO_TARGET_DIR)/release/quorate-sim
 PURE := -p quorate-ring -p quorate-simulation
 # What has passed hours of seeds. Members that change (M1, M2) have not yet: `make sim-campaign` has them.
 PROVEN := N1,N2,N3,N4,N5,N6,N7,N8,N9,N10,N11,N12,N13,N14,N15,N16,P1,P2,P3,P4,P5,P6,P7,P8,D1,D2,D3,D4,D5,D6,D7,M3,L1,L2,B1,G1
+# Cargo tells by times whether a file has changed since it was compiled, and would take what another clone has compiled since for what is here.
+BUILT_FROM := $(CARGO_TARGET_DIR)/built-from
+$(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" >$(BUILT_FROM) \
+	&& find . -path ./target -prune -o -name '*.rs' -exec touch {} +; } >&2)
 
 .PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic bench-ring install-needs
 
