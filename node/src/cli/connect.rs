@@ -86,6 +86,11 @@ impl ConnectArguments {
         if self.json { Format::Json } else { Format::Human }
     }
 
+    /// How long to wait for each request.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Connects to the cluster.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ Exit codes:
   3  the cluster cannot be reached, or too few replicas answered in time
   4  the outcome of a write is unknown: it may or may not be stored
   5  failure on this machine: files, certificates, sockets, storage; a demo that was cut short or broke a promise
-  130  interrupted (load, dump, wait): what was done until then is told";
+  130  interrupted (load, dump, wait, bench): what was done until then is told";
 
 /// What kind of failure it was. Each has its exit code, and its name in `--json` output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,6 +1,7 @@
 //! The command line: one module for each command, and what they share.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
+mod bench;
 mod cert;
 mod cluster;
 mod connect;
@@ -13,6 +14,7 @@ mod interrupt;
 mod json_lines;
 mod keys;
 mod load;
+mod local;
 mod logging;
 mod node;
 mod output;
@@ -43,6 +45,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::DemoArguments),
+    Bench(bench::BenchArguments),
     Node(node::NodeArguments),
     Cert(cert::CertArguments),
     Get(get::GetArguments),
@@ -75,6 +78,7 @@ impl Command {
     fn format(&self) -> Format {
         match self {
             Self::Demo(_) | Self::Node(_) => Format::Human,
+            Self::Bench(arguments) => arguments.connect.format(),
             Self::Cert(arguments) => arguments.format(),
             Self::Get(arguments) => arguments.connect.format(),
             Self::Put(arguments) => arguments.connect.format(),
@@ -94,6 +98,7 @@ impl Command {
             Self::Node(arguments) => arguments.run(),
             Self::Cert(arguments) => arguments.run(),
             Self::Demo(arguments) => block_on(arguments.run()),
+            Self::Bench(arguments) => block_on(arguments.run()),
             Self::Get(arguments) => block_on(arguments.run()),
             Self::Put(arguments) => block_on(arguments.run()),
             Self::Delete(arguments) => block_on(arguments.run()),

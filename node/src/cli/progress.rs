@@ -16,6 +16,8 @@ const REDRAWS_PER_SECOND: u8 = 10;
 /// The progress of one command.
 pub(crate) struct Progress {
     what: &'static str,
+    /// What is counted.
+    unit: &'static str,
     bar: Option<ProgressBar>,
     started: Instant,
     line_due: Instant,
@@ -24,7 +26,7 @@ pub(crate) struct Progress {
 /// How far a command is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Records done.
+    /// Records done, or whatever is counted.
     pub(crate) records: u64,
     /// How much of the whole is done, in the unit of the whole: bytes of a file, records, partitions.
     pub(crate) done: u64,
@@ -35,13 +37,18 @@ pub(crate) struct Step {
 impl Progress {
     /// Begins; `what` is what happens to the records, such as "loading".
     pub(crate) fn start(what: &'static str) -> Self {
+        Self::counting(what, "records")
+    }
+
+    /// The same where something else is counted, such as "requests".
+    pub(crate) fn counting(what: &'static str, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
             bar.set_message(what);
             bar
         });
         let now = Instant::now();
-        Self { what, bar, started: now, line_due: now + LINE_INTERVAL }
+        Self { what, unit, bar, started: now, line_due: now + LINE_INTERVAL }
     }
 
     /// Shows how far it is, if it is time to.
@@ -86,6 +93,7 @@ impl Progress {
 
     fn figures(&self, step: Step) -> String {
         let rate = human::rate(step.records, self.elapsed());
-        format!("{} records, {} records/s", human::count(step.records), human::count(rate))
+        let (count, rate, unit) = (human::count(step.records), human::count(rate), self.unit);
+        format!("{count} {unit}, {rate} {unit}/s")
     }
 }

@@ -51,6 +51,7 @@ use self::data_directory::{DataDirectory, RING_UNKNOWN, random};
 use self::datagrams::Datagrams;
 pub use self::error::RunError;
 use self::shared::{Parts, Shared};
+pub use self::status::cpu_micros;
 use self::turn::{Alarm, Event, Turns};
 use self::view::View;
 use crate::handoff::hint::bounds::HintBounds;

@@ -118,8 +118,8 @@ fn memory_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// CPU time of all threads, in user and kernel mode; `None` where the kernel does not say.
-fn cpu_micros() -> Option<u64> {
+/// CPU time of all threads of this process, in user and kernel mode; `None` where the kernel does not say.
+pub fn cpu_micros() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the program's name in parentheses, which may hold spaces; times are the 14th and 15th field.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

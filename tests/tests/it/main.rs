@@ -3,6 +3,7 @@
 mod application;
 mod bad_input;
 mod bad_setup;
+mod bench;
 mod convergence;
 mod crashes;
 mod cut_network;

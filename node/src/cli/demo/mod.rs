@@ -3,22 +3,22 @@
 //! The nodes are processes of this same program; the tour is a client like any other. Whatever happens, also Ctrl-C, nothing is
 //! left running, and nothing is left on the disk unless that was asked for.
 
-mod cluster;
 mod records;
 mod tell;
 mod tour;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use tempfile::TempDir;
 
-use self::cluster::DemoCluster;
 use self::tell::Teller;
 use self::tour::Tour;
 use super::exit::Failure;
 use super::interrupt::interrupted;
+use super::local::{LocalCluster, Place};
+
+/// How many nodes there are at first: as many as replicas, so that every node holds every key.
+const NODES: u32 = 3;
 
 /// Shows a real cluster on this machine, and what it survives, in less than a minute
 ///
@@ -39,35 +39,6 @@ pub(crate) struct DemoArguments {
     dir: Option<PathBuf>,
 }
 
-/// Where the demo's files are.
-enum Place {
-    Temporary(TempDir),
-    Kept(PathBuf),
-}
-
-impl Place {
-    fn make(asked: Option<PathBuf>) -> Result<Self, Failure> {
-        let Some(directory) = asked else {
-            let made = tempfile::Builder::new().prefix("quorate-demo-").tempdir();
-            let cannot = |error| Failure::local(format!("cannot make a temporary directory: {error}"));
-            return made.map(Self::Temporary).map_err(cannot);
-        };
-        fs::create_dir_all(&directory).map_err(|error| Failure::file("make the directory", &directory, &error))?;
-        let occupied = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
-        match occupied {
-            true => Err(Failure::invalid(format!("{} is not empty", directory.display())).help("give a new directory")),
-            false => Ok(Self::Kept(directory)),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Kept(directory) => directory,
-        }
-    }
-}
-
 impl DemoArguments {
     /// Runs the tour.
     ///
@@ -75,8 +46,8 @@ impl DemoArguments {
     /// What failed, or was not as promised.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         // Declared first, so removed last: the processes in it must be gone by then.
-        let place = Place::make(self.dir)?;
-        let mut cluster = DemoCluster::prepare(place.path())?;
+        let place = Place::make(self.dir, "quorate-demo-")?;
+        let mut cluster = LocalCluster::prepare(place.path(), NODES)?;
         let mut teller = Teller::default();
         let after = match place {
             Place::Temporary(_) => "removed at the end",
@@ -98,7 +69,7 @@ impl DemoArguments {
     }
 }
 
-fn tell_how_to_connect(cluster: &DemoCluster, teller: &Teller) -> Result<(), Failure> {
+fn tell_how_to_connect(cluster: &LocalCluster, teller: &Teller) -> Result<(), Failure> {
     teller.say("\nThe cluster stays until Ctrl-C. In another terminal:")?;
     teller.command(&format!("export QUORATE_CONFIG={}", cluster.file("client.toml").display()))?;
     teller.command("quorate status")?;

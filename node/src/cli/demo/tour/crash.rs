@@ -13,9 +13,8 @@ use super::super::tell::INDENT;
 use super::{PACKAGES, Tour, records};
 use crate::cli::connect::failure;
 use crate::cli::exit::Failure;
-use crate::cli::human;
 use crate::cli::load::write::{Mode, Written};
-use crate::cli::status;
+use crate::cli::{human, local, status};
 
 /// How often the load is looked at, to kill the node in its middle.
 const WATCH_INTERVAL: Duration = Duration::from_millis(5);
@@ -108,7 +107,7 @@ impl Tour<'_> {
         self.teller.step(&format!("Bring {victim} back"))?;
         self.teller.command(&format!("quorate node --config {victim}.toml"))?;
         let took = self.cluster.start(victim).await?;
-        let answers = self.meet(client).await?;
+        let answers = local::meet(client).await?;
         self.teller.say(&format!("{victim} serves again after {} ms.", took.as_millis()))?;
         self.teller.command("quorate status")?;
         self.teller.print(&status::describe(&answers, INDENT))?;

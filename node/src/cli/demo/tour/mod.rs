@@ -7,36 +7,30 @@ mod siblings;
 
 use std::time::{Duration, Instant};
 
-use quorate_client::transport::Credentials;
 use quorate_client::{Bucket, Client};
 use quorate_ring::NodeId;
 
-use super::cluster::DemoCluster;
 use super::tell::{INDENT, Teller};
 use crate::cli::connect::failure;
 use crate::cli::exit::Failure;
+use crate::cli::local::{self, LocalCluster};
 use crate::cli::ring_table;
-use crate::cli::status::{self, Answer};
 
 /// How long the demo's requests may take: short, so that what is silent shows soon.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// By when all nodes must have found each other.
-const MEETING_TIME_MAX: Duration = Duration::from_secs(20);
-/// How often they are asked whether they have.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The bucket of the records.
 const PACKAGES: &str = "packages";
 
 /// The tour under way.
 pub(super) struct Tour<'a> {
-    cluster: &'a mut DemoCluster,
+    cluster: &'a mut LocalCluster,
     teller: &'a mut Teller,
     records: u64,
 }
 
 impl<'a> Tour<'a> {
     /// A tour of a cluster that was prepared and not started.
-    pub(super) fn new(cluster: &'a mut DemoCluster, teller: &'a mut Teller, records: u64) -> Self {
+    pub(super) fn new(cluster: &'a mut LocalCluster, teller: &'a mut Teller, records: u64) -> Self {
         Self { cluster, teller, records }
     }
 
@@ -67,7 +61,7 @@ impl<'a> Tour<'a> {
             self.teller.say(&format!("{id} serves on {address} (process {process}) after {} ms", took.as_millis()))?;
         }
         let client = self.connect().await?;
-        self.meet(&client).await?;
+        local::meet(&client).await?;
         self.teller.command("quorate ring")?;
         let description = client.known_ring();
         let ring = ring_table::ring_of(&description)?;
@@ -79,35 +73,7 @@ impl<'a> Tour<'a> {
 
     /// A client of its own, that shares nothing with the others.
     async fn connect(&self) -> Result<Client, Failure> {
-        let file = |name| self.cluster.file(name);
-        let credentials =
-            Credentials::load(&file("ca.pem"), &file("client.pem"), &file("client.key")).map_err(Failure::local)?;
-        let builder = Client::builder()
-            .seeds(self.cluster.addresses())
-            .cluster(self.cluster.name().as_str())
-            .credentials(credentials);
-        builder.timeout(TIMEOUT).connect().await.map_err(|error| failure(&error))
-    }
-
-    /// Waits until all nodes answer and are connected to all others.
-    async fn meet(&self, client: &Client) -> Result<Vec<Answer>, Failure> {
-        let begun = Instant::now();
-        loop {
-            let answers = client.statuses().await;
-            let met = answers
-                .iter()
-                .all(|(_, answer)| answer.as_ref().is_ok_and(|status| status.peers.iter().all(|peer| peer.connected)));
-            if met {
-                return Ok(answers);
-            }
-            if MEETING_TIME_MAX < begun.elapsed() {
-                let seen = status::describe(&answers, INDENT);
-                return Err(Failure::local(format!(
-                    "the nodes have not found each other after {MEETING_TIME_MAX:?}:\n{seen}"
-                )));
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        self.cluster.connect(TIMEOUT).await
     }
 
     /// The node that is going to crash.

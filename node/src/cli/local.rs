@@ -1,6 +1,6 @@
-//! The demo's cluster: real `quorate node` processes, three at first, on this machine, with certificates of their own, in one directory.
+//! A cluster on this machine, for as long as a command runs: real `quorate node` processes with certificates of their own, in one directory.
 //!
-//! Nothing outlives the demo. Dropping the cluster kills the processes; and should the demo itself be killed, the end of their
+//! Nothing outlives the command. Dropping the cluster kills the processes; and should the command itself be killed, the end of their
 //! standard input tells them to stop.
 
 use std::fs::{self, File};
@@ -12,17 +12,20 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use quorate_client::Client;
+use quorate_client::transport::Credentials;
 use quorate_ring::{ClusterName, NodeId};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::cli::cert::authority::{Authority, Identity, random_secret};
-use crate::cli::exit::Failure;
+use super::cert::authority::{Authority, Identity, random_secret};
+use super::connect::failure;
+use super::exit::Failure;
+use super::status::{self, Answer};
 
-/// How many nodes there are at first: as many as replicas, so that every node holds every key.
-pub(super) const NODES: u32 = 3;
 /// Name of the cluster.
 const CLUSTER: &str = "demo";
-/// The demo's certificates need not outlive the day.
+/// The certificates need not outlive the day.
 const CERTIFICATE_DAYS: u32 = 2;
 /// A node that does not serve after this time has failed to start. It usually takes a few tenths of a second.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
@@ -30,18 +33,56 @@ const START_TIME_MAX: Duration = Duration::from_secs(20);
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often a wait looks whether a process has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// By when all nodes must have found each other.
+const MEETING_TIME_MAX: Duration = Duration::from_secs(20);
+/// How often they are asked whether they have.
+const MEETING_INTERVAL: Duration = Duration::from_millis(50);
 /// Lines of a node's log that are shown when it fails.
 const LOG_LINES_SHOWN: usize = 5;
 
+/// Where a cluster's files are.
+pub(super) enum Place {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Place {
+    /// A new directory: this one, or else a temporary one, whose name begins so.
+    ///
+    /// # Errors
+    /// If it cannot be made, or is not empty.
+    pub(super) fn make(asked: Option<PathBuf>, prefix: &str) -> Result<Self, Failure> {
+        let Some(directory) = asked else {
+            let made = tempfile::Builder::new().prefix(prefix).tempdir();
+            let cannot = |error| Failure::local(format!("cannot make a temporary directory: {error}"));
+            return made.map(Self::Temporary).map_err(cannot);
+        };
+        fs::create_dir_all(&directory).map_err(|error| Failure::file("make the directory", &directory, &error))?;
+        let occupied = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_some());
+        match occupied {
+            true => Err(Failure::invalid(format!("{} is not empty", directory.display())).help("give a new directory")),
+            false => Ok(Self::Kept(directory)),
+        }
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(directory) => directory,
+        }
+    }
+}
+
 /// Nodes and their files.
-pub(super) struct DemoCluster {
+pub(super) struct LocalCluster {
     directory: PathBuf,
     executable: PathBuf,
     authority: Authority,
-    nodes: Vec<DemoNode>,
+    nodes: Vec<LocalNode>,
 }
 
-struct DemoNode {
+struct LocalNode {
     id: NodeId,
     address: String,
     process: Option<Child>,
@@ -55,17 +96,17 @@ enum Begins {
     Joining,
 }
 
-impl DemoCluster {
-    /// Writes certificates, secret and configurations into a directory; starts nothing.
+impl LocalCluster {
+    /// Writes certificates, secret and the configurations of so many nodes into a directory; starts nothing.
     ///
     /// # Errors
     /// If files or sockets fail.
-    pub(super) fn prepare(directory: &Path) -> Result<Self, Failure> {
+    pub(super) fn prepare(directory: &Path, nodes: u32) -> Result<Self, Failure> {
         let executable = std::env::current_exe()
             .map_err(|error| Failure::local(format!("cannot find the path of this program: {error}")))?;
-        let ids = (1..=NODES).map(|number| NodeId::new(number).expect("counted from 1"));
+        let ids = (1..=nodes).map(|number| NodeId::new(number).expect("counted from 1"));
         let nodes =
-            ids.zip(free_addresses(NODES)?).map(|(id, address)| DemoNode { id, address, process: None }).collect();
+            ids.zip(free_addresses(nodes)?).map(|(id, address)| LocalNode { id, address, process: None }).collect();
         let cluster = Self {
             directory: directory.to_owned(),
             executable,
@@ -82,7 +123,7 @@ impl DemoCluster {
     /// If files or sockets fail.
     pub(super) fn add(&mut self, id: NodeId) -> Result<String, Failure> {
         let address = free_addresses(1)?.remove(0);
-        self.nodes.push(DemoNode { id, address: address.clone(), process: None });
+        self.nodes.push(LocalNode { id, address: address.clone(), process: None });
         self.write_identity(&Identity::Node(id))?;
         self.write(&format!("{id}.toml"), &self.node_toml(id, &Begins::Joining))?;
         Ok(address)
@@ -170,9 +211,15 @@ impl DemoCluster {
         self.nodes.iter().find(|node| node.id == id)?.process.as_ref().map(Child::id)
     }
 
-    /// The cluster's name.
-    pub(super) fn name(&self) -> ClusterName {
-        name()
+    /// A client that waits for no request longer than this.
+    ///
+    /// # Errors
+    /// If the certificates cannot be used, or no node answers.
+    pub(super) async fn connect(&self, timeout: Duration) -> Result<Client, Failure> {
+        let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|name| self.file(name));
+        let credentials = Credentials::load(&ca, &certificate, &key).map_err(Failure::local)?;
+        let builder = Client::builder().seeds(self.addresses()).cluster(CLUSTER).credentials(credentials);
+        builder.timeout(timeout).connect().await.map_err(|error| failure(&error))
     }
 
     /// A file of the cluster's directory.
@@ -180,8 +227,8 @@ impl DemoCluster {
         self.directory.join(name)
     }
 
-    fn node(&mut self, id: NodeId) -> &mut DemoNode {
-        self.nodes.iter_mut().find(|node| node.id == id).expect("the demo only speaks of its own nodes")
+    fn node(&mut self, id: NodeId) -> &mut LocalNode {
+        self.nodes.iter_mut().find(|node| node.id == id).expect("a command only speaks of its own nodes")
     }
 
     fn spawn(&self, id: NodeId) -> Result<Child, Failure> {
@@ -197,7 +244,7 @@ impl DemoCluster {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
             command.env_remove(name);
         }
-        // A group of its own: Ctrl-C goes to the demo alone, which then stops the nodes itself.
+        // A group of its own: Ctrl-C goes to the command alone, which then stops the nodes itself.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         command.spawn().map_err(|error| Failure::file("start", &self.executable, &error))
     }
@@ -211,7 +258,7 @@ impl DemoCluster {
         let lines: Vec<_> = log.lines().collect();
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
         Failure::local(format!("{what}; the end of its log:\n  {}", shown.join("\n  ")))
-            .help("`quorate demo --dir DIRECTORY` keeps the logs")
+            .help("`--dir DIRECTORY` keeps the logs")
     }
 
     fn write_files(&self) -> Result<(), Failure> {
@@ -240,7 +287,7 @@ impl DemoCluster {
     }
 
     fn node_toml(&self, id: NodeId, begins: &Begins) -> String {
-        let member = |node: &DemoNode| {
+        let member = |node: &LocalNode| {
             format!("[[cluster.members]]\nnode = {}\naddress = \"{}\"\n", node.id.number(), node.address)
         };
         let (others, own): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| node.id != id);
@@ -267,13 +314,37 @@ impl DemoCluster {
     }
 }
 
-impl Drop for DemoCluster {
+impl Drop for LocalCluster {
     fn drop(&mut self) {
         for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
             // Both fail only if the process is gone, which is what is wanted.
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+/// Waits until all nodes answer and are connected to all others.
+///
+/// # Errors
+/// What is known of them, if that takes too long.
+pub(super) async fn meet(client: &Client) -> Result<Vec<Answer>, Failure> {
+    let begun = Instant::now();
+    loop {
+        let answers = client.statuses().await;
+        let met = answers
+            .iter()
+            .all(|(_, answer)| answer.as_ref().is_ok_and(|status| status.peers.iter().all(|peer| peer.connected)));
+        if met {
+            return Ok(answers);
+        }
+        if MEETING_TIME_MAX < begun.elapsed() {
+            let seen = status::describe(&answers, "  ");
+            return Err(Failure::local(format!(
+                "the nodes have not found each other after {MEETING_TIME_MAX:?}:\n{seen}"
+            )));
+        }
+        tokio::time::sleep(MEETING_INTERVAL).await;
     }
 }
 
@@ -296,7 +367,7 @@ fn first_line_of(output: impl std::io::Read + Send + 'static) -> oneshot::Receiv
     thread::spawn(move || {
         let mut lines = BufReader::new(output).lines();
         if let Some(Ok(_)) = lines.next() {
-            // The demo may have given up waiting.
+            // The command may have given up waiting.
             let _ = sender.send(());
         }
         lines.for_each(drop);
