@@ -5,6 +5,7 @@
 
 use clap::ValueEnum;
 use rand::{Rng, RngExt};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// YCSB's: of 100,000 records the first is asked for by 8 % of all requests.
 const THETA: f64 = 0.99;
@@ -47,7 +48,7 @@ impl Chooser {
     pub(super) fn choose(&mut self, random: &mut impl Rng, records: u64) -> u64 {
         match self.distribution {
             Distribution::Uniform => random.random_range(0..records),
-            Distribution::Zipfian => scattered(self.zipf.rank(random, records)) % records,
+            Distribution::Zipfian => xxh3_64(&self.zipf.rank(random, records).to_le_bytes()) % records,
             Distribution::Latest => records - 1 - self.zipf.rank(random, records),
         }
     }
@@ -76,13 +77,6 @@ impl Zipf {
         self.zeta += (self.things..things).map(|rank| ((rank + 1) as f64).powf(-THETA)).sum::<f64>();
         self.things = self.things.max(things);
     }
-}
-
-/// SplitMix64's finalizer: numbers in a row become numbers without any order.
-pub(super) const fn scattered(number: u64) -> u64 {
-    let mixed = (number.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
