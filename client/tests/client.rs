@@ -153,8 +153,12 @@ async fn many_requests_share_a_connection() {
     while let Some(task) = tasks.join_next().await {
         task.expect("no panic");
     }
-    let asked: Vec<u64> = cluster.nodes.iter().map(|node| node.requests.load(Ordering::Relaxed)).collect();
-    assert!(asked.iter().all(|asked| 1_000 < *asked), "load is spread: {asked:?}");
+    for node in &cluster.nodes {
+        // One as a seed, whose certificate need not name it, and one as a member.
+        assert!(node.connections.load(Ordering::Relaxed) <= 2);
+        // How many depends on the machine: who pauses is asked less for a while.
+        assert_ne!(node.requests.load(Ordering::Relaxed), 0, "load is spread");
+    }
 }
 
 #[tokio::test]

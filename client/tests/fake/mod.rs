@@ -85,6 +85,7 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     endpoint: quinn::Endpoint,
     pub(crate) mood: Arc<Mutex<Mood>>,
+    pub(crate) connections: Arc<AtomicU64>,
     pub(crate) requests: Arc<AtomicU64>,
     ring: Arc<Mutex<Option<RingDescription>>>,
 }
@@ -94,16 +95,17 @@ impl Node {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoint = quic::endpoint(any, Some(credentials.server_config(None))).expect("a free port");
         let mood = Arc::new(Mutex::new(Mood::Obliging));
-        let (requests, ring) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
+        let (connections, requests, ring) = (Arc::default(), Arc::default(), Arc::default());
         let served = Served {
             node: id(number),
-            mood: mood.clone(),
-            requests: requests.clone(),
-            ring: ring.clone(),
+            mood: Arc::clone(&mood),
+            connections: Arc::clone(&connections),
+            requests: Arc::clone(&requests),
+            ring: Arc::clone(&ring),
             objects: objects.clone(),
         };
         tokio::spawn(accept(endpoint.clone(), served));
-        Self { address: endpoint.local_addr().expect("bound"), endpoint, mood, requests, ring }
+        Self { address: endpoint.local_addr().expect("bound"), endpoint, mood, connections, requests, ring }
     }
 
     pub(crate) fn set(&self, mood: Mood) {
@@ -161,6 +163,7 @@ impl Cluster {
 struct Served {
     node: NodeId,
     mood: Arc<Mutex<Mood>>,
+    connections: Arc<AtomicU64>,
     requests: Arc<AtomicU64>,
     ring: Arc<Mutex<Option<RingDescription>>>,
     objects: Objects,
@@ -171,6 +174,7 @@ async fn accept(endpoint: quinn::Endpoint, served: Served) {
         let served = served.clone();
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
+            served.connections.fetch_add(1, Ordering::Relaxed);
             while let Ok((sender, receiver)) = connection.accept_bi().await {
                 let (sender, receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
                 tokio::spawn(serve(connection.clone(), sender, receiver, served.clone()));
