@@ -1,7 +1,7 @@
 //! The bytes of every message, pinned: what one release writes, another must be able to read.
 //!
 //! `fixtures/wire-v1.txt` has a line `kind.Variant.Variant hex` for each variant of each message of the protocol's first version, and
-//! `wire-v2.txt` for each that came with the second. If one of these tests fails, the change at hand breaks the protocol for clusters that run.
+//! `wire-v2.txt` and `wire-v3.txt` for each that came with the second and the third. If one of these tests fails, the change at hand breaks the protocol for clusters that run.
 //! A message that is new needs a sample here and a new line in the file of its version:
 //!
 //! ```text
@@ -22,7 +22,7 @@ use std::sync::Once;
 use wire_samples::*;
 
 /// What each version brought, from the first.
-const VERSIONS: [&str; 2] = ["wire-v1.txt", "wire-v2.txt"];
+const VERSIONS: [&str; 3] = ["wire-v1.txt", "wire-v2.txt", "wire-v3.txt"];
 
 fn path(version: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use quorate_client::Error;
 use quorate_ring::NodeId;
-use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, StartKind, SyncStatus};
+use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, StartKind, SyncStatus, Usage};
 use serde::Serialize;
 
 use super::cluster::copies::{Copies, describe_change};
@@ -60,6 +60,8 @@ struct JsonFigures<'a> {
     cpu_micros: u64,
     sync: JsonSync,
     hints: Vec<JsonHints>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<JsonUsage>,
     peers: Vec<JsonPeer<'a>>,
 }
 
@@ -94,6 +96,17 @@ struct JsonHints {
     count: u64,
     bytes: u64,
     age_millis: u64,
+}
+
+#[derive(Serialize)]
+struct JsonUsage {
+    context_switches: Option<u64>,
+    disk_bytes_read: Option<u64>,
+    disk_bytes_written: Option<u64>,
+    peer_bytes_sent: u64,
+    peer_bytes_received: u64,
+    client_bytes_sent: u64,
+    client_bytes_received: u64,
 }
 
 #[derive(Serialize)]
@@ -290,6 +303,7 @@ fn figures(status: &NodeStatus) -> JsonFigures<'_> {
         cpu_micros: status.cpu_micros,
         sync: json_sync(status.sync),
         hints: status.hints.iter().map(json_hints).collect(),
+        usage: status.usage.map(json_usage),
         peers: status
             .peers
             .iter()
@@ -333,6 +347,18 @@ fn json_hints(hints: &HintStatus) -> JsonHints {
     JsonHints { target: hints.target.number(), count: hints.count, bytes: hints.bytes, age_millis: hints.age_millis }
 }
 
+fn json_usage(usage: Usage) -> JsonUsage {
+    JsonUsage {
+        context_switches: usage.context_switches,
+        disk_bytes_read: usage.disk_bytes_read,
+        disk_bytes_written: usage.disk_bytes_written,
+        peer_bytes_sent: usage.peer_bytes_sent,
+        peer_bytes_received: usage.peer_bytes_received,
+        client_bytes_sent: usage.client_bytes_sent,
+        client_bytes_received: usage.client_bytes_received,
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use quorate_ring::ClusterName;
@@ -373,6 +399,7 @@ pub(crate) mod tests {
             hints: Vec::new(),
             hints_counted: true,
             hints_mark: 0,
+            usage: None,
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Greeted {
     pub(super) streams: Streams,
     role: Role,
     /// What is spoken on it.
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
 }
 
 /// Takes connections until the endpoint is closed.
@@ -48,7 +48,7 @@ async fn connection(shared: Arc<Shared>, incoming: Incoming) {
         Ok(Ok(Some(Greeted { streams, role: Role::Peer { node, incarnation, .. }, protocol }))) => {
             link::accepted(shared, Peer { node, incarnation, protocol }, connection, streams).await;
         }
-        Ok(Ok(Some(Greeted { streams, role: Role::Client, .. }))) => client(shared, connection, streams).await,
+        Ok(Ok(Some(greeted))) => client(shared, connection, greeted).await,
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a connection ended before its greeting"),
         Err(_) => tracing::debug!(%remote, "a connection said nothing and is closed"),
@@ -56,14 +56,17 @@ async fn connection(shared: Arc<Shared>, incoming: Incoming) {
 }
 
 /// Serves a client's streams until its connection ends.
-async fn client(shared: Arc<Shared>, connection: Connection, first: Streams) {
+async fn client(shared: Arc<Shared>, connection: Connection, first: Greeted) {
+    let link = shared.next_link();
+    shared.client_traffic.begin(link, &connection);
     tokio::spawn(session::serve(shared.clone(), first));
     while let Ok(Ok(Some(greeted))) = stream(&shared, &connection).await.map(Ok::<_, ReceiveError>) {
         match greeted.role {
-            Role::Client => drop(tokio::spawn(session::serve(shared.clone(), greeted.streams))),
+            Role::Client => drop(tokio::spawn(session::serve(shared.clone(), greeted))),
             Role::Peer { .. } => break,
         }
     }
+    shared.client_traffic.end(link);
 }
 
 async fn stream(shared: &Shared, connection: &Connection) -> Result<Option<Greeted>, ReceiveError> {

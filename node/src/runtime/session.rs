@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use quorate_client::transport::{FrameReceiver, ReceiveError};
 use quorate_ring::limits::TIMEOUT_MILLIS_MAX;
-use quorate_ring::wire::{ClientMessage, NodeMessage, Request, RequestError, Response};
+use quorate_ring::wire::{ClientMessage, NodeMessage, Protocol, Request, RequestError, Response};
 
-use super::link::Streams;
+use super::accept::Greeted;
 use super::outbox::{Outbox, outbox};
 use super::shared::Shared;
 use super::status::status;
@@ -14,14 +14,14 @@ use super::turn::Event;
 use crate::{Input, SessionId};
 
 /// Serves a stream until the client closes it, its connection ends, or it is too far behind in reading answers.
-pub(super) async fn serve(shared: Arc<Shared>, streams: Streams) {
+pub(super) async fn serve(shared: Arc<Shared>, Greeted { streams, protocol, .. }: Greeted) {
     let session = shared.next_session();
     let (outbox, drain) = outbox();
     shared.send_all(|| Event::SessionUp { session, outbox: outbox.clone() }).await;
     let mut sender = streams.sender;
     let ended = tokio::select! {
         result = drain.run(&mut sender) => result.map_err(|error| error.to_string()),
-        result = receive(&shared, session, streams.receiver, outbox) => result.map_err(|error| error.to_string()),
+        result = receive(&shared, (session, protocol), streams.receiver, outbox) => result.map_err(|error| error.to_string()),
     };
     if let Err(error) = ended {
         tracing::debug!(?session, error, "a client's stream ended");
@@ -31,7 +31,7 @@ pub(super) async fn serve(shared: Arc<Shared>, streams: Streams) {
 
 async fn receive(
     shared: &Shared,
-    session: SessionId,
+    (session, protocol): (SessionId, Protocol),
     mut receiver: FrameReceiver,
     mut outbox: Outbox,
 ) -> Result<(), ReceiveError> {
@@ -40,7 +40,11 @@ async fn receive(
         let answer = match request {
             _ if shared.is_stopping() => Err(RequestError::Stopping { node: shared.node }),
             Request::Ring => Ok(Response::Ring(shared.view().description.clone())),
-            Request::Status => Ok(Response::Status(Box::new(status(shared).await))),
+            Request::Status => {
+                let mut status = status(shared).await;
+                status.usage = status.usage.filter(|_| protocol.has_usage());
+                Ok(Response::Status(Box::new(status)))
+            }
             request => {
                 let timeout_millis = timeout_millis.min(TIMEOUT_MILLIS_MAX);
                 for (shard, request, indices) in shared.slices.split(request) {

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) peers: Peers,
     pub(super) datagrams: Arc<Datagrams>,
     pub(super) traffic: Traffic,
+    /// What connections of clients have carried.
+    pub(super) client_traffic: Traffic,
     session_next: AtomicU64,
     link_next: AtomicU64,
 }
@@ -81,6 +83,7 @@ impl Shared {
             peers,
             datagrams: parts.datagrams,
             traffic: Traffic::default(),
+            client_traffic: Traffic::default(),
             session_next: AtomicU64::new(0),
             link_next: AtomicU64::new(0),
         }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, SyncStatus};
+use nix::sys::resource::{UsageWho, getrusage};
+use quorate_ring::wire::{HintStatus, NodeStatus, ScrubStatus, SyncStatus, Usage};
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
@@ -44,6 +45,7 @@ pub(super) async fn status(shared: &Shared) -> NodeStatus {
         hints: Vec::new(),
         hints_counted: true,
         hints_mark: 0,
+        usage: Some(usage(shared)),
     };
     for shard in &shared.shards {
         let (asker, answer) = oneshot::channel();
@@ -108,6 +110,34 @@ fn add_hints(sum: &mut Vec<HintStatus>, shard: Vec<HintStatus>) {
             None => sum.push(hints),
         }
     }
+}
+
+fn usage(shared: &Shared) -> Usage {
+    let (peers, clients) = (shared.traffic.bytes(), shared.client_traffic.bytes());
+    let disk = disk_bytes();
+    Usage {
+        context_switches: context_switches(),
+        disk_bytes_read: disk.map(|(read, _)| read),
+        disk_bytes_written: disk.map(|(_, written)| written),
+        peer_bytes_sent: peers.sent,
+        peer_bytes_received: peers.received,
+        client_bytes_sent: clients.sent,
+        client_bytes_received: clients.received,
+    }
+}
+
+/// Of all threads of this process, of their own accord or not; `None` where the kernel does not say.
+fn context_switches() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let switches = usage.voluntary_context_switches() + usage.involuntary_context_switches();
+    u64::try_from(switches).ok()
+}
+
+/// Bytes read from disks and written to them; `None` where the kernel does not say.
+fn disk_bytes() -> Option<(u64, u64)> {
+    let io = fs::read_to_string("/proc/self/io").ok()?;
+    let field = |name: &str| io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    Some((field("read_bytes:")?, field("write_bytes:")?))
 }
 
 /// Resident memory; `None` where the kernel does not say.

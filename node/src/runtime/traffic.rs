@@ -1,5 +1,5 @@
-//! What the links to peers have carried, as the connections count it: datagrams of UDP with everything in them, so that what is sent twice
-//! and what seals it counts, too. Clients' connections are not in it.
+//! What the links to peers have carried, and apart from it what the connections of clients have, as the connections count it: datagrams of UDP
+//! with everything in them, so that what is sent twice and what seals it counts, too.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use quinn::Connection;
 
 use super::turn::LinkId;
 
-/// Bytes of UDP datagrams to and from peers, since the start.
+/// Bytes of UDP datagrams, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bytes {
     pub(super) sent: u64,
     pub(super) received: u64,
 }
 
-/// The links that there are, and what those that have ended carried.
+/// The links or connections that there are, and what those that have ended carried.
 #[derive(Default)]
 pub(super) struct Traffic(Mutex<Links>);
 

@@ -337,6 +337,28 @@ pub struct NodeStatus {
     /// The least number that a hint made from now on may get. What was kept before is delivered when each
     /// [`HintStatus::outstanding_from`] that the node tells later is at least this, and it has counted all.
     pub hints_mark: u64,
+    /// What it has used. One that speaks version 2 of the protocol does not say, and is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What a node's process has used of its machine since its start; what its kernel does not tell is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// How often one of its threads left a core, to wait for something or because another had its turn.
+    pub context_switches: Option<u64>,
+    /// Bytes that had to come from disks: what the kernel still had in memory is not in it.
+    pub disk_bytes_read: Option<u64>,
+    /// Bytes that it has had the kernel write to disks.
+    pub disk_bytes_written: Option<u64>,
+    /// Bytes of UDP datagrams to peers, with all that is in them.
+    pub peer_bytes_sent: u64,
+    /// Bytes of UDP datagrams from peers.
+    pub peer_bytes_received: u64,
+    /// Bytes of UDP datagrams to clients, also to nodes that ask what clients may.
+    pub client_bytes_sent: u64,
+    /// Bytes of UDP datagrams from clients.
+    pub client_bytes_received: u64,
 }
 
 /// How far a node and its peers hold the same.

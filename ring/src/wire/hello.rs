@@ -13,7 +13,8 @@ use crate::{ClusterName, NodeId};
 /// |---|---|
 /// | 1 | all but what follows |
 /// | 2 | [`LayoutMessage::Summary`](super::LayoutMessage::Summary) and [`LayoutMessage::Delta`](super::LayoutMessage::Delta) |
-pub const PROTOCOL_VERSION: u16 = 2;
+/// | 3 | [`NodeStatus::usage`](super::NodeStatus::usage) |
+pub const PROTOCOL_VERSION: u16 = 3;
 /// The oldest. Two sides speak the lower of their newest versions, if neither's oldest is above it: so a cluster goes from one release to the next
 /// node by node.
 pub const PROTOCOL_VERSION_MIN: u16 = 1;
@@ -54,6 +55,11 @@ impl Protocol {
     /// Whether a layout is told by what a side lacks, and not by whole copies.
     pub const fn has_layout_deltas(self) -> bool {
         2 <= self.0
+    }
+
+    /// Whether a node's status tells what it has used.
+    pub const fn has_usage(self) -> bool {
+        3 <= self.0
     }
 }
 

@@ -24,7 +24,7 @@ mod sync_message;
 
 pub use client_message::{
     ClientMessage, Durability, HintStatus, MemberDescription, NodeMessage, NodeStatus, PeerStatus, PutItem, Request,
-    RequestId, Response, RingDescription, ScanItem, ScrubStatus, StartKind, SyncStatus,
+    RequestId, Response, RingDescription, ScanItem, ScrubStatus, StartKind, SyncStatus, Usage,
 };
 pub use error::{ReplicaAnswer, RequestError};
 pub use hello::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Protocol, Refusal, Role, Welcome};

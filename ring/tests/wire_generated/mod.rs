@@ -202,8 +202,8 @@ fn status() -> impl Strategy<Value = NodeStatus> {
     let peer = peer.prop_map(|(node, connected, problem)| PeerStatus { node, connected, problem });
     let starts = vec![StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
     let who = (node(), cluster(), any::<String>(), incarnation(), prop::sample::select(starts));
-    let counts = (any::<u16>(), any::<u32>(), any::<[u64; 12]>());
-    (who, counts, vec(peer, 0..4)).prop_map(|(who, (shards, partitions, counts), peers)| {
+    let counts = (any::<u16>(), any::<u32>(), any::<[u64; 12]>(), option::of(usage()));
+    (who, counts, vec(peer, 0..4)).prop_map(|(who, (shards, partitions, counts, usage), peers)| {
         let (node, cluster, release, incarnation, start) = who;
         let [
             uptime_millis,
@@ -255,7 +255,20 @@ fn status() -> impl Strategy<Value = NodeStatus> {
             }],
             hints_counted: puts % 2 == 0,
             hints_mark: repairs,
+            usage,
         }
+    })
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    (any::<[Option<u64>; 3]>(), any::<[u64; 4]>()).prop_map(|(of_kernel, of_network)| Usage {
+        context_switches: of_kernel[0],
+        disk_bytes_read: of_kernel[1],
+        disk_bytes_written: of_kernel[2],
+        peer_bytes_sent: of_network[0],
+        peer_bytes_received: of_network[1],
+        client_bytes_sent: of_network[2],
+        client_bytes_received: of_network[3],
     })
 }
 

@@ -357,6 +357,10 @@ fn responses() -> Vec<(&'static str, Response)> {
     let starts = [StartKind::First, StartKind::Clean, StartKind::ProcessCrash, StartKind::PossibleLoss];
     assert_eq!(starts.each_ref().map(start_name), STARTS);
     responses.extend(starts.map(|start| (start_name(&start), Response::Status(Box::new(status(start))))));
+    responses.extend([("usage", usage()), ("usage.bare", Usage::default())].map(|(name, usage)| {
+        let status = NodeStatus { usage: Some(usage), ..status(StartKind::First) };
+        (name, Response::Status(Box::new(status)))
+    }));
     responses
 }
 
@@ -373,6 +377,18 @@ fn ring_description() -> RingDescription {
         partitions: PartitionCount::new(8).expect("valid"),
         members: vec![member(1, Some("rack-1")), member(2, None)],
         owners: vec![0, 1, 0, 1, 0, 1, 0, 1],
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        context_switches: Some(33),
+        disk_bytes_read: Some(34),
+        disk_bytes_written: Some(35),
+        peer_bytes_sent: 36,
+        peer_bytes_received: 37,
+        client_bytes_sent: 38,
+        client_bytes_received: 39,
     }
 }
 
@@ -426,6 +442,7 @@ fn status(start: StartKind) -> NodeStatus {
         hints: vec![HintStatus { target: node(2), count: 21, bytes: 22, age_millis: 23, outstanding_from: 24 }],
         hints_counted: true,
         hints_mark: 25,
+        usage: None,
     }
 }
 
