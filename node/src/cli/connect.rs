@@ -91,6 +91,19 @@ impl ConnectArguments {
         self.timeout
     }
 
+    /// A setting that says which cluster is meant, if one is given: by its flag, and by the environment's variable for it.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let settings = [
+            ("--config (or QUORATE_CONFIG)", self.config.is_some()),
+            ("--seeds (or QUORATE_SEEDS)", !self.seeds.is_empty()),
+            ("--cluster (or QUORATE_CLUSTER)", self.cluster.is_some()),
+            ("--ca (or QUORATE_CA)", self.ca.is_some()),
+            ("--certificate (or QUORATE_CERTIFICATE)", self.certificate.is_some()),
+            ("--key (or QUORATE_KEY)", self.key.is_some()),
+        ];
+        settings.into_iter().find(|(_, is_given)| *is_given).map(|(setting, _)| setting)
+    }
+
     /// Connects to the cluster.
     ///
     /// # Errors

@@ -19,7 +19,13 @@ async fn every_workload_is_run_and_nothing_of_it_fails() {
         let operations = |kind: &serde_json::Value| kind["operations"].as_u64().expect("a number");
         let kinds = told["kinds"].as_object().expect("an object").values().map(operations);
         assert!(0 < operations(&told) && kinds.sum::<u64>() == operations(&told), "{told}");
-        assert!(0.0 < told["cpu_micros_bench"].as_f64().expect("a number"), "{told}");
+        let each = |cost: &str| told[cost].as_f64().unwrap_or_else(|| panic!("{cost} is told: {told}"));
+        let costs =
+            ["cpu_micros_nodes", "cpu_micros_bench", "context_switches", "bytes_with_clients", "bytes_between_nodes"];
+        assert!(costs.iter().all(|cost| 0.0 < each(cost)), "{told}");
+        // What the kernel says of disks depends on the file system.
+        assert!(["disk_bytes_written", "disk_bytes_read"].iter().all(|cost| 0.0 <= each(cost)), "{told}");
+        assert_eq!(told["memory_bytes"].as_object().expect("by node").len(), 3, "{told}");
         assert!(told["latency_micros"]["p50"].as_u64() <= told["latency_micros"]["max"].as_u64(), "{told}");
     }
     // Of these workloads only two store further records.
@@ -62,6 +68,19 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
     refused(&["--start", "2"], &["3..=64"]);
     refused(&["--dir", "x"], &["--start"]);
     refused(&["--seeds", ""], &["seeds"]);
+    refused(&["--start", "3", "--seeds", "127.0.0.1:7401"], &["--start starts a cluster of its own", "--seeds"]);
+    refused(&["--highest", "--rate", "10"], &["--rate has no meaning with --highest"]);
+    refused(&["--highest", "--shape", "soak"], &["--highest", "--shape", "cannot be used with"]);
+    refused(&["--p99", "5ms"], &["--p99 has no meaning with --shape steady"]);
+    refused(&["--shape", "load", "--loaded"], &["--loaded has no meaning with --shape load"]);
+    refused(&["--shape", "scale", "--rate", "10"], &["--rate has no meaning", "--shape scale takes --clients"]);
+    refused(&["--shape", "spike"], &["needs the rate"]);
+    refused(&["--shape", "spike", "--rate", "10", "--times", "1"], &["more than 1 and up to 100 times"]);
+    refused(&["--shape", "soak", "--time", "1s", "--interval", "2s"], &["no two intervals"]);
+    refused(&["--shape", "hill"], &["steady", "load", "scale", "spike", "soak", "stress"]);
+    refused(&["--curve", "curve.png"], &["--curve draws SVG"]);
+    let nowhere = Quorate::new(["bench", "--curve", "/missing/curve.svg"]).run();
+    nowhere.ends_with(5).says(&["cannot write /missing/curve.svg"]);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("workload");
     std::fs::write(&file, "readproportion=1\n\nreadproportio=0\n").expect("it can be written");
@@ -88,4 +107,74 @@ fn a_bench_starts_a_cluster_of_its_own_and_leaves_nothing() {
     let told = &run.ends_with(0).stdout;
     assert!(told.contains("50 % read, 50 % update") && told.contains("CPU for each"), "{told}");
     assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0, "nothing is left");
+}
+
+/// A bench of a few small records in a cluster, loaded or not, with what it told as JSON.
+fn bench(cluster: &Cluster, options: &[&[&str]]) -> serde_json::Value {
+    let small = ["bench", "--records", "100", "--value-bytes", "20", "--json"];
+    let run = cluster.quorate([&small[..], &options.concat()[..]].concat()).run();
+    json(&run.ends_with(0).stdout)
+}
+
+fn steps(told: &serde_json::Value) -> &Vec<serde_json::Value> {
+    told["steps"].as_array().unwrap_or_else(|| panic!("steps: {told}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shape_is_run_and_told_step_by_step() {
+    let cluster = Cluster::start(3).await;
+    let loading = bench(&cluster, &[&["--shape", "load"]]);
+    assert_eq!(
+        (&loading["shape"], &loading["records"], &loading["bytes"]),
+        (&"load".into(), &100.into(), &2_000.into())
+    );
+    let short = ["--loaded", "--time", "300ms", "--warm-up", "50ms"];
+
+    let scale = bench(&cluster, &[&["--shape", "scale", "--clients", "3"], &short]);
+    let clients: Vec<_> = steps(&scale).iter().map(|step| step["clients"].as_u64()).collect();
+    assert_eq!(clients, [Some(1), Some(2), Some(3)], "{scale}");
+    assert!(0.0 < scale["peak_rate"].as_f64().expect("a number"), "{scale}");
+
+    let spike = bench(&cluster, &[&["--shape", "spike", "--rate", "100", "--times", "2"], &short]);
+    let phases: Vec<_> =
+        steps(&spike).iter().map(|step| (step["phase"].as_str(), step["rate_asked"].as_f64())).collect();
+    let expected =
+        [("before", 100.0), ("spike", 200.0), ("after", 100.0)].map(|(phase, rate)| (Some(phase), Some(rate)));
+    assert_eq!(phases, expected, "{spike}");
+    assert!(spike.get("recovered_after_millis").is_some(), "{spike}");
+
+    let stress = bench(&cluster, &[&["--shape", "stress", "--rate", "3000"], &short]);
+    let asked: Vec<_> = steps(&stress).iter().map(|step| step["rate_asked"].as_f64().expect("a number")).collect();
+    let [climb @ .., last] = &asked[..] else { panic!("{stress}") };
+    assert!(climb.is_sorted() && *last < climb[climb.len() - 1], "{stress}");
+    assert!(0.0 < stress["overload_of_peak"].as_f64().expect("a number"), "{stress}");
+
+    let soak = ["--shape", "soak", "--clients", "2", "--interval", "200ms", "--loaded", "--time", "800ms"];
+    let soak = bench(&cluster, &[&soak, &["--warm-up", "50ms"]]);
+    assert!(4 <= steps(&soak).len(), "{soak}");
+    assert!(soak["p99_micros_drift"]["per_hour"].is_number(), "{soak}");
+    assert_eq!(soak["memory_bytes_drift"].as_object().expect("by node").len(), 3, "{soak}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_highest_rate_is_found_and_the_curve_drawn() {
+    let cluster = Cluster::start(3).await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("curve.svg");
+    // A bound that only what is far too much misses, and steps so short that speed is not judged.
+    let short = ["--p99", "400ms", "--time", "100ms", "--warm-up", "20ms"];
+    let curve = bench(&cluster, &[&["--curve", file.to_str().expect("a name")], &short]);
+    let highest = curve["highest_rate"].as_f64().expect("a number");
+    let kept = steps(&curve).iter().filter(|step| step["kept"] == true);
+    assert!(kept.filter_map(|step| step["rate_asked"].as_f64()).any(|rate| rate == highest), "{curve}");
+    let last = steps(&curve).last().expect("there are some")["rate_asked"].as_f64().expect("a number");
+    assert!((last / highest - 1.1).abs() < 1e-9, "{curve}");
+    let svg = std::fs::read_to_string(&file).expect("it is drawn");
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("3 nodes"), "{svg}");
+
+    let impossible =
+        ["bench", "--records", "100", "--loaded", "--highest", "--p99", "1ms", "--time", "50ms", "--warm-up", "10ms"];
+    // That no request is so slow cannot be known; that it ends, and says how, can.
+    let slow = cluster.quorate([&impossible[..], &["--durability", "synced"]].concat()).run();
+    assert!(slow.stdout.contains("asked a second") && (slow.code == 0 || slow.code == 3), "{slow:?}");
 }

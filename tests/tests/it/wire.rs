@@ -6,7 +6,10 @@ use quinn::{Connection, Endpoint};
 use quorate_client::transport::{Credentials, FrameReceiver, FrameSender, cluster_server_name, quic};
 use quorate_ring::ClusterName;
 use quorate_ring::version::Incarnation;
-use quorate_ring::wire::{Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Refusal, Role, Welcome};
+use quorate_ring::wire::{
+    ClientMessage, Hello, NodeMessage, NodeStatus, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Refusal, Request, RequestId,
+    Response, Role, Welcome,
+};
 use quorate_tests::Cluster;
 use quorate_tests::wait::{BOUND, until_async};
 
@@ -33,10 +36,25 @@ impl Stranger {
     }
 
     async fn greet(&self, hello: &Hello) -> Welcome {
+        self.open(hello).await.0
+    }
+
+    async fn open(&self, hello: &Hello) -> (Welcome, FrameSender, FrameReceiver) {
         let (sender, receiver) = self.connection.open_bi().await.expect("n1 takes streams");
         let (mut sender, mut receiver) = (FrameSender::new(sender), FrameReceiver::new(receiver));
         sender.send(hello).await.expect("n1 reads");
-        receiver.receive().await.expect("n1 answers").expect("before it closes the stream")
+        let welcome = receiver.receive().await.expect("n1 answers").expect("before it closes the stream");
+        (welcome, sender, receiver)
+    }
+
+    /// What n1 says of itself to one who greets it so.
+    async fn status(&self, hello: &Hello) -> NodeStatus {
+        let (_, mut sender, mut receiver) = self.open(hello).await;
+        let (id, request) = (RequestId(7), Request::Status);
+        sender.send(&ClientMessage { id, timeout_millis: 5_000, request }).await.expect("n1 reads");
+        let answer = receiver.receive::<NodeMessage>().await.expect("n1 answers").expect("before it closes the stream");
+        let Ok(Response::Status(status)) = answer.result else { panic!("a status, not {answer:?}") };
+        *status
     }
 }
 
@@ -81,6 +99,19 @@ async fn a_stranger_is_told_why_it_is_refused() {
         let welcome = Stranger::connect(&mut cluster, holder).await.greet(&own).await;
         assert!(matches!(welcome, Welcome::Accepted { .. }), "{holder}: {welcome:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_has_used_is_told_only_to_those_who_can_read_it() {
+    let mut cluster = Cluster::start(3).await;
+    let own = hello(&cluster);
+    let client = Stranger::connect(&mut cluster, "client").await;
+    for protocol in [1, 2] {
+        assert_eq!(client.status(&Hello { protocol, ..own.clone() }).await.usage, None, "{protocol}");
+    }
+    let usage = client.status(&own).await.usage.expect("it is told in the newest version");
+    assert!(0 < usage.peer_bytes_sent && 0 < usage.client_bytes_sent && 0 < usage.client_bytes_received, "{usage:?}");
+    assert!(usage.context_switches.is_some_and(|switches| 0 < switches), "{usage:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

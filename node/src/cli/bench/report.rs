@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quorate_ring::NodeId;
 use serde::Serialize;
 
 use super::run::{Loop, Tally};
+use super::usage::Cost;
 use super::workload::Kind;
+use crate::cli::exit::{Failure, FailureKind};
 use crate::cli::human;
 use crate::cli::table::{Align, Table};
 
@@ -20,10 +23,10 @@ pub(super) struct Report {
     pub(super) how: Loop,
     pub(super) took: Duration,
     pub(super) kinds: BTreeMap<Kind, Tally>,
-    /// Of all nodes, if all answered before and after.
-    pub(super) cpu_of_nodes: Option<Duration>,
-    /// Of this program.
-    pub(super) cpu_own: Duration,
+    /// Of all requests together.
+    pub(super) cost: Cost<u64>,
+    /// Resident bytes of each node at the end.
+    pub(super) memory: BTreeMap<NodeId, u64>,
 }
 
 #[derive(Serialize)]
@@ -38,11 +41,11 @@ struct JsonReport<'a> {
     all: JsonTally,
     /// By the kind of request.
     kinds: BTreeMap<&'static str, JsonTally>,
-    /// For each operation, of all nodes together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_micros_nodes: Option<f64>,
-    /// For each operation, of this program.
-    cpu_micros_bench: f64,
+    /// For each operation.
+    #[serde(flatten)]
+    cost: Cost<f64>,
+    /// Resident bytes of each node, by its number.
+    memory_bytes: BTreeMap<u32, u64>,
 }
 
 #[derive(Serialize)]
@@ -63,17 +66,36 @@ impl Report {
         all
     }
 
-    fn rate(&self, tally: &Tally) -> f64 {
+    /// Of those that succeeded, by the second.
+    pub(super) fn rate(&self, tally: &Tally) -> f64 {
         tally.latencies.len() as f64 / self.took.as_secs_f64()
     }
 
-    /// Each operation's part of some time.
-    fn micros_each(&self, time: Duration) -> f64 {
-        time.as_secs_f64() * 1e6 / (self.all().latencies.len().max(1)) as f64
+    /// For each operation.
+    pub(super) fn cost_each(&self) -> Cost<f64> {
+        self.cost.each(self.all().latencies.len())
+    }
+
+    /// # Errors
+    /// If no request succeeded: how the first of them failed.
+    pub(super) fn some_succeeded(&self) -> Result<(), Failure> {
+        let all = self.all();
+        match all.first_failure.filter(|_| all.latencies.is_empty()) {
+            Some(failure) => Err(Failure::new(FailureKind::Unavailable, format!("no request succeeded: {failure}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells standard error if the rate which was asked for was not reached.
+    pub(super) fn warn_of_shortfall(&self) {
+        if let Some(shortfall) = self.shortfall() {
+            let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+            anstream::eprintln!("{yellow}warning:{yellow:#} {shortfall}");
+        }
     }
 
     /// That the rate which was asked for was not reached, if so.
-    pub(super) fn shortfall(&self) -> Option<String> {
+    fn shortfall(&self) -> Option<String> {
         let Loop::Open(asked) = self.how else { return None };
         let reached = self.rate(&self.all());
         (reached < REACHED * asked).then(|| {
@@ -98,13 +120,7 @@ impl Report {
             row("all", &all);
         }
         let mut text = table.render("");
-        let own = self.micros_each(self.cpu_own);
-        text += &match self.cpu_of_nodes {
-            Some(nodes) => {
-                format!("CPU for each: {:.1} µs of all nodes, {own:.1} µs of this program\n", self.micros_each(nodes))
-            }
-            None => format!("CPU for each: {own:.1} µs of this program; not all nodes told theirs\n"),
-        };
+        text += &self.cost_each().describe();
         for (kind, tally) in &self.kinds {
             if let Some(failure) = &tally.first_failure {
                 text += &format!("the first {} that failed: {failure}\n", kind.name());
@@ -133,14 +149,14 @@ impl Report {
             seconds: self.took.as_secs_f64(),
             all: json(&self.all()),
             kinds: self.kinds.iter().map(|(kind, tally)| (kind.name(), json(tally))).collect(),
-            cpu_micros_nodes: self.cpu_of_nodes.map(|time| self.micros_each(time)),
-            cpu_micros_bench: self.micros_each(self.cpu_own),
+            cost: self.cost_each(),
+            memory_bytes: self.memory.iter().map(|(node, bytes)| (node.number(), *bytes)).collect(),
         }
     }
 }
 
 /// In the unit that fits: `240 µs`, `1.2 ms`, `3.4 s`.
-fn latency(micros: u64) -> String {
+pub(super) fn latency(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
@@ -165,8 +181,8 @@ mod tests {
             how,
             took: Duration::from_secs(2),
             kinds: kinds.into_iter().collect(),
-            cpu_of_nodes: Some(Duration::from_micros(120)),
-            cpu_own: Duration::from_micros(40),
+            cost: Cost { cpu_micros_nodes: Some(120), cpu_micros_bench: Some(40), ..Cost::default() },
+            memory: BTreeMap::new(),
         }
     }
 
@@ -176,6 +192,7 @@ mod tests {
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[1].starts_with("read") && rows[1].contains("300 µs") && rows[3].starts_with("all"), "{text}");
         assert!(text.contains("CPU for each: 30.0 µs of all nodes, 10.0 µs of this program"), "{text}");
+        assert!(text.contains("context switches unknown"), "{text}");
         assert!(text.contains("the first update that failed: gone"), "{text}");
     }
 

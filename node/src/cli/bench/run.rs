@@ -1,12 +1,14 @@
 //! Runs a workload: in a closed loop, where so many clients each wait for their answer; or in an open one, where requests come at a fixed rate
 //! whether or not others were answered.
 //!
+//! The rate may change while they come: [`Pace`] says when each is due.
+//!
 //! In the open loop a request's latency counts from when it was to begin. A cluster that stands still for a second meets all who would have asked
 //! meanwhile, and a loop that waits for it would not count them ("coordinated omission", Gil Tene).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -14,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::pace::Pace;
 use super::records::{Records, Wrong};
 use super::workload::Kind;
 
@@ -48,11 +51,13 @@ pub(super) struct Tally {
 /// A run under way, or over.
 pub(super) struct Run {
     records: Arc<Records>,
-    /// Ended since the start, of whatever kind, measured or not.
+    /// Ended since the start, of whatever kind.
     pub(super) ended: AtomicU64,
-    is_measured: AtomicBool,
     is_over: AtomicBool,
     tallies: Mutex<BTreeMap<Kind, Tally>>,
+    begun: Instant,
+    /// Of the open loop.
+    pace: Mutex<Pace>,
 }
 
 impl Default for Tally {
@@ -86,15 +91,11 @@ impl Run {
         Arc::new(Self {
             records,
             ended: AtomicU64::new(0),
-            is_measured: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             tallies: Mutex::default(),
+            begun: Instant::now(),
+            pace: Mutex::default(),
         })
-    }
-
-    /// From now on requests that end are counted, or not any more.
-    pub(super) fn measure(&self, is_measured: bool) {
-        self.is_measured.store(is_measured, Ordering::Relaxed);
     }
 
     /// Begins no request any more.
@@ -102,7 +103,7 @@ impl Run {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// What was counted, by kind.
+    /// What has ended since the last time, by kind.
     pub(super) fn take(&self) -> BTreeMap<Kind, Tally> {
         std::mem::take(&mut self.tallies.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -111,8 +112,20 @@ impl Run {
     pub(super) async fn drive(self: Arc<Self>, how: Loop) {
         match how {
             Loop::Closed(clients) => self.closed(clients).await,
-            Loop::Open(rate) => self.open(rate).await,
+            Loop::Open(rate) => {
+                self.set_rate(rate);
+                self.open().await;
+            }
         }
+    }
+
+    /// From now on so many come each second, in the open loop.
+    pub(super) fn set_rate(&self, rate: f64) {
+        self.pace().change(self.begun.elapsed(), rate);
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_over(&self) -> bool {
@@ -132,25 +145,29 @@ impl Run {
         tasks.join_all().await;
     }
 
-    async fn open(self: Arc<Self>, rate: f64) {
-        let (begun, mut asked, mut tasks) = (Instant::now(), 0_u64, JoinSet::new());
-        let due = |asked: u64| begun + Duration::from_secs_f64(asked as f64 / rate);
+    async fn open(self: Arc<Self>) {
+        let (mut due, mut tasks) = (self.begun.elapsed(), JoinSet::new());
         let tick = Arc::new(Notify::new());
         let (run, ticking) = (self.clone(), tick.clone());
         let ticks = std::thread::spawn(move || {
-            while !run.is_over() {
+            loop {
                 std::thread::sleep(TICK);
+                // Looked at before the tick and not after it: the run may end between the two, and then nobody would tick for who waits once more.
+                let is_last = run.is_over();
                 ticking.notify_one();
+                if is_last {
+                    break;
+                }
             }
         });
         while !self.is_over() {
             tick.notified().await;
             while tasks.try_join_next().is_some() {}
-            let now = Instant::now();
-            while due(asked) <= now && tasks.len() < UNDERWAY_MAX {
-                let (run, from) = (self.clone(), due(asked));
+            let now = self.begun.elapsed();
+            while due <= now && tasks.len() < UNDERWAY_MAX {
+                let (run, from) = (self.clone(), self.begun + due);
                 tasks.spawn(async move { run.one(from).await });
-                asked += 1;
+                due = self.pace().next(due);
             }
         }
         tasks.join_all().await;
@@ -163,9 +180,7 @@ impl Run {
         let kind = request.kind;
         let result = self.records.run(request).await;
         self.ended.fetch_add(1, Ordering::Relaxed);
-        if self.is_measured.load(Ordering::Relaxed) {
-            let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-            tallies.entry(kind).or_default().record(from.elapsed(), &result);
-        }
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.entry(kind).or_default().record(from.elapsed(), &result);
     }
 }

@@ -11,6 +11,7 @@ use rand::{Rng, RngExt};
 
 use super::choosing::Distribution;
 use crate::cli::exit::Failure;
+use crate::cli::human;
 
 /// One thing that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +136,24 @@ impl Workload {
             ));
         }
         Ok(workload)
+    }
+
+    /// In words.
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "workload {}: {} of {} records of {} bytes, {}",
+            self.name,
+            self.describe_kinds(),
+            human::count(self.records),
+            human::count(self.value_bytes as u64),
+            format!("{:?}", self.distribution).to_lowercase()
+        )
+    }
+
+    /// What is asked, in words.
+    pub(super) fn describe_kinds(&self) -> String {
+        let kinds = self.kinds().map(|(kind, share)| format!("{:.0} % {}", share * 100.0, kind.name()));
+        kinds.collect::<Vec<_>>().join(", ")
     }
 
     /// What is asked next.
