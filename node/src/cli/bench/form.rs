@@ -49,7 +49,7 @@ pub(super) struct FormArguments {
     /// So many requests a second, whether or not others were answered; latencies count from when each was to begin
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
-    /// Search the highest rate that keeps --p99, to 5 %: at it hardly anything fails, and 99 % of it are reached
+    /// Search the highest rate that keeps --p99, to 5 %: at it hardly anything fails, and 99 % of it are reached. What is missed is tried once more
     #[arg(long, conflicts_with = "shape")]
     highest: bool,
     /// Search it, and draw how latencies grow from a tenth of it to a tenth more, as SVG

@@ -26,10 +26,12 @@ pub(super) struct Bound {
 
 impl Bound {
     /// Why this was not enough of what was asked for; `None` if it was.
-    fn missed_by(&self, asked: f64, reached: f64, tally: &Tally) -> Option<String> {
+    fn missed_by(&self, asked: f64, took: Duration, tally: &Tally) -> Option<String> {
         let p99 = tally.latencies.value_at_quantile(0.99);
-        if reached < REACHED_LEAST * asked {
-            return Some(format!("reached {:.0} %", reached / asked * 100.0));
+        let (asked, answered) = (asked * took.as_secs_f64(), tally.latencies.len() as f64);
+        // One request may be due just before the end, and be answered after it.
+        if answered + 1.0 < REACHED_LEAST * asked {
+            return Some(format!("reached {:.0} %", answered / asked * 100.0));
         }
         if is_failing(tally) {
             return Some("failed".to_owned());
@@ -51,7 +53,7 @@ pub(super) async fn step(bench: &Bench, rows: &mut Rows, bound: Bound, rate: f64
     requests.end().await?;
     let report = phase.report().await;
     let all = report.all();
-    let missed = bound.missed_by(rate, report.rate(&all), &all);
+    let missed = bound.missed_by(rate, report.took, &all);
     let told = missed.as_ref().map_or_else(|| "kept".to_owned(), Clone::clone);
     rows.add(&human::count(rate.round() as u64), &report, [told], json!({ "kept": missed.is_none() }))?;
     Ok((report, missed.is_none()))
@@ -62,14 +64,18 @@ pub(super) fn rows(bench: &Bench) -> Result<Rows, Failure> {
     Rows::begin(bench.format, "asked a second", vec!["p99 kept".to_owned()])
 }
 
-/// Searches.
+/// Searches. A rate is missed that is missed twice.
 ///
 /// # Errors
 /// If no request succeeds, or no rate is kept.
 pub(super) async fn search(bench: &Bench, rows: &mut Rows, bound: Bound) -> Result<f64, Failure> {
     let mut search = Search::default();
     while let Some(rate) = search.next() {
-        let (report, is_kept) = step(bench, rows, bound, rate).await?;
+        let (mut report, mut is_kept) = step(bench, rows, bound, rate).await?;
+        // What happens once in a while, such as a compaction, would end the search far below the rate that is kept.
+        if !is_kept {
+            (report, is_kept) = step(bench, rows, bound, rate).await?;
+        }
         if search.highest().is_none() {
             report.some_succeeded()?;
         }
@@ -118,10 +124,17 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_if_it_is_reached_and_fast_and_hardly_anything_fails() {
-        assert_eq!(BOUND.missed_by(1_000.0, 990.0, &tally(1_000, 4_900, 1)), None);
-        assert_eq!(BOUND.missed_by(1_000.0, 980.0, &tally(1_000, 100, 0)), Some("reached 98 %".to_owned()));
-        assert_eq!(BOUND.missed_by(1_000.0, 1_000.0, &tally(1_000, 100, 2)), Some("failed".to_owned()));
-        assert_eq!(BOUND.missed_by(1_000.0, 1_000.0, &tally(1_000, 6_000, 0)), Some("p99 6.0 ms".to_owned()));
-        assert!(BOUND.missed_by(1_000.0, 0.0, &tally(0, 0, 0)).is_some());
+        let missed = |tally: &Tally| BOUND.missed_by(500.0, Duration::from_secs(2), tally);
+        assert_eq!(missed(&tally(990, 4_900, 0)), None);
+        assert_eq!(missed(&tally(980, 100, 0)), Some("reached 98 %".to_owned()));
+        assert_eq!(missed(&tally(1_000, 100, 2)), Some("failed".to_owned()));
+        assert_eq!(missed(&tally(1_000, 6_000, 0)), Some("p99 6.0 ms".to_owned()));
+        assert_eq!(missed(&tally(0, 0, 0)), Some("reached 0 %".to_owned()));
+    }
+
+    #[test]
+    fn a_request_at_the_end_of_a_slow_rate_does_not_miss_it() {
+        assert_eq!(BOUND.missed_by(48.5, Duration::from_secs(1), &tally(48, 100, 0)), None);
+        assert!(BOUND.missed_by(48.5, Duration::from_secs(1), &tally(47, 100, 0)).is_some());
     }
 }

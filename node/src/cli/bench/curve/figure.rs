@@ -93,7 +93,8 @@ impl Figure {
     fn axes(&self) -> Axes {
         let micros = || self.points.iter().flat_map(|point| point.micros).map(|micros| micros.max(1) as f64);
         let least = micros().fold(self.bound_micros, f64::min);
-        let most = micros().fold(self.bound_micros, f64::max);
+        // The bound's label stands above its line.
+        let most = micros().fold(self.bound_micros * 1.2, f64::max);
         let fastest = self.points.iter().map(|point| point.rate).fold(self.highest, f64::max);
         Axes { rate: Axis::linear(fastest, (LEFT, RIGHT)), micros: Axis::logarithmic(least, most, (BOTTOM, TOP)) }
     }

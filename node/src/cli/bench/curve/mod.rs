@@ -41,7 +41,7 @@ impl Destination {
         }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(directory);
-        Ok(Self { path: path.to_owned(), file: file.map_err(|error| cannot(error.into()))? })
+        Ok(Self { path: path.to_owned(), file: file.map_err(cannot)? })
     }
 
     fn write(mut self, text: &str) -> Result<(), Failure> {
