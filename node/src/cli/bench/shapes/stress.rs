@@ -15,7 +15,7 @@ use crate::cli::human;
 /// Each rate is so many times the one before.
 const GROWTH: f64 = 1.5;
 /// What comes after is measured for so many times the time of a step: requests that were begun too late are waited for until they time out.
-const AFTER_TIMES: u32 = 4;
+const AFTER_TIMES: u32 = 8;
 /// The last is so many times what was answered at best.
 const BEYOND: f64 = 2.0;
 
