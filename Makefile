@@ -16,7 +16,8 @@ BUILT_FROM := $(CARGO_TARGET_DIR)/built-from
 $(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" >$(BUILT_FROM) \
 	&& find . -path ./target -prune -o -name '*.rs' -exec touch {} +; } >&2)
 
-.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic bench-ring install-needs
+.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic \
+  bench-ring bench-micro bench-instructions install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,7 +90,14 @@ bench-elastic: build ## What a change of the members moves, how fast, and what i
 	cargo bench --locked -p quorate-tests --bench elastic
 
 bench-ring: ## Placement: balance, movement and speed for 3 to 1,000 nodes
-	cargo bench --locked -p quorate-ring
+	cargo bench --locked -p quorate-ring --bench placement
+
+bench-micro: ## Nanoseconds of what a put and a get are made of, and of the core's part of both
+	cargo bench --locked -p quorate-ring --bench micro
+	cargo bench --locked -p quorate-node --no-default-features --bench micro
+
+bench-instructions: ## The same, counted in instructions, which a busy machine does not change (needs valgrind)
+	@scripts/bench-instructions
 
 install-needs:
 	@scripts/install-needs
