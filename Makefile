@@ -17,7 +17,7 @@ $(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CA
 	&& find . -path ./target -prune -o -name '*.rs' -exec touch {} +; } >&2)
 
 .PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic \
-  bench-ring bench-micro bench-instructions install-needs
+  bench-ring bench-micro bench-instructions bench-floors install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -98,6 +98,9 @@ bench-micro: ## Nanoseconds of what a put and a get are made of, and of the core
 
 bench-instructions: ## The same, counted in instructions, which a busy machine does not change (needs valgrind)
 	@scripts/bench-instructions
+
+bench-floors: build ## What RocksDB, QUIC and UDP cost alone, which no node gets below
+	cargo bench --locked -p quorate-tests --bench floors
 
 install-needs:
 	@scripts/install-needs

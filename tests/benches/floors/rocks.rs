@@ -1,0 +1,126 @@
+//! RocksDB as a node opens it: what a put reads and writes at one replica, and what a get reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use quorate_node::replica::layout;
+use quorate_node::storage::rocks::{RocksOptions, RocksStore};
+use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock};
+use quorate_ring::{BucketName, Key, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
+use rocksdb::{Cache, ColumnFamily, DB, Env, Options, WriteBatch};
+
+use super::{BATCHES, VALUE_BYTES, measured};
+
+/// Keys that are written and read.
+const KEYS: u64 = 100_000;
+/// How far the clock of a partition has come of each of its three actors.
+const EVENTS: u64 = 1_000;
+const FILTER_AS_WRITTEN: &str = "filter_policy=bloomfilter\n";
+/// The store's: ten bits a key.
+const FILTER: &str = "filter_policy=bloomfilter:10:false\n";
+
+pub(super) fn measure() {
+    for bytes in VALUE_BYTES {
+        for batch in BATCHES {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let (database, entries) = (open(directory.path()), Entries::new(bytes));
+            let mut number = 0;
+            measured(
+                &format!("RocksDB: a read and a put of three entries, {bytes} B, batches of {batch}"),
+                batch,
+                || {
+                    number += batch as u64;
+                    put(&database, &entries, number..number + batch as u64);
+                },
+            );
+            (0..KEYS / 100).for_each(|hundred| put(&database, &entries, hundred * 100..(hundred + 1) * 100));
+            measured(&format!("RocksDB: a get, {bytes} B, batches of {batch}"), batch, || {
+                number += batch as u64;
+                (number..number + batch as u64).for_each(|number| {
+                    assert!(read(&database, &entries.key(number)), "all keys were written");
+                });
+            });
+        }
+    }
+}
+
+/// A store makes the database, which keeps its options in a file.
+fn open(path: &Path) -> DB {
+    let options = RocksOptions::default();
+    RocksStore::open(path, &options).expect("it opens").shutdown().expect("it syncs");
+    complete(path);
+    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let environment = Env::new().expect("the default environment");
+    let (options, families) =
+        Options::load_latest(path, environment, false, cache).expect("the file is of this release");
+    DB::open_cf_descriptors(&options, path, families).expect("it opens again")
+}
+
+/// Puts into the file what RocksDB leaves out when it writes it: how large filters are.
+fn complete(path: &Path) {
+    let files = fs::read_dir(path).expect("the store made it").map(|file| file.expect("it can be listed").path());
+    let of_options = |file: &PathBuf| file.to_string_lossy().contains("OPTIONS-");
+    for file in files.filter(of_options) {
+        let options = fs::read_to_string(&file).expect("it is text");
+        assert!(options.contains(FILTER_AS_WRITTEN), "RocksDB writes its filters otherwise now");
+        fs::write(&file, options.replace(FILTER_AS_WRITTEN, FILTER)).expect("it can be written");
+    }
+}
+
+/// The reads of so many puts, and then what all of them write as one batch.
+fn put(database: &DB, entries: &Entries, numbers: std::ops::Range<u64>) {
+    let family = |name| database.cf_handle(name).expect("the store made it");
+    let (objects, clocks, dots) = (family("objects"), family("metadata"), family("dot_log"));
+    numbers.clone().for_each(|number| _ = read(database, &entries.key(number)));
+    let mut batch = WriteBatch::default();
+    numbers.for_each(|number| entries.add(&mut batch, [objects, clocks, dots], number));
+    database.write(batch).expect("the disk works");
+}
+
+fn read(database: &DB, key: &ObjectKey) -> bool {
+    let objects = database.cf_handle("objects").expect("the store made it");
+    let value = database.get_pinned_cf(objects, layout::object(key)).expect("the disk works");
+    value.is_some_and(|value| !std::hint::black_box(Bytes::copy_from_slice(&value)).is_empty())
+}
+
+/// What replicas write, encoded once.
+struct Entries {
+    keys: Vec<ObjectKey>,
+    object: Bytes,
+    clock: Bytes,
+}
+
+impl Entries {
+    fn new(bytes: usize) -> Self {
+        let bucket = BucketName::new("bench").expect("valid");
+        let key = |number| ObjectKey::new(&bucket, &Key::new(format!("user:{number:018}")).expect("valid"));
+        let mut container = Container::empty();
+        container.add(dot(1, EVENTS), Value::new(vec![0xa5; bytes]).expect("small").into());
+        let mut clock = NodeClock::new();
+        (1..=3).for_each(|node| (1..=EVENTS).for_each(|counter| _ = clock.add(dot(node, counter))));
+        container.strip(clock.base());
+        Self {
+            keys: (0..KEYS).map(key).collect(),
+            object: layout::encode_container(&container),
+            clock: layout::encode(&clock),
+        }
+    }
+
+    fn key(&self, number: u64) -> ObjectKey {
+        self.keys[(number % KEYS) as usize].clone()
+    }
+
+    fn add(&self, batch: &mut WriteBatch, [objects, clocks, dots]: [&ColumnFamily; 3], number: u64) {
+        let key = self.key(number);
+        let partition: PartitionId = PartitionCount::default().partition_of(Position::of(&key));
+        batch.put_cf(objects, layout::object(&key), &self.object);
+        batch.put_cf(clocks, layout::clock(partition), &self.clock);
+        batch.put_cf(dots, layout::dot_log(partition, dot(1, number)), key.encoded());
+    }
+}
+
+fn dot(node: u32, counter: u64) -> Dot {
+    let node = NodeId::new(node).expect("numbered from 1");
+    Dot::new(Actor::new(node, Incarnation::new(0x5eed_0000_0000_0000)), counter)
+}
