@@ -7,6 +7,7 @@
 // Each bench uses its own part of it.
 #![allow(dead_code, reason = "a module of two programs")]
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +55,16 @@ impl Measured {
     /// CPU of all nodes and the load for one request, in microseconds.
     pub(crate) fn micros(&self) -> f64 {
         self.micros_of_nodes + self.micros_of_generator
+    }
+
+    /// CPU of all servers for one request, in microseconds.
+    pub(crate) fn micros_of_servers(&self) -> f64 {
+        self.micros_of_nodes
+    }
+
+    /// Panics if any request failed, and tells how the first did.
+    pub(crate) fn assert_none_failed(&self) {
+        assert_eq!(self.failed, 0, "requests failed: {}", self.first_error.as_deref().unwrap_or_default());
     }
 }
 
@@ -141,7 +152,7 @@ impl Ended {
         Self { latencies: Histogram::new_with_max(MICROS_MAX, 3).expect("valid bounds"), failed: 0, first_error: None }
     }
 
-    fn record(&mut self, begun: Instant, result: &Result<(), Error>) {
+    fn record(&mut self, begun: Instant, result: &Result<(), impl Display>) {
         match result {
             Ok(()) => {
                 let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(MICROS_MAX);
@@ -157,21 +168,48 @@ impl Ended {
 
 /// CPU time of the nodes that run, and of this process.
 fn cpu_times(cluster: &mut Cluster) -> (Duration, Duration) {
-    let running = cluster.nodes().iter_mut().filter_map(|node| node.is_running().then(|| node.process_id()));
-    (running.map(cpu_time).sum(), cpu_time(std::process::id()))
+    cpu_times_of(&running(cluster))
+}
+
+/// The processes of the nodes that run.
+pub(crate) fn running(cluster: &mut Cluster) -> Vec<u32> {
+    cluster.nodes().iter_mut().filter_map(|node| node.is_running().then(|| node.process_id())).collect()
+}
+
+/// CPU time of processes, and of this one.
+fn cpu_times_of(processes: &[u32]) -> (Duration, Duration) {
+    (processes.iter().map(|process| cpu_time(*process)).sum(), cpu_time(std::process::id()))
 }
 
 /// So many requests at a time, for so long.
 pub(crate) async fn closed_loop(cluster: &mut Cluster, seconds: u64, concurrency: u64, load: Load) -> Measured {
+    let request = move |_| {
+        let load = load.clone();
+        async move { load.request().await }
+    };
+    closed_loop_of(&running(cluster), seconds, concurrency, request).await
+}
+
+/// So many clients of these servers, each of which asks and waits for its answer, for so long. A request is told which client asks.
+pub(crate) async fn closed_loop_of<E, F>(
+    servers: &[u32],
+    seconds: u64,
+    clients: u64,
+    request: impl Fn(u64) -> F + Clone + Send + 'static,
+) -> Measured
+where
+    E: Display + Send,
+    F: Future<Output = Result<(), E>> + Send,
+{
     let (measuring, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let mut tasks = JoinSet::new();
-    for _ in 0..concurrency {
-        let (load, measuring, done) = (load.clone(), measuring.clone(), done.clone());
+    for client in 0..clients {
+        let (request, measuring, done) = (request.clone(), measuring.clone(), done.clone());
         tasks.spawn(async move {
             let mut ended = Ended::new();
             while !done.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                let result = load.request().await;
+                let result = request(client).await;
                 if measuring.load(Ordering::Relaxed) {
                     ended.record(begun, &result);
                 }
@@ -180,11 +218,11 @@ pub(crate) async fn closed_loop(cluster: &mut Cluster, seconds: u64, concurrency
         });
     }
     tokio::time::sleep(WARM_UP).await;
-    let (begun, before) = (Instant::now(), cpu_times(cluster));
+    let (begun, before) = (Instant::now(), cpu_times_of(servers));
     measuring.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     measuring.store(false, Ordering::Relaxed);
-    let (time, after) = (begun.elapsed(), cpu_times(cluster));
+    let (time, after) = (begun.elapsed(), cpu_times_of(servers));
     done.store(true, Ordering::Relaxed);
     let mut all = Ended::new();
     while let Some(of_task) = tasks.join_next().await {
