@@ -18,6 +18,7 @@
 //! ```
 
 pub mod builder;
+pub mod capacity;
 pub mod catalogue;
 pub mod choices;
 mod client;
@@ -30,6 +31,7 @@ pub mod minimise;
 mod node;
 pub mod oracle;
 pub mod plan;
+mod queue;
 pub mod scenario;
 pub mod small_scope;
 pub mod sometimes;

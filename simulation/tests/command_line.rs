@@ -251,3 +251,63 @@ fn a_plan_of_another_version_is_refused() {
     plan_with(directory.path(), "quorate-plan = 1", "");
     assert!(quorate_sim_in(directory.path(), "replay 3.toml").error.contains("no plan"));
 }
+
+#[test]
+fn the_nodes_that_a_rate_needs_are_told_and_the_same_each_time() {
+    let asked = "capacity --rate 60000 --p99 20ms --reads 1 --requests 1000 --json";
+    let (ended, again) = (quorate_sim(asked), quorate_sim(asked));
+    assert_eq!((ended.status, &ended.out), (Some(0), &again.out), "{}", ended.error);
+    let answer: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    assert!(answer["nodes"].as_u64().is_some_and(|nodes| (3..=20).contains(&nodes)), "{answer}");
+    assert!(answer["carried"] == true && answer["latency_micros"]["p99"].as_u64() <= Some(20_000), "{answer}");
+}
+
+#[test]
+fn what_a_cluster_carries_is_told_for_people() {
+    let ended = quorate_sim("capacity --nodes 3 --rate 2000 --p99 20ms --requests 500");
+    assert_eq!(ended.status, Some(0), "{}{}", ended.out, ended.error);
+    for part in
+        ["3 nodes of 2 cores each", "carried with a p99 of 20ms", "p99.9", "busiest thread", "highest rate with"]
+    {
+        assert!(ended.out.contains(part), "{part}:\n{}", ended.out);
+    }
+    let ended = quorate_sim("capacity --nodes 3 --rate 2000000 --requests 500");
+    assert!(ended.status == Some(1) && ended.out.contains("not carried"), "{}{}", ended.out, ended.error);
+}
+
+#[test]
+fn measurements_make_a_profile_with_which_they_come_out() {
+    let directory = directory();
+    let bench = r#"{"clients":64,"rate":15000.0,"latency_micros":{"p50":3000,"p99":9000},
+        "kinds":{"read":{"operations":90000}},"cpu_micros_nodes":60.0,"cpu_micros_bench":12.0}"#;
+    std::fs::write(directory.path().join("gets.json"), bench).expect("it can be written");
+    let shared = "capacity --machine-cores 2 --requests 500";
+    let fitted = quorate_sim_in(directory.path(), &format!("{shared} --calibrate 1000=gets.json"));
+    assert_eq!(fitted.status, Some(0), "{}", fitted.error);
+    assert!(fitted.out.contains("# gets.json: CPU of nodes 60.0 us measured"), "{}", fitted.out);
+    std::fs::write(directory.path().join("mine.toml"), &fitted.out).expect("it can be written");
+    let compared = format!("{shared} --profile mine.toml --compare 1000=gets.json --json");
+    let compared = quorate_sim_in(directory.path(), &compared);
+    let rows: serde_json::Value = serde_json::from_str(&compared.out).expect("JSON");
+    let near = |of: &str| rows[0][of][1].as_f64().zip(rows[0][of][0].as_f64());
+    for of in ["cpu_micros_nodes", "cpu_micros_client"] {
+        assert!(near(of).is_some_and(|(one, other)| (one / other - 1.0).abs() < 0.1), "{of}: {rows}");
+    }
+}
+
+#[test]
+fn a_capacity_that_cannot_be_is_refused_with_the_reason() {
+    let few = "capacity --requests 300";
+    refuses("capacity", &["expected --rate, --clients or --p99"]);
+    refuses(&format!("{few} --p99 5ms"), &["expected --rate or --nodes"]);
+    refuses(&format!("{few} --rate 1000 --p99 1us"), &["p99 of 1us cannot be kept", "already"]);
+    refuses(&format!("{few} --rate 9000000 --p99 50ms"), &["more than 200 nodes would be needed"]);
+    refuses(&format!("{few} --nodes 2 --rate 100"), &["2 nodes cannot hold 3 replicas"]);
+    refuses(&format!("{few} --r 4 --rate 100"), &["R"]);
+    refuses("capacity --rate 0", &["requests a second, 0.1 to"]);
+    refuses("capacity --rate 10 --clients 4", &["cannot be used with"]);
+    refuses("capacity --cores 0 --rate 10", &["how many cores"]);
+    refuses("capacity --nodes 3 --rate 10 --profile no.toml", &["cannot read no.toml"]);
+    refuses("capacity --calibrate gets.json", &["such as 1000=gets.json"]);
+    refuses("capacity --compare 1000=gets.json", &["cannot read gets.json"]);
+}

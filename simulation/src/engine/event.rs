@@ -1,7 +1,6 @@
-//! What can happen, and the one queue it waits in: by virtual time, and among equals in the order it was scheduled.
+//! What can happen.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -91,55 +90,3 @@ pub(super) struct DatagramOnItsWay {
     pub(super) epoch: u32,
     pub(super) bytes: Bytes,
 }
-
-/// The events to come.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Scheduled>,
-    scheduled: u64,
-}
-
-#[derive(Debug)]
-struct Scheduled {
-    at: Time,
-    sequence: u64,
-    event: Event,
-}
-
-impl Queue {
-    /// Schedules an event.
-    pub(super) fn push(&mut self, at: Time, event: Event) {
-        let sequence = self.scheduled;
-        self.scheduled += 1;
-        self.heap.push(Scheduled { at, sequence, event });
-    }
-
-    /// The next event, if it is due by then.
-    pub(super) fn pop(&mut self, until: Time) -> Option<(Time, Event)> {
-        if until < self.heap.peek()?.at {
-            return None;
-        }
-        self.heap.pop().map(|scheduled| (scheduled.at, scheduled.event))
-    }
-}
-
-impl Ord for Scheduled {
-    /// Reversed, as the heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.sequence == other.sequence
-    }
-}
-
-impl Eq for Scheduled {}

@@ -31,10 +31,12 @@ use std::time::Duration;
 use quorate_client::Router;
 use quorate_node::{Input, Time};
 use quorate_ring::wire::{ExchangeId, MemberDescription, RingDescription};
-use quorate_ring::{BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionId, Position, Quorum, Ring};
+use quorate_ring::{
+    BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Quorum, Ring,
+};
 use xxhash_rust::xxh3::Xxh3;
 
-use self::event::{Event, Queue};
+use self::event::Event;
 use self::link::Link;
 use self::members::Members;
 pub use self::members::Spread;
@@ -51,6 +53,7 @@ use crate::oracle::maximal::Replicas;
 use crate::oracle::truth::Truth;
 use crate::oracle::{Violation, convergence};
 use crate::plan::Plan;
+use crate::queue::Queue;
 use crate::sometimes::{Sometimes, Tallies};
 use crate::story::{Recorder, Story};
 use crate::workload::Workload;
@@ -63,7 +66,7 @@ pub(crate) struct Simulation {
     members: Members,
     bucket: BucketName,
     now: Time,
-    queue: Queue,
+    queue: Queue<Event>,
     events: u64,
     history: Xxh3,
     choices: Choices,
@@ -170,7 +173,7 @@ impl Outcome {
 impl Simulation {
     pub(crate) fn new(plan: Plan, mut choices: Choices, trace: Trace) -> Self {
         let founding = members::founding(&plan);
-        let description = founding.as_ref().map_or_else(|| describe(&plan), |layout| described(&layout.last().ring));
+        let description = founding.as_ref().map_or_else(|| planned(&plan), |layout| described(&layout.last().ring));
         let router = Router::new(description).expect("a ring of distinct nodes");
         let ring = Arc::new(router.ring().clone());
         let nodes = plan.cluster.nodes as usize;
@@ -435,11 +438,13 @@ fn index_in_plan(node: u32) -> usize {
     node as usize - 1
 }
 
-fn node_id(index: usize) -> NodeId {
+/// The node of an index.
+pub(crate) fn node_id(index: usize) -> NodeId {
     u32::try_from(index + 1).ok().and_then(NodeId::new).expect("few nodes, from 1")
 }
 
-fn index_of(node: NodeId) -> usize {
+/// The index of a node.
+pub(crate) fn index_of(node: NodeId) -> usize {
     node.number() as usize - 1
 }
 
@@ -451,22 +456,27 @@ fn keys(count: usize) -> impl Iterator<Item = ObjectKey> {
     })
 }
 
-fn describe(plan: &Plan) -> RingDescription {
+/// A ring whose partitions go round the nodes.
+pub(crate) fn describe(nodes: u32, replicas: u8, partitions: PartitionCount) -> RingDescription {
     let node = |index: u32| Member { node: node_id(index as usize), zone: None, capacity: Capacity::default() };
-    let members = (0..plan.cluster.nodes).map(node).map(|member| MemberDescription {
+    let members = (0..nodes).map(node).map(|member| MemberDescription {
         address: format!("{}:7401", member.node),
         node: member.node,
         zone: member.zone,
         capacity: member.capacity,
     });
-    let owner = |partition: u32| u16::try_from(partition % plan.cluster.nodes).expect("few nodes");
+    let owner = |partition: u32| u16::try_from(partition % nodes).expect("few nodes");
     RingDescription {
         cluster: cluster(),
-        replicas: plan.cluster.n,
-        partitions: plan.partitions(),
+        replicas,
+        partitions,
         members: members.collect(),
-        owners: (0..plan.cluster.partitions).map(owner).collect(),
+        owners: (0..partitions.get()).map(owner).collect(),
     }
+}
+
+fn planned(plan: &Plan) -> RingDescription {
+    describe(plan.cluster.nodes, plan.cluster.n, plan.partitions())
 }
 
 /// A ring as clients are told of it.
@@ -488,7 +498,7 @@ fn described(ring: &Ring) -> RingDescription {
 
 /// Where a key lies in a plan's ring, and its primaries in order of preference.
 pub(crate) fn owners(plan: &Plan, key: usize) -> (PartitionId, Vec<u32>) {
-    let router = Router::new(describe(plan)).expect("a ring of distinct nodes");
+    let router = Router::new(planned(plan)).expect("a ring of distinct nodes");
     let name = keys(key + 1).last().expect("one more than none");
     let partition = router.ring().partition_of(Position::of(&name));
     (partition, router.ring().primaries(partition).map(NodeId::number).collect())

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quorate_simulation::Plan;
 use quorate_simulation::catalogue::FaultId;
 use quorate_simulation::choices::Choices;
 use quorate_simulation::plan::file::{self, PlanFileError};
+use quorate_simulation::plan::span::Span;
+use quorate_simulation::{Plan, latency};
 
 /// What was asked for and makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,16 @@ pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| 0.0 < *seconds && *seconds < 1e9);
     seconds.map(std::time::Duration::from_secs_f64).ok_or_else(|| "expected seconds, such as 45".to_owned())
 }
+
+/// Reads a length of time that is more than nothing.
+pub(crate) fn time(text: &str) -> Result<Span, String> {
+    let span = text.parse().ok().or_else(|| latency::measured(text).ok().map(|delay| delay.median));
+    span.filter(|span| !span.is_zero() && *span <= LONGEST)
+        .ok_or_else(|| "expected a length of time, such as 30ms, 0.2ms or 1s 500ms".to_owned())
+}
+
+/// The longest time that may be given: a day.
+const LONGEST: Span = Span::from_millis(86_400_000);
 
 /// Which kinds of faults may happen.
 #[derive(Clone, Debug, Default, Args)]

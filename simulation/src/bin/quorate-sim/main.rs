@@ -9,6 +9,7 @@
 
 mod audit;
 mod campaign;
+mod capacity;
 mod exhaust;
 mod input;
 mod list;
@@ -58,6 +59,8 @@ enum Command {
     List(list::List),
     /// Say how stale, divergent, available and fast a cluster would be
     WhatIf(what_if::WhatIf),
+    /// Say how many nodes a load needs, or what a cluster carries and how fast it answers
+    Capacity(capacity::Capacity),
     /// Plant bugs in a copy of the core, and say which of them seeds find
     Zoo(zoo::Zoo),
 }
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Scenario(scenario) => scenario.run(),
         Command::List(list) => list.run(),
         Command::WhatIf(what_if) => what_if.run(),
+        Command::Capacity(capacity) => capacity.run(),
         Command::Zoo(zoo) => zoo.run(),
     };
     ended.unwrap_or_else(|wrong| {

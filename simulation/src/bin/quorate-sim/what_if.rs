@@ -34,7 +34,7 @@ pub(crate) struct WhatIf {
     #[arg(long, value_name = "FILE", conflicts_with = "latency")]
     trace: Option<PathBuf>,
     /// Messages take so long as a median, with a long tail
-    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = input::time)]
     latency: Span,
     /// How many keys the clients share
     #[arg(long, value_name = "COUNT", default_value = "100", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
@@ -46,10 +46,10 @@ pub(crate) struct WhatIf {
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = per_mille)]
     reads: u64,
     /// How long a client pauses between its steps, as a median
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = input::time)]
     think: Span,
     /// How long a client waits for an answer
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = input::time)]
     timeout: Span,
     /// How many seconds of virtual time
     #[arg(long, value_name = "T", default_value = "30", value_parser = input::seconds)]
@@ -58,10 +58,10 @@ pub(crate) struct WhatIf {
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = str::parse::<Disturbance>)]
     faults: Vec<Disturbance>,
     /// How often each of these happens: once in so long
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = input::time)]
     every: Span,
     /// How long each of these lasts
-    #[arg(long = "for", value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long = "for", value_name = "TIME", default_value = "1s", value_parser = input::time)]
     lasting: Span,
     /// The seed: the same one gives the same answers
     #[arg(long, value_name = "N", default_value = "1", value_parser = input::seed)]
@@ -121,16 +121,6 @@ fn trace(path: &Path) -> Result<Delay, WrongInput> {
     let text = std::fs::read_to_string(path).map_err(wrong("read the trace"))?;
     latency::measured(&text).map_err(|error| WrongInput::Other(format!("{}: {error}", path.display())))
 }
-
-/// Reads a length of time that is more than nothing.
-fn time(text: &str) -> Result<Span, String> {
-    let span: Option<Span> = text.parse().ok().filter(|span: &Span| !span.is_zero());
-    span.filter(|span| span.duration() <= LONGEST)
-        .ok_or_else(|| "expected a length of time, such as 30ms or 1s 500ms".to_owned())
-}
-
-/// The longest time that may be given.
-const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Reads a share, as thousandths.
 fn per_mille(text: &str) -> Result<u64, String> {
