@@ -4,7 +4,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use quorate_ring::Quorum;
 use quorate_simulation::capacity::times::{Cost, ServiceTimes};
-use quorate_simulation::capacity::{Arrivals, Extent, Hardware, Load, Machines, Prediction, predict, search};
+use quorate_simulation::capacity::{
+    Arrivals, Distribution, Extent, Hardware, Load, Machines, Prediction, predict, search,
+};
 use quorate_simulation::plan::span::Span;
 
 const EXTENT: Extent = Extent { seed: 1, requests: 1_000 };
@@ -21,7 +23,8 @@ fn hardware(nodes: u32, cores: usize) -> Hardware {
 }
 
 fn load(rate: f64, reads: f64) -> Load {
-    Load { arrivals: Arrivals::Poisson(rate), reads, value_bytes: 1_000 }
+    let distribution = Distribution::Zipfian;
+    Load { arrivals: Arrivals::Poisson(rate), reads, value_bytes: 1_000, records: 1_000, distribution }
 }
 
 fn predicted(hardware: &Hardware, load: &Load) -> Prediction {
@@ -40,7 +43,7 @@ fn one_seed_is_one_prediction() {
     assert_ne!(predicted(&hardware, &load), other);
 }
 
-/// A get asks one other replica, a put two; the bench of a real cluster shows the same.
+/// A get asks one other replica, a put two.
 #[test]
 fn requests_are_what_the_protocol_makes_of_them() {
     let (gets, puts) = (predicted(&hardware(3, 1), &load(500.0, 1.0)), predicted(&hardware(3, 1), &load(500.0, 0.0)));
@@ -48,7 +51,7 @@ fn requests_are_what_the_protocol_makes_of_them() {
     assert!(is_near(amount(&gets, Cost::Read), 2.0), "sent and received: {:?}", gets.amounts);
     assert!(is_near(amount(&gets, Cost::StoreRead), 2.0), "{:?}", gets.amounts);
     assert!(is_near(amount(&puts, Cost::Replicate), 4.0), "sent and received: {:?}", puts.amounts);
-    assert!(is_near(amount(&puts, Cost::StoreWrite), 3.0), "{:?}", puts.amounts);
+    assert!(3.0 <= amount(&puts, Cost::StoreWrite), "and what anti-entropy writes: {:?}", puts.amounts);
 }
 
 #[test]
@@ -57,8 +60,7 @@ fn busy_cores_are_the_rate_times_the_cost_of_a_request() {
     let prediction = predicted(&hardware, &load);
     let busy = 6_000.0 * prediction.cpu_micros_nodes / 1e6 / 6.0;
     assert!((prediction.utilisation / busy - 1.0).abs() < 0.1, "{} and {busy}", prediction.utilisation);
-    let same = 3.0 * 2.0 * Span::from_micros(200).as_micros() as f64 / 3.0;
-    assert!(same <= prediction.latency_micros.p50 as f64, "a request crosses the network twice at least");
+    assert!(400 <= prediction.latency_micros.p50, "a request crosses the network twice at least: {prediction:?}");
 }
 
 #[test]
@@ -83,10 +85,10 @@ fn who_waits_for_answers_asks_as_fast_as_they_come() {
 #[test]
 fn more_nodes_carry_more_and_as_many_are_found_as_do() {
     let (two_cores, p99) = (hardware(3, 2), Span::from_millis(20));
-    let wanted = load(60_000.0, 1.0);
+    let wanted = load(30_000.0, 1.0);
     let (most, _) = search::highest_rate(&two_cores, &wanted, p99, EXTENT).expect("it is possible");
     let (nodes, prediction) = search::least_nodes(&two_cores, &wanted, p99, EXTENT).expect("it is possible");
     assert!(prediction.carries(p99), "{prediction:?}");
-    let fair = 3.0 * 60_000.0 / most;
+    let fair = 3.0 * 30_000.0 / most;
     assert!((fair * 0.6..fair * 1.6).contains(&nodes.into()), "{nodes} nodes, where three carry {most}");
 }

@@ -254,7 +254,7 @@ fn a_plan_of_another_version_is_refused() {
 
 #[test]
 fn the_nodes_that_a_rate_needs_are_told_and_the_same_each_time() {
-    let asked = "capacity --rate 60000 --p99 20ms --reads 1 --requests 1000 --json";
+    let asked = "capacity --rate 60000 --p99 20ms --reads 1 --requests 1000 --records 500 --json";
     let (ended, again) = (quorate_sim(asked), quorate_sim(asked));
     assert_eq!((ended.status, &ended.out), (Some(0), &again.out), "{}", ended.error);
     let answer: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
@@ -264,14 +264,14 @@ fn the_nodes_that_a_rate_needs_are_told_and_the_same_each_time() {
 
 #[test]
 fn what_a_cluster_carries_is_told_for_people() {
-    let ended = quorate_sim("capacity --nodes 3 --rate 2000 --p99 20ms --requests 500");
+    let ended = quorate_sim("capacity --nodes 3 --rate 2000 --p99 20ms --requests 500 --records 500");
     assert_eq!(ended.status, Some(0), "{}{}", ended.out, ended.error);
     for part in
         ["3 nodes of 2 cores each", "carried with a p99 of 20ms", "p99.9", "busiest thread", "highest rate with"]
     {
         assert!(ended.out.contains(part), "{part}:\n{}", ended.out);
     }
-    let ended = quorate_sim("capacity --nodes 3 --rate 2000000 --requests 500");
+    let ended = quorate_sim("capacity --nodes 3 --rate 2000000 --requests 500 --records 500");
     assert!(ended.status == Some(1) && ended.out.contains("not carried"), "{}{}", ended.out, ended.error);
 }
 
@@ -281,7 +281,7 @@ fn measurements_make_a_profile_with_which_they_come_out() {
     let bench = r#"{"clients":64,"rate":15000.0,"latency_micros":{"p50":3000,"p99":9000},
         "kinds":{"read":{"operations":90000}},"cpu_micros_nodes":60.0,"cpu_micros_bench":12.0}"#;
     std::fs::write(directory.path().join("gets.json"), bench).expect("it can be written");
-    let shared = "capacity --machine-cores 2 --requests 500";
+    let shared = "capacity --machine-cores 2 --requests 500 --records 500";
     let fitted = quorate_sim_in(directory.path(), &format!("{shared} --calibrate 1000=gets.json"));
     assert_eq!(fitted.status, Some(0), "{}", fitted.error);
     assert!(fitted.out.contains("# gets.json: CPU of nodes 60.0 us measured"), "{}", fitted.out);
@@ -297,7 +297,7 @@ fn measurements_make_a_profile_with_which_they_come_out() {
 
 #[test]
 fn a_capacity_that_cannot_be_is_refused_with_the_reason() {
-    let few = "capacity --requests 300";
+    let few = "capacity --requests 300 --records 300";
     refuses("capacity", &["expected --rate, --clients or --p99"]);
     refuses(&format!("{few} --p99 5ms"), &["expected --rate or --nodes"]);
     refuses(&format!("{few} --rate 1000 --p99 1us"), &["p99 of 1us cannot be kept", "already"]);

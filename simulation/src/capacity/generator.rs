@@ -1,7 +1,7 @@
 //! The client: which requests begin when, by the production routing and retries, and what becomes of them.
 //!
-//! It asks as `quorate bench` does: it is one process with one connection to each node; records are asked for by Zipf's law, as YCSB does; and a
-//! write replaces what the last write of its record left, or where another has that context already, what a read before it shows.
+//! It asks as `quorate bench` does: it is one process with one connection to each node; and a write
+//! replaces what the last write of its record left, or where another has that context already, what a read before it shows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,14 +17,12 @@ use quorate_ring::{BucketName, Key, NodeId, ObjectKey, Ring, Value};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Arrivals, Load, exponential};
+use super::{Arrivals, Distribution, Load, exponential};
 
-/// How many records there are: enough that most requests are about different ones, few enough to be stored in no time.
-const RECORDS: usize = 2_000;
-/// YCSB's constant: of these records the first is asked for by 12 % of all requests.
+/// YCSB's constant: of 10,000 records the first is asked for by a tenth of all requests.
 const THETA: f64 = 0.99;
 /// How many records are being stored at once before it begins.
-pub(super) const LOADERS: usize = 32;
+pub(super) const LOADERS: usize = 64;
 /// How long a client waits for an answer, if it does not say otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest latency that is told apart from longer ones, in microseconds.
@@ -108,17 +106,21 @@ impl Generator {
         let bucket = BucketName::new("capacity").expect("valid");
         let key = |index| ObjectKey::new(&bucket, &Key::new(format!("record {index}")).expect("valid"));
         let rank = |sum: &mut f64, index: usize| {
-            *sum += ((index + 1) as f64).powf(-THETA);
+            *sum += match load.distribution {
+                Distribution::Uniform => 1.0,
+                Distribution::Zipfian => ((index + 1) as f64).powf(-THETA),
+            };
             Some(*sum)
         };
+        let records = load.records as usize;
         Self {
             router: Router::new(description).expect("a ring of distinct nodes"),
             random: ChaCha8Rng::seed_from_u64(seed),
             load: *load,
             value: Value::new(vec![b'v'; load.value_bytes]).expect("its size was checked"),
-            keys: (0..RECORDS).map(key).collect(),
-            contexts: vec![None; RECORDS],
-            chances: (0..RECORDS).scan(0.0, rank).collect(),
+            keys: (0..records).map(key).collect(),
+            contexts: vec![None; records],
+            chances: (0..records).scan(0.0, rank).collect(),
             loading: 0,
             loaded: 0,
             doing: BTreeMap::new(),
@@ -137,12 +139,21 @@ impl Generator {
 
     /// Whether all records are stored.
     pub(super) const fn is_loaded(&self) -> bool {
-        self.loaded == RECORDS
+        self.loaded == self.keys.len()
     }
 
     /// How many requests are under way.
-    pub(super) fn underway(&self) -> usize {
-        self.doing.len()
+    pub(super) fn underway(&self) -> u64 {
+        self.doing.len() as u64
+    }
+
+    /// How many have ended, from the first record that was stored on.
+    pub(super) fn ended(&self) -> u64 {
+        self.next - self.underway()
+    }
+
+    pub(super) fn is_underway(&self, request: u64) -> bool {
+        self.doing.contains_key(&request)
     }
 
     /// When the request after the one of now comes, in an open loop.
@@ -174,17 +185,15 @@ impl Generator {
 
     /// The next record is stored; or once all are, what the load asks for.
     fn begin(&mut self, now: Time, from: Time) {
-        let (record, purpose) = match self.loading {
-            RECORDS if self.loaded < RECORDS => return,
-            RECORDS => {
-                let record = self.draw();
-                let reads = self.random.random::<f64>() < self.load.reads;
-                (record, if reads { Purpose::Read } else { self.way_to_write(record) })
-            }
-            record => {
-                self.loading += 1;
-                (record, Purpose::Write(None))
-            }
+        let (record, purpose) = if self.is_loaded() {
+            let record = self.draw();
+            let reads = self.random.random::<f64>() < self.load.reads;
+            (record, if reads { Purpose::Read } else { self.way_to_write(record) })
+        } else if self.loading < self.keys.len() {
+            self.loading += 1;
+            (self.loading - 1, Purpose::Write(None))
+        } else {
+            return;
         };
         self.begun += 1;
         self.ask(now, from, record, purpose);
@@ -212,10 +221,10 @@ impl Generator {
         self.drive(now, number);
     }
 
-    /// A record, by Zipf's law.
+    /// A record.
     fn draw(&mut self) -> usize {
         let drawn = self.random.random::<f64>() * self.chances.last().copied().unwrap_or_default();
-        self.chances.partition_point(|chance| *chance <= drawn).min(RECORDS - 1)
+        self.chances.partition_point(|chance| *chance <= drawn).min(self.keys.len() - 1)
     }
 
     /// A request goes as far as it can.
@@ -237,13 +246,13 @@ impl Generator {
                 Step::WaitUntil(time) => return self.looks.push((time, number)),
                 Step::Done(result) => {
                     let doing = self.doing.remove(&number).expect("it is under way");
-                    return self.ended(now, &doing, result.ok());
+                    return self.end(now, &doing, result.ok());
                 }
             }
         }
     }
 
-    fn ended(&mut self, now: Time, doing: &Doing, response: Option<Response>) {
+    fn end(&mut self, now: Time, doing: &Doing, response: Option<Response>) {
         let is_ok = response.is_some();
         match (response, &doing.purpose) {
             (Some(Response::Found { context, .. }), Purpose::ReadToWrite) => {

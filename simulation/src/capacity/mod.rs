@@ -43,6 +43,8 @@ pub const CLIENTS_MAX: u32 = 10_000;
 pub const RATE_MAX: f64 = 10_000_000.0;
 /// Most cores of a machine.
 pub const CORES_MAX: usize = 1_024;
+/// Most records: all of them are stored before anything is measured.
+pub const RECORDS_MAX: u32 = 1_000_000;
 /// The largest value that can be asked about.
 pub const VALUE_BYTES: usize = VALUE_BYTES_MAX;
 
@@ -81,6 +83,19 @@ pub struct Load {
     pub reads: f64,
     /// Bytes of each value.
     pub value_bytes: usize,
+    /// How many records there are.
+    pub records: u32,
+    /// Which of them are asked for.
+    pub distribution: Distribution,
+}
+
+/// Which records are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// All equally often.
+    Uniform,
+    /// By Zipf's law with YCSB's constant. Clients that meet on the records in demand make siblings there, and writes that have to read first.
+    Zipfian,
 }
 
 /// How requests come.
@@ -221,6 +236,7 @@ fn check(hardware: &Hardware, load: &Load) -> Result<(), Impossible> {
     };
     within("the part of reads", load.reads, 0.0, 1.0)?;
     within("bytes of a value", load.value_bytes as f64, 0.0, VALUE_BYTES as f64)?;
+    within("records", load.records.into(), 1.0, RECORDS_MAX.into())?;
     within("shards of a node", hardware.shards.into(), 1.0, 64.0)?;
     within(
         "seconds on the network",

@@ -105,7 +105,7 @@ mod tests {
     const SERVICE: f64 = 10_000.0;
     /// Customers of a batch: many times those that it takes until the queue of a busy station has forgotten how it was.
     const BATCH: usize = 10_000;
-    const BATCHES: usize = 40;
+    const BATCHES: usize = 60;
 
     /// What a batch of customers met.
     #[derive(Default)]
@@ -123,10 +123,8 @@ mod tests {
             self.waits.iter().filter(|wait| 0.0 < **wait).count() as f64 / self.waits.len() as f64
         }
 
-        fn sojourn_p99(&self) -> f64 {
-            let mut sorted = self.sojourns.clone();
-            sorted.sort_by(f64::total_cmp);
-            sorted[sorted.len() * 99 / 100]
+        fn share_of_sojourns_beyond(&self, limit: f64) -> f64 {
+            self.sojourns.iter().filter(|sojourn| limit < **sojourn).count() as f64 / self.sojourns.len() as f64
         }
     }
 
@@ -171,15 +169,16 @@ mod tests {
         all_busy / ((0..cores).map(term).sum::<f64>() + all_busy)
     }
 
-    /// The mean of the batches is what is expected, within four standard errors as the batches show them.
-    fn holds(what: &str, batches: &[Met], of: impl Fn(&Met) -> f64, expected: f64) {
+    /// The mean of the batches is what is expected, within four standard errors as the batches show them; and an error is at most such a part
+    /// of it.
+    fn holds(what: &str, batches: &[Met], of: impl Fn(&Met) -> f64, expected: f64, error_max: f64) {
         let values: Vec<f64> = batches.iter().map(of).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
         let error = (variance / count).sqrt();
         assert!((mean - expected).abs() <= 4.0 * error, "{what}: {mean}, not {expected} ± {error}");
-        assert!(error <= 0.05 * expected, "{what}: {expected} ± {error} says nothing");
+        assert!(error <= error_max * expected, "{what}: {expected} ± {error} says nothing");
     }
 
     #[test]
@@ -190,12 +189,13 @@ mod tests {
                 let (batches, busy) = run(cores, utilisation, seed);
                 assert!((busy - utilisation).abs() < 0.02, "{}: {busy}", what("utilisation"));
                 let waits = erlang_c(cores, utilisation);
-                holds(&what("share that waits"), &batches, Met::share_that_waited, waits);
+                holds(&what("share that waits"), &batches, Met::share_that_waited, waits, 0.05);
                 let mean = waits * SERVICE / (cores as f64 * (1.0 - utilisation));
-                holds(&what("mean wait"), &batches, Met::mean_wait, mean);
+                holds(&what("mean wait"), &batches, Met::mean_wait, mean, 0.05);
                 if cores == 1 {
                     let p99 = 100.0_f64.ln() * SERVICE / (1.0 - utilisation);
-                    holds(&what("p99 from arrival to end"), &batches, Met::sojourn_p99, p99);
+                    let beyond = |met: &Met| met.share_of_sojourns_beyond(p99);
+                    holds(&what("share beyond the p99"), &batches, beyond, 0.01, 0.35);
                 }
             }
         }

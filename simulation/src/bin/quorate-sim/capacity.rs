@@ -10,8 +10,8 @@ use quorate_ring::Quorum;
 use quorate_simulation::capacity::calibrate::{self, Measurement};
 use quorate_simulation::capacity::times::ServiceTimes;
 use quorate_simulation::capacity::{
-    Arrivals, CLIENTS_MAX, CORES_MAX, Extent, Hardware, Impossible, Load, Machines, NODES_MAX, Prediction, RATE_MAX,
-    VALUE_BYTES, predict, search,
+    Arrivals, CLIENTS_MAX, CORES_MAX, Distribution, Extent, Hardware, Impossible, Load, Machines, NODES_MAX,
+    Prediction, RATE_MAX, RECORDS_MAX, VALUE_BYTES, predict, search,
 };
 use quorate_simulation::plan::span::Span;
 use serde::Serialize;
@@ -50,6 +50,12 @@ pub(crate) struct Capacity {
     /// Bytes of each value
     #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = RangedU64ValueParser::<u64>::new().range(1..=VALUE_BYTES as u64))]
     value_bytes: u64,
+    /// How many records there are
+    #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = RangedU64ValueParser::<u32>::new().range(1..=RECORDS_MAX.into()))]
+    records: u32,
+    /// Which of them are asked for
+    #[arg(long, value_enum, default_value_t = Choice::Zipfian)]
+    distribution: Choice,
     /// How requests with a rate come
     #[arg(long, value_enum, default_value_t = Come::Poisson)]
     arrivals: Come,
@@ -81,7 +87,7 @@ pub(crate) struct Capacity {
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Print a profile with which this comes out: bytes of each value, and what `quorate bench --json` printed; may be given again
-    #[arg(long, value_name = "BYTES=FILE", conflicts_with_all = ["rate", "clients", "p99", "compare"])]
+    #[arg(long, value_name = "BYTES=FILE", conflicts_with_all = ["rate", "clients", "p99", "compare", "json"])]
     calibrate: Vec<String>,
     /// Compare predictions with measurements, given as for --calibrate
     #[arg(long, value_name = "BYTES=FILE", conflicts_with_all = ["rate", "clients", "p99"])]
@@ -104,6 +110,15 @@ enum Come {
     Poisson,
     /// At equal distances, as `quorate bench --rate` asks
     Steady,
+}
+
+/// Which records are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// All equally often
+    Uniform,
+    /// By Zipf's law: a few of them most of the time, as YCSB does
+    Zipfian,
 }
 
 /// The answer.
@@ -179,7 +194,11 @@ impl Capacity {
 
     fn load_of(&self, arrivals: Arrivals) -> Load {
         let value_bytes = usize::try_from(self.value_bytes).expect("its range was checked");
-        Load { arrivals, reads: self.reads, value_bytes }
+        let distribution = match self.distribution {
+            Choice::Uniform => Distribution::Uniform,
+            Choice::Zipfian => Distribution::Zipfian,
+        };
+        Load { arrivals, reads: self.reads, value_bytes, records: self.records, distribution }
     }
 
     const fn extent(&self) -> Extent {
@@ -279,7 +298,7 @@ impl Capacity {
     }
 
     fn calibrate(&self, mut hardware: Hardware) -> Result<ExitCode, WrongInput> {
-        let measured = measurements(&self.calibrate)?;
+        let measured = self.measurements(&self.calibrate)?;
         hardware.times = calibrate::calibrate(&hardware, &measured, self.extent()).map_err(other)?;
         for compared in self.compared(&hardware, &measured)? {
             let Compared { name, cpu_micros_nodes: nodes, cpu_micros_client: client, .. } = compared;
@@ -293,7 +312,7 @@ impl Capacity {
     }
 
     fn compare(&self, hardware: &Hardware) -> Result<ExitCode, WrongInput> {
-        let compared = self.compared(hardware, &measurements(&self.compare)?)?;
+        let compared = self.compared(hardware, &self.measurements(&self.compare)?)?;
         if self.json {
             screen::line(serde_json::to_string(&compared).expect("numbers can be written"));
             return Ok(ExitCode::SUCCESS);
@@ -317,6 +336,20 @@ impl Capacity {
         Ok(ExitCode::SUCCESS)
     }
 
+    fn measurements(&self, arguments: &[String]) -> Result<Vec<Measurement>, WrongInput> {
+        let load = self.load_of(Arrivals::Poisson(1.0));
+        let one = |argument: &String| {
+            let (bytes, path) = argument.split_once('=').unwrap_or_default();
+            let bytes = bytes.parse().ok().filter(|bytes| (1..=VALUE_BYTES).contains(bytes));
+            let value_bytes = bytes.ok_or_else(|| {
+                other(format!("{argument:?}: expected bytes of each value and a file, such as 1000=gets.json"))
+            })?;
+            let measured = Measurement::read(path, Load { value_bytes, ..load }, &read(Path::new(path))?);
+            measured.map_err(|error| WrongInput::Other(format!("{path}: {error}")))
+        };
+        arguments.iter().map(one).collect()
+    }
+
     fn compared(&self, hardware: &Hardware, measured: &[Measurement]) -> Result<Vec<Compared>, WrongInput> {
         let predictions = calibrate::predictions(hardware, measured, self.extent()).map_err(other)?;
         let compared = measured.iter().zip(predictions).map(|(measured, predicted)| Compared {
@@ -336,19 +369,6 @@ impl Capacity {
 const SHARDS_DEFAULT_MAX: u8 = 4;
 /// From one process to another.
 const LOOPBACK: Span = Span::from_micros(20);
-
-fn measurements(arguments: &[String]) -> Result<Vec<Measurement>, WrongInput> {
-    let one = |argument: &String| {
-        let (bytes, path) = argument.split_once('=').unwrap_or_default();
-        let bytes = bytes.parse().ok().filter(|bytes| (1..=VALUE_BYTES).contains(bytes));
-        let expected =
-            || other(format!("{argument:?}: expected bytes of each value and a file, such as 1000=gets.json"));
-        let text = read(Path::new(path)).map_err(|error| if bytes.is_some() { error } else { expected() })?;
-        let bytes = bytes.ok_or_else(expected)?;
-        Measurement::read(path, bytes, &text).map_err(|error| WrongInput::Other(format!("{path}: {error}")))
-    };
-    arguments.iter().map(one).collect()
-}
 
 fn read(path: &Path) -> Result<String, WrongInput> {
     std::fs::read_to_string(path).map_err(|source| WrongInput::File { doing: "read", path: path.to_owned(), source })
