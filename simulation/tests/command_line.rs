@@ -303,7 +303,7 @@ fn a_capacity_that_cannot_be_is_refused_with_the_reason() {
     refuses(&format!("{few} --rate 1000 --p99 1us"), &["p99 of 1us cannot be kept", "already"]);
     refuses(&format!("{few} --rate 9000000 --p99 50ms"), &["more than 200 nodes would be needed"]);
     refuses(&format!("{few} --nodes 2 --rate 100"), &["2 nodes cannot hold 3 replicas"]);
-    refuses(&format!("{few} --r 4 --rate 100"), &["R"]);
+    refuses(&format!("{few} --r 4 --rate 100"), &["r = 4 is not possible with n = 3"]);
     refuses("capacity --rate 0", &["requests a second, 0.1 to"]);
     refuses("capacity --rate 10 --clients 4", &["cannot be used with"]);
     refuses("capacity --cores 0 --rate 10", &["how many cores"]);
