@@ -24,7 +24,7 @@ fn hardware(nodes: u32, cores: usize) -> Hardware {
 
 fn load(rate: f64, reads: f64) -> Load {
     let distribution = Distribution::Zipfian;
-    Load { arrivals: Arrivals::Poisson(rate), reads, value_bytes: 1_000, records: 1_000, distribution }
+    Load { arrivals: Arrivals::Poisson(rate), reads, value_bytes: 1_000, records: 300, distribution }
 }
 
 fn predicted(hardware: &Hardware, load: &Load) -> Prediction {

@@ -254,7 +254,7 @@ fn a_plan_of_another_version_is_refused() {
 
 #[test]
 fn the_nodes_that_a_rate_needs_are_told_and_the_same_each_time() {
-    let asked = "capacity --rate 60000 --p99 20ms --reads 1 --requests 1000 --records 500 --json";
+    let asked = "capacity --rate 20000 --p99 20ms --reads 1 --requests 500 --records 300 --json";
     let (ended, again) = (quorate_sim(asked), quorate_sim(asked));
     assert_eq!((ended.status, &ended.out), (Some(0), &again.out), "{}", ended.error);
     let answer: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
@@ -264,14 +264,14 @@ fn the_nodes_that_a_rate_needs_are_told_and_the_same_each_time() {
 
 #[test]
 fn what_a_cluster_carries_is_told_for_people() {
-    let ended = quorate_sim("capacity --nodes 3 --rate 2000 --p99 20ms --requests 500 --records 500");
+    let ended = quorate_sim("capacity --nodes 3 --rate 2000 --p99 20ms --requests 500 --records 300");
     assert_eq!(ended.status, Some(0), "{}{}", ended.out, ended.error);
     for part in
         ["3 nodes of 2 cores each", "carried with a p99 of 20ms", "p99.9", "busiest thread", "highest rate with"]
     {
         assert!(ended.out.contains(part), "{part}:\n{}", ended.out);
     }
-    let ended = quorate_sim("capacity --nodes 3 --rate 2000000 --requests 500 --records 500");
+    let ended = quorate_sim("capacity --nodes 3 --rate 200000 --requests 500 --records 300");
     assert!(ended.status == Some(1) && ended.out.contains("not carried"), "{}{}", ended.out, ended.error);
 }
 

@@ -44,7 +44,7 @@ const SESSION: SessionId = SessionId(1);
 /// How often a shard is told the wall clock, and its store synced.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// What is measured lasts at least this,
-const MEASURED_MIN: Duration = Duration::from_millis(200);
+const MEASURED_MIN: Duration = Duration::from_millis(100);
 /// and with what comes before it at most this.
 const LASTS_MAX: Duration = Duration::from_secs(60);
 /// Of the requests that are measured, this part comes before them, until the cluster is as it stays.
