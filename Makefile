@@ -20,7 +20,7 @@ $(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CA
   bench-ring bench-micro bench-instructions bench-floors bench-peers install-needs
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: build ## Build, and show three real nodes surviving what they should: a guided tour of half a minute
 	@$(QUORATE) demo

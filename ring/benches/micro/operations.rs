@@ -8,9 +8,8 @@ use std::hint::black_box;
 use bytes::Bytes;
 use quorate_ring::version::{Actor, ContextKey, Incarnation, VersionVector};
 use quorate_ring::{
-    BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, Position, StoredValue, Value,
+    BucketName, Capacity, Key, Member, NodeId, ObjectKey, PartitionCount, Position, StoredValue, Value, claim,
 };
-use quorate_ring::{Ring, claim};
 
 use crate::harness::Operation;
 use versions::seen;
@@ -27,8 +26,7 @@ fn placement() -> Vec<Operation> {
     let of_key = key();
     let member = |number| Member { node: node(number), zone: None, capacity: Capacity::default() };
     let partitions = PartitionCount::default();
-    let plan = claim::plan(None, partitions, 3, (1..=5).map(member).collect()).expect("enough members");
-    let ring: Ring = plan.ring;
+    let ring = claim::plan(None, partitions, 3, (1..=5).map(member).collect()).expect("enough members").ring;
     let position = Position::of(&of_key);
     vec![
         Operation::new("position of a key", move || Position::of(black_box(&of_key))),

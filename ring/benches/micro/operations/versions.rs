@@ -17,7 +17,7 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// The clock of a replica that has received all of its three actors' events.
-pub(super) fn clock() -> NodeClock {
+fn clock() -> NodeClock {
     let mut clock = NodeClock::new();
     (1..=3).for_each(|node| (1..=EVENTS).for_each(|counter| _ = clock.add(Dot::new(actor(node), counter))));
     clock
@@ -37,7 +37,7 @@ fn container(siblings: u32) -> Container<StoredValue> {
 }
 
 /// The container as it is sent.
-pub(super) fn filled(siblings: u32) -> Container<StoredValue> {
+fn filled(siblings: u32) -> Container<StoredValue> {
     let mut container = container(siblings);
     container.fill(&seen());
     container
