@@ -92,18 +92,15 @@ impl RocksStorage {
         Ok(())
     }
 
-    /// Reads from memory, or has a reader look further.
-    fn read(&mut self, id: OperationId, column: Column, key: Bytes) {
+    /// Reads from memory; or gives what a reader is to look for further.
+    fn read(&mut self, id: OperationId, column: Column, key: Bytes) -> Option<What> {
         let outcome = match self.engine.read_in_memory(column, &key, &self.memory_only) {
             Ok(InMemory::Known(value)) => Ok(Completion::Read(value)),
-            Ok(InMemory::WouldBlock) => return self.have_read(id, What::Entry(column, key)),
+            Ok(InMemory::WouldBlock) => return Some(What::Entry(column, key)),
             Err(error) => Err(error),
         };
         self.completions.push_back((id, outcome));
-    }
-
-    fn have_read(&self, id: OperationId, what: What) {
-        self.readers.read(&self.engine, Job { id, what, outbox: Arc::clone(&self.outbox) });
+        None
     }
 }
 
@@ -118,20 +115,29 @@ impl Storage for RocksStorage {
         }
         let mut turn = std::mem::take(&mut self.submitted);
         let written = self.write(&turn);
-        let mut synced = Vec::new();
+        let (mut synced, mut jobs) = (Vec::new(), Vec::new());
         for (id, operation) in turn.drain(..) {
-            match (&written, operation) {
-                (Err(error), _) => self.completions.push_back((id, Err(error.clone()))),
-                (Ok(()), Operation::Write { durability: Durability::Synced, .. }) => synced.push(id),
+            let what = match (&written, operation) {
+                (Err(error), _) => {
+                    self.completions.push_back((id, Err(error.clone())));
+                    None
+                }
+                (Ok(()), Operation::Write { durability: Durability::Synced, .. }) => {
+                    synced.push(id);
+                    None
+                }
                 (Ok(()), Operation::Write { durability: Durability::Buffered, .. }) => {
                     self.completions.push_back((id, Ok(Completion::Written)));
+                    None
                 }
                 (Ok(()), Operation::Read { column, key }) => self.read(id, column, key),
-                (Ok(()), Operation::Lookup { column, keys }) => self.have_read(id, What::Entries(column, keys)),
-                (Ok(()), Operation::Scan(scan)) => self.have_read(id, What::Page(scan)),
-            }
+                (Ok(()), Operation::Lookup { column, keys }) => Some(What::Entries(column, keys)),
+                (Ok(()), Operation::Scan(scan)) => Some(What::Page(scan)),
+            };
+            jobs.extend(what.map(|what| Job { id, what, outbox: Arc::clone(&self.outbox) }));
         }
         self.submitted = turn;
+        self.readers.read(&self.engine, jobs);
         if !synced.is_empty() {
             self.syncer.sync_for(synced, &self.outbox);
         }

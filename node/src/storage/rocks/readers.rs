@@ -62,15 +62,21 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Reads later, in a thread, and completes into the job's outbox.
-    pub(super) fn read(&self, engine: &Engine, job: Job) {
+    /// Reads later, in the threads, and completes into the jobs' outboxes. All jobs of a turn come at once: waking a thread for each would
+    /// cost more than most reads do.
+    pub(super) fn read(&self, engine: &Engine, new: Vec<Job>) {
         let mut jobs = self.queue.jobs();
         if jobs.stopping {
             drop(jobs);
-            return job.outbox.send_all([job.id], &Err(engine.poison("the store was shut down")));
+            let refusal = Err(engine.poison("the store was shut down"));
+            return new.into_iter().for_each(|job| job.outbox.send_all([job.id], &refusal));
         }
-        jobs.waiting.push_back(job);
-        self.queue.changed.notify_one();
+        match new.len() {
+            0 => return,
+            1 => self.queue.changed.notify_one(),
+            _ => self.queue.changed.notify_all(),
+        }
+        jobs.waiting.extend(new);
     }
 
     /// Ends the threads once the queue is empty. A second call does nothing.
