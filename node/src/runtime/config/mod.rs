@@ -37,8 +37,8 @@ pub const SECRET_WHAT: &str = "the cluster secret";
 pub const SHARDS_DEFAULT_MAX: u16 = 4;
 /// Most shards of a node.
 pub const SHARDS_MAX: u16 = 64;
-/// Block cache in MiB unless told otherwise: enough for the indexes of some ten million small keys.
-pub const CACHE_MIB_DEFAULT: u64 = 32;
+/// Block cache in MiB unless told otherwise: room for the blocks of a million small keys. It fills only as blocks are read.
+pub const CACHE_MIB_DEFAULT: u64 = 256;
 /// Largest block cache in MiB (a TiB).
 pub const CACHE_MIB_MAX: u64 = 1024 * 1024;
 /// Time between background syncs unless told otherwise: what a machine that loses power may lose of buffered writes.
@@ -80,8 +80,9 @@ pub struct NodeConfig {
     /// Threads that run the protocol, each for its own slice of the partitions; 1 to 64. Rule of thumb: one for each core the
     /// node may use, less one for RocksDB's compaction from four on. Default: the number of cores, at most 4.
     pub shards: NonZeroU16,
-    /// Memory for blocks read from disk, in bytes, for all shards together. Rule of thumb: a tenth of the data that is read
-    /// often; the operating system's cache serves the rest. Default 32 MiB.
+    /// Memory for blocks read from disk, in bytes, for all shards together; it is taken as blocks are read. Rule of thumb: as much as the data
+    /// that is read often, up to a quarter of the machine. What is not in it comes from a reading thread, which costs twice the CPU even where the
+    /// operating system has it in memory. Default 256 MiB.
     pub cache_bytes: NonZeroUsize,
     /// Longest time that a `buffered` write waits for its fsync: what a power cut may take back on this node. Shorter costs
     /// more fsyncs; `synced` writes do not wait for it. Default 100 ms.

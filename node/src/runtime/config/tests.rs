@@ -47,7 +47,7 @@ fn short_file_gets_the_documented_defaults() {
     assert_eq!(config.data, directory.path().join("data"));
     assert_eq!(config.certificate, directory.path().join("n1.pem"));
     assert_eq!(config.key, directory.path().join("n1.key"));
-    assert_eq!(config.cache_bytes.get(), 32 * 1024 * 1024);
+    assert_eq!(config.cache_bytes.get(), 256 * 1024 * 1024);
     assert_eq!(config.sync_interval, Duration::from_millis(100));
     assert_eq!(config.exchange_interval, Duration::from_secs(2));
     assert_eq!((config.scrub_pause, config.scrub_round), (Duration::from_secs(1), Duration::from_secs(6 * 60 * 60)));

@@ -28,8 +28,8 @@ const MEMTABLE_BLOOM_SHARE: f64 = 0.02;
 /// What may differ between nodes. All have defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RocksOptions {
-    /// Bytes of the cache of blocks read. Default 32 MiB, which keeps an idle node small; give it what memory the machine can
-    /// spare. Filters and indexes are held outside of it, at about one and a half bytes per key.
+    /// Bytes of the cache of blocks read, which are taken as blocks are read. Default 256 MiB; give it what memory the machine can spare.
+    /// Filters and indexes are held outside of it, at about one and a half bytes per key.
     pub cache_bytes: usize,
     /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
     /// 32 MiB. More makes fewer and larger files.
@@ -57,7 +57,7 @@ pub enum DamagedLog {
 impl Default for RocksOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 32 * MIB,
+            cache_bytes: 256 * MIB,
             memtable_bytes: 32 * MIB,
             sync_interval: Duration::from_millis(100),
             reader_threads: 2,
