@@ -16,6 +16,10 @@ use quorate_node::storage::rocks::{RocksOptions, RocksStorage, RocksStore};
 use quorate_node::storage::{Batch, Column, Completion, Operation, OperationId, Storage};
 use quorate_ring::wire::Durability;
 
+/// As in a node.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const PUTS: u64 = 200_000;
 const MANY_KEYS: u64 = 1_000_000;
 const FEW_KEYS: u64 = 10_000;

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 
 use quorate_tests::process::cpu_time;
 
+/// As in a node.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Sizes of values: a small record, and a page of text.
 const VALUE_BYTES: [usize; 2] = [100, 1024];
 /// How many are done at once: where one is waited for, and where a busy node has gathered some.
