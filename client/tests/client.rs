@@ -11,7 +11,7 @@ use fake::{Authority, CLUSTER, Cluster, Mood, Node, id};
 use quorate_client::transport::{Credentials, CredentialsError};
 use quorate_client::{Client, Cursor, Error, Outcome};
 use quorate_ring::limits::VALUE_BYTES_MAX;
-use quorate_ring::wire::RequestError;
+use quorate_ring::wire::{PROTOCOL_VERSION, RequestError};
 use tokio::time::Instant;
 
 async fn connect_error(cluster: &str, seed: &str, credentials: Credentials) -> String {
@@ -60,7 +60,8 @@ async fn other_protocol_version_is_told() {
     let cluster = Cluster::start(1);
     cluster.nodes[0].set(Mood::OldRelease);
     let error = connect_error(CLUSTER, &cluster.nodes[0].address.to_string(), cluster.authority.client()).await;
-    assert!(error.contains("refused: the node speaks protocol version 0 and does not take 2"), "{error}");
+    let refused = format!("refused: the node speaks protocol version 0 and does not take {PROTOCOL_VERSION}");
+    assert!(error.contains(&refused), "{error}");
 }
 
 #[tokio::test]
