@@ -65,6 +65,9 @@ impl Readers {
     /// Reads later, in the threads, and completes into the jobs' outboxes. All jobs of a turn come at once: waking a thread for each would
     /// cost more than most reads do.
     pub(super) fn read(&self, engine: &Engine, new: Vec<Job>) {
+        if new.is_empty() {
+            return; // As in most turns: no lock.
+        }
         let mut jobs = self.queue.jobs();
         if jobs.stopping {
             drop(jobs);
@@ -72,7 +75,6 @@ impl Readers {
             return new.into_iter().for_each(|job| job.outbox.send_all([job.id], &refusal));
         }
         match new.len() {
-            0 => return,
             1 => self.queue.changed.notify_one(),
             _ => self.queue.changed.notify_all(),
         }
