@@ -28,6 +28,7 @@ pub mod rocks;
 
 use bytes::Bytes;
 use quorate_ring::wire::Durability;
+use serde::{Deserialize, Serialize};
 
 /// An operation's number on its handle, chosen by the submitter; the completion carries it back.
 ///
@@ -81,15 +82,19 @@ impl OperationId {
 }
 
 /// Where an entry lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Column {
     /// Stripped containers by position and object key.
+    #[serde(rename = "o")]
     Objects,
     /// Which key each recent dot touched.
+    #[serde(rename = "l")]
     DotLog,
     /// Node clocks and the store's identity.
+    #[serde(rename = "m")]
     Metadata,
     /// What is kept for other nodes until they can be reached.
+    #[serde(rename = "h")]
     Hints,
 }
 
@@ -98,10 +103,11 @@ impl Column {
     pub const ALL: [Self; 4] = [Self::Objects, Self::DotLog, Self::Metadata, Self::Hints];
 }
 
-/// One change, of an entry or of a range of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One change, of an entry or of a range of them. Its encoding, which an engine may keep, is named as briefly as can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// Set the entry.
+    #[serde(rename = "p")]
     Put {
         /// Where.
         column: Column,
@@ -111,6 +117,7 @@ pub enum Change {
         value: Bytes,
     },
     /// Remove the entry, if it is there.
+    #[serde(rename = "d")]
     Delete {
         /// Where.
         column: Column,
@@ -119,6 +126,7 @@ pub enum Change {
     },
     /// Remove the entries of a range, in one step however many there are. For ranges that are removed seldom or hold many entries:
     /// every later read of the column has to look at the mark that it leaves, until the engine has tidied up.
+    #[serde(rename = "r")]
     DeleteRange {
         /// Where.
         column: Column,
@@ -236,6 +244,15 @@ pub enum StorageError {
         /// What the engine said when the write failed.
         reason: String,
     },
+}
+
+impl Change {
+    /// The column that it is made in.
+    pub const fn column(&self) -> Column {
+        match self {
+            Self::Put { column, .. } | Self::Delete { column, .. } | Self::DeleteRange { column, .. } => *column,
+        }
+    }
 }
 
 impl Operation {

@@ -120,9 +120,9 @@ impl Wakes {
     }
 }
 
-/// Options of a store that does not sync until it is asked to.
+/// Options of a store that does not sync until it is asked to, and of whose journal some is always young and some old.
 pub(crate) fn unhurried() -> RocksOptions {
-    RocksOptions { sync_interval: Duration::from_secs(3600), ..RocksOptions::default() }
+    RocksOptions { sync_interval: Duration::from_secs(3600), journal_bytes: 300, ..RocksOptions::default() }
 }
 
 /// A copy of the directory, unless files came or went meanwhile: no crash leaves what two moments had.

@@ -13,13 +13,22 @@ use crate::engine::{Engine, MemoryEngine, key, turn, whole_of};
 #[derive(Clone, Debug)]
 enum Step {
     Turn(Vec<Operation>),
+    /// Every column is walked, for which the engine on a disk has to write out what it has of it elsewhere.
+    Walk,
     Restart,
     ProcessCrash,
 }
 
 /// Few, so that they collide; some share a position, some a bucket.
+const POSITIONS: u64 = 6;
+const RESTS: [&str; 6] = ["", "a", "b:1", "b:2", "c:", "c: longer than any key of a clock or of the log of dots"];
+
 fn keys() -> impl Strategy<Value = Bytes> {
-    (0..6_u64, prop::sample::select(vec!["", "a", "b:1", "b:2", "c:"])).prop_map(|(position, rest)| key(position, rest))
+    (0..POSITIONS, prop::sample::select(RESTS.to_vec())).prop_map(|(position, rest)| key(position, rest))
+}
+
+fn all_keys() -> Vec<Bytes> {
+    (0..POSITIONS).flat_map(|position| RESTS.map(|rest| key(position, rest))).collect()
 }
 
 fn values() -> impl Strategy<Value = Bytes> {
@@ -66,6 +75,7 @@ fn operations() -> impl Strategy<Value = Operation> {
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => vec(operations(), 1..10).prop_map(Step::Turn),
+        2 => Just(Step::Walk),
         1 => Just(Step::Restart),
         1 => Just(Step::ProcessCrash),
     ]
@@ -82,10 +92,15 @@ proptest! {
                 Step::Turn(operations) => {
                     prop_assert_eq!(turn(&mut memory, operations.clone()), turn(&mut rocks, operations));
                 }
+                Step::Walk => {
+                    let everything: Vec<Operation> = Column::ALL.map(|column| Operation::Scan(whole_of(column))).into();
+                    prop_assert_eq!(turn(&mut memory, everything.clone()), turn(&mut rocks, everything));
+                }
                 Step::Restart => (memory, rocks) = (memory.restart(), rocks.restart()),
                 Step::ProcessCrash => (memory, rocks) = (memory.process_crash(), rocks.process_crash()),
             }
-            let everything: Vec<Operation> = Column::ALL.map(|column| Operation::Scan(whole_of(column))).into();
+            let everything: Vec<Operation> =
+                Column::ALL.map(|column| Operation::Lookup { column, keys: all_keys() }).into();
             prop_assert_eq!(turn(&mut memory, everything.clone()), turn(&mut rocks, everything));
             prop_assert_eq!(memory.store().recover(), rocks.store().recover());
         }

@@ -1,19 +1,26 @@
 //! The database itself, shared by the handles, the syncer and the readers: what blocks, what fails, and the poison.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
 
+use super::journal::{self, Journal, Record, Settled};
 use super::open_error::OpenError;
-use super::options::{RocksOptions, family_name};
+use super::options::{JOURNAL, RocksOptions, family_name};
 use crate::storage::page::Page;
-use crate::storage::{Column, Completion, Scan, StorageError};
+use crate::storage::{Change, Column, Completion, Scan, StorageError};
+
+/// More than the tag, the family's number and the two lengths that a change has in a batch beside its bytes.
+const CHANGE_OVERHEAD_BYTES: usize = 16;
+/// Bytes of a batch that the journal's records are carried out in.
+const CARRIED_OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The open database.
 pub(super) struct Engine {
@@ -36,7 +43,47 @@ impl Engine {
         prepare_directory(path)?;
         let database = DB::open_cf_descriptors(&options.of_database(), path, options.families())
             .map_err(|error| OpenError::of_engine(path, &error))?;
-        Ok(Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0), sync_failed: AtomicBool::new(false) })
+        let engine =
+            Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0), sync_failed: AtomicBool::new(false) };
+        engine.carry_out_journal(path)?;
+        Ok(engine)
+    }
+
+    /// Makes the changes of all records of the journal in their columns, in order. Dying amid it does no harm: what is left is carried out by
+    /// the next one that opens the store, and nothing is read before.
+    fn carry_out_journal(&self, path: &Path) -> Result<(), OpenError> {
+        let engine_error = |error: rocksdb::Error| OpenError::of_engine(path, &error);
+        let mut iterator = self.database.raw_iterator_cf(self.journal());
+        let mut batch = WriteBatch::default();
+        iterator.seek_to_first();
+        while let Some((sequence, record)) = iterator.item() {
+            let changes = journal::decode(record);
+            let changes = changes.map_err(|reason| OpenError::Damaged { path: path.to_owned(), reason })?;
+            changes.iter().for_each(|change| self.add_change(&mut batch, change));
+            batch.delete_cf(self.journal(), sequence);
+            if CARRIED_OUT_BYTES_MAX <= batch.size_in_bytes() {
+                self.database.write(std::mem::take(&mut batch)).map_err(engine_error)?;
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(engine_error)?;
+        self.database.write(batch).map_err(engine_error)
+    }
+
+    fn journal(&self) -> &ColumnFamily {
+        self.database.cf_handle(JOURNAL).expect("the journal's family was opened")
+    }
+
+    /// Adds a change of a column to a batch.
+    fn add_change(&self, batch: &mut WriteBatch, change: &Change) {
+        let family = self.family(change.column());
+        match change {
+            Change::Put { key, value, .. } => batch.put_cf(family, key, value),
+            Change::Delete { key, .. } => batch.delete_cf(family, key),
+            // The engine takes an inverted range into its log and then stumbles over it, at every start again.
+            Change::DeleteRange { from, until, .. } if until <= from => {}
+            Change::DeleteRange { from, until, .. } => batch.delete_range_cf(family, from, until),
+        }
     }
 
     /// The column's family.
@@ -44,10 +91,61 @@ impl Engine {
         self.database.cf_handle(family_name(column)).expect("all columns' families were opened")
     }
 
-    /// Writes to the log and the memtables; a failure poisons the store.
-    pub(super) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(), StorageError> {
+    /// Writes the changes of a turn, if there are any, as one batch to the log and the memtables. A failure poisons the store.
+    pub(super) fn write<'turn>(
+        &self,
+        changes: impl Iterator<Item = &'turn Change> + Clone,
+        journal: &Mutex<Journal>,
+        options: &WriteOptions,
+    ) -> Result<(), StorageError> {
+        // Until all is done, so that whoever reads meets the journal and the database as of one moment.
+        let mut journal = lock(journal);
+        let mut batch = WriteBatch::with_capacity_bytes(changes.clone().map(bytes_in_batch).sum());
+        // Before the changes, which may remove what is set here. As much as two turns like this one may bring.
+        self.add_settled(&mut batch, journal.settle(2 * changes.clone().count()));
+        let mut record = Record::new();
+        for change in changes {
+            if Journal::covers(change.column()) {
+                record.push(change);
+            }
+            // Of what is removed there may be something in the column.
+            if !Journal::holds(change) {
+                self.add_change(&mut batch, change);
+            }
+        }
+        if !record.is_empty() {
+            batch.put_cf(self.journal(), journal.next_key(), &record.bytes);
+        }
+        self.write_batch(batch, options)?;
+        if !record.is_empty() {
+            journal.hold(record);
+        }
+        Ok(())
+    }
+
+    /// Makes entries of their columns of all that is in a journal.
+    pub(super) fn settle(&self, journal: &Mutex<Journal>, options: &WriteOptions) -> Result<(), StorageError> {
+        let mut journal = lock(journal);
+        while let Some(settled) = journal.settle_all() {
+            let mut batch = WriteBatch::default();
+            self.add_settled(&mut batch, settled);
+            self.write_batch(batch, options)?;
+        }
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(), StorageError> {
         self.usable()?;
         self.database.write_opt(batch, options).map_err(|error| self.poison(error.as_ref()))
+    }
+
+    fn add_settled(&self, batch: &mut WriteBatch, settled: Settled) {
+        for (column, place, value) in settled.entries {
+            batch.put_cf(self.family(column), place.key(), value);
+        }
+        if let Some((from, until)) = settled.records {
+            batch.delete_range_cf(self.journal(), from, until);
+        }
     }
 
     /// Syncs all that was written before the call; a failure poisons the store.
@@ -65,8 +163,14 @@ impl Engine {
         &self,
         column: Column,
         key: &[u8],
+        journal: &Mutex<Journal>,
         memory_only: &ReadOptions,
     ) -> Result<InMemory, StorageError> {
+        if Journal::covers(column)
+            && let Some(value) = lock(journal).get(column, key)
+        {
+            return Ok(InMemory::Known(Some(value.clone())));
+        }
         match self.value(column, key, memory_only) {
             Ok(value) => Ok(InMemory::Known(value)),
             Err(error) if error.kind() == ErrorKind::Incomplete => Ok(InMemory::WouldBlock),
@@ -81,19 +185,35 @@ impl Engine {
     }
 
     /// Reads many entries, all from one snapshot.
-    pub(super) fn look_up(&self, column: Column, keys: &[Bytes]) -> Result<Completion, StorageError> {
+    pub(super) fn look_up(
+        &self,
+        column: Column,
+        keys: &[Bytes],
+        journal: &Mutex<Journal>,
+    ) -> Result<Completion, StorageError> {
+        let journal = lock(journal);
         let snapshot = self.database.snapshot();
+        let mut found: Vec<_> = keys.iter().map(|key| journal.get(column, key).cloned()).collect();
+        drop(journal);
         let mut options = ReadOptions::default();
         options.set_snapshot(&snapshot);
+        let others: Vec<&Bytes> =
+            keys.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(key, _)| key).collect();
         // The engine is told that the keys are in no order, and sorts them to meet each file once.
-        let found = self.database.batched_multi_get_cf_opt(self.family(column), keys, false, &options);
-        let values = found.into_iter().map(|value| Ok(value?.map(|value| Bytes::copy_from_slice(&value))));
-        values.collect::<Result<_, _>>().map(Completion::Found).map_err(|error| read_error(&error))
+        let values = self.database.batched_multi_get_cf_opt(self.family(column), others, false, &options);
+        for (place, value) in found.iter_mut().filter(|found| found.is_none()).zip(values) {
+            let value = value.map_err(|error| read_error(&error))?;
+            *place = value.map(|value| Bytes::copy_from_slice(&value));
+        }
+        Ok(Completion::Found(found))
     }
 
-    /// Reads a page and the record beside it, both from one snapshot.
-    pub(super) fn scan(&self, scan: &Scan) -> Result<Completion, StorageError> {
+    /// Reads a page and the record beside it, both from one snapshot. What the journal holds of the page's column is not in it.
+    pub(super) fn scan(&self, scan: &Scan, journal: &Mutex<Journal>) -> Result<Completion, StorageError> {
+        let journal = lock(journal);
         let snapshot = self.database.snapshot();
+        let held = scan.beside.as_ref().and_then(|key| journal.get(Column::Metadata, key).cloned());
+        drop(journal);
         let mut options = ReadOptions::default();
         // A scan or a transfer reads each block once: it must not push out what point reads come back for.
         options.fill_cache(false);
@@ -111,22 +231,29 @@ impl Engine {
             iterator.next();
         }
         iterator.status().map_err(|error| read_error(&error))?;
-        let metadata = |key| snapshot.get_pinned_cf(self.family(Column::Metadata), key);
-        let beside = scan.beside.as_ref().map(metadata).transpose().map_err(|error| read_error(&error))?.flatten();
-        Ok(page.finish(beside.map(|value| Bytes::copy_from_slice(&value))))
+        let stored = |key| snapshot.get_pinned_cf(self.family(Column::Metadata), key);
+        let asked = scan.beside.as_ref().filter(|_| held.is_none());
+        let stored = asked.map(stored).transpose().map_err(|error| read_error(&error))?.flatten();
+        Ok(page.finish(held.or_else(|| stored.map(|value| Bytes::copy_from_slice(&value)))))
     }
 
     /// All entries of a column in order.
-    pub(super) fn entries(&self, column: Column) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+    pub(super) fn entries(
+        &self,
+        column: Column,
+        journal: &Mutex<Journal>,
+    ) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let journal = lock(journal);
         let mut iterator = self.database.raw_iterator_cf(self.family(column));
-        let mut entries = Vec::new();
+        let mut entries = BTreeMap::new();
         iterator.seek_to_first();
         while let Some((key, value)) = iterator.item() {
-            entries.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            entries.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
             iterator.next();
         }
         iterator.status().map_err(|error| read_error(&error))?;
-        Ok(entries)
+        entries.extend(journal.entries(column).map(|(key, value)| (Bytes::from(key), value.clone())));
+        Ok(entries.into_iter().collect())
     }
 
     /// Stops the store for good, unless it is stopped already: the first reason stays.
@@ -166,6 +293,20 @@ impl Engine {
         let pinned = self.database.get_pinned_cf_opt(self.family(column), key, options)?;
         Ok(pinned.map(|value| Bytes::copy_from_slice(&value)))
     }
+}
+
+/// What a handle has written of late. A panic with it ends the shard, and with that the node.
+fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bytes_in_batch(change: &Change) -> usize {
+    let bytes = match change {
+        Change::Put { key, value, .. } => key.len() + value.len(),
+        Change::Delete { key, .. } => key.len(),
+        Change::DeleteRange { from, until, .. } => from.len() + until.len(),
+    };
+    CHANGE_OVERHEAD_BYTES + bytes
 }
 
 /// Options of reads that fail rather than touch the disk.

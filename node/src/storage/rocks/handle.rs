@@ -1,27 +1,27 @@
 //! A shard's handle: what it can do at once it does in the flush, the rest it passes on.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quorate_ring::wire::Durability;
-use rocksdb::{ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ReadOptions, WriteOptions};
 
 use super::Wake;
 use super::engine::{Engine, InMemory, memory_only};
+use super::journal::Journal;
 use super::readers::{Job, Readers, What};
 use super::syncer::Syncer;
-use crate::storage::{Change, Column, Completion, Operation, OperationId, Storage, StorageError};
-
-/// More than the tag, the family's number and the two lengths that a change has in a batch beside its bytes.
-const CHANGE_OVERHEAD_BYTES: usize = 16;
+use crate::storage::{Column, Completion, Operation, OperationId, Storage, StorageError};
 
 type Outcome = Result<Completion, StorageError>;
 
-/// One shard's way to the store.
+/// One shard's way to the store. What it keeps in its journal becomes entries of the columns when it is dropped, so that two handles which
+/// write the same entry of [`Column::Metadata`] or [`Column::DotLog`] must follow each other.
 pub struct RocksStorage {
     engine: Arc<Engine>,
+    journal: Arc<Mutex<Journal>>,
     syncer: Arc<Syncer>,
     readers: Arc<Readers>,
     submitted: Vec<(OperationId, Operation)>,
@@ -52,10 +52,17 @@ impl Outbox {
 }
 
 impl RocksStorage {
-    pub(super) fn new(engine: Arc<Engine>, syncer: Arc<Syncer>, readers: Arc<Readers>, wake: Wake) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        syncer: Arc<Syncer>,
+        readers: Arc<Readers>,
+        journal: Journal,
+        wake: Wake,
+    ) -> Self {
         let (sender, inbox) = mpsc::channel();
         Self {
             engine,
+            journal: Arc::new(Mutex::new(journal)),
             syncer,
             readers,
             submitted: Vec::new(),
@@ -70,31 +77,24 @@ impl RocksStorage {
     /// Writes all changes of a turn as one batch.
     fn write(&self, turn: &[(OperationId, Operation)]) -> Result<(), StorageError> {
         self.engine.usable()?;
-        let changes = || turn.iter().flat_map(|(_, operation)| operation.changes());
-        if changes().next().is_none() {
-            return Ok(());
+        let changes = turn.iter().flat_map(|(_, operation)| operation.changes());
+        if changes.clone().next().is_some() {
+            self.engine.write(changes, &self.journal, &self.write_options)?;
+            self.syncer.written();
         }
-        let columns = Column::ALL.map(|column| self.engine.family(column));
-        let mut batch = WriteBatch::with_capacity_bytes(changes().map(bytes_in_batch).sum());
-        for change in changes() {
-            match change {
-                Change::Put { column, key, value } => batch.put_cf(columns[*column as usize], key, value),
-                Change::Delete { column, key } => batch.delete_cf(columns[*column as usize], key),
-                // The engine takes an inverted range into its log and then stumbles over it, at every start again.
-                Change::DeleteRange { from, until, .. } if until <= from => {}
-                Change::DeleteRange { column, from, until } => {
-                    batch.delete_range_cf(columns[*column as usize], from, until);
-                }
-            }
-        }
-        self.engine.write(batch, &self.write_options)?;
+        Ok(())
+    }
+
+    /// Makes entries of their columns of all that is in the journal.
+    fn settle_journal(&self) -> Result<(), StorageError> {
+        self.engine.settle(&self.journal, &self.write_options)?;
         self.syncer.written();
         Ok(())
     }
 
     /// Reads from memory; or gives what a reader is to look for further.
     fn read(&mut self, id: OperationId, column: Column, key: Bytes) -> Option<What> {
-        let outcome = match self.engine.read_in_memory(column, &key, &self.memory_only) {
+        let outcome = match self.engine.read_in_memory(column, &key, &self.journal, &self.memory_only) {
             Ok(InMemory::Known(value)) => Ok(Completion::Read(value)),
             Ok(InMemory::WouldBlock) => return Some(What::Entry(column, key)),
             Err(error) => Err(error),
@@ -114,7 +114,12 @@ impl Storage for RocksStorage {
             return;
         }
         let mut turn = std::mem::take(&mut self.submitted);
-        let written = self.write(&turn);
+        let mut written = self.write(&turn);
+        // A column is walked as it is in the database. None of these is, while a node runs.
+        let walked = |operation: &Operation| matches!(operation, Operation::Scan(scan) if Journal::covers(scan.column));
+        if turn.iter().any(|(_, operation)| walked(operation)) {
+            written = written.and_then(|()| self.settle_journal());
+        }
         let (mut synced, mut jobs) = (Vec::new(), Vec::new());
         for (id, operation) in turn.drain(..) {
             let what = match (&written, operation) {
@@ -134,7 +139,8 @@ impl Storage for RocksStorage {
                 (Ok(()), Operation::Lookup { column, keys }) => Some(What::Entries(column, keys)),
                 (Ok(()), Operation::Scan(scan)) => Some(What::Page(scan)),
             };
-            jobs.extend(what.map(|what| Job { id, what, outbox: Arc::clone(&self.outbox) }));
+            let job = |what| Job { id, what, journal: Arc::clone(&self.journal), outbox: Arc::clone(&self.outbox) };
+            jobs.extend(what.map(job));
         }
         self.submitted = turn;
         self.readers.read(&self.engine, jobs);
@@ -149,15 +155,15 @@ impl Storage for RocksStorage {
 
     fn recover(&self) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         self.engine.usable()?;
-        self.engine.entries(Column::Metadata)
+        self.engine.entries(Column::Metadata, &self.journal)
     }
 }
 
-fn bytes_in_batch(change: &Change) -> usize {
-    let bytes = match change {
-        Change::Put { key, value, .. } => key.len() + value.len(),
-        Change::Delete { key, .. } => key.len(),
-        Change::DeleteRange { from, until, .. } => from.len() + until.len(),
-    };
-    CHANGE_OVERHEAD_BYTES + bytes
+impl Drop for RocksStorage {
+    fn drop(&mut self) {
+        // What fails has poisoned the store, and is in the journal for whoever opens it next. So is what a panic left.
+        if !std::thread::panicking() {
+            let _ = self.settle_journal();
+        }
+    }
 }

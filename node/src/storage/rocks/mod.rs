@@ -10,12 +10,15 @@
 //!                            one fsync for all
 //! ```
 //!
+//! What is overwritten or removed soon is kept out of the memtables: see [`journal`].
+//!
 //! Every write goes through the write-ahead log and is handed to the operating system before the flush returns, so it survives
 //! the process. Nothing here runs while nothing is asked: all threads sleep until woken.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the border of I/O")]
 
 mod engine;
 mod handle;
+mod journal;
 mod open_error;
 mod options;
 mod readers;
@@ -23,12 +26,14 @@ mod syncer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use handle::RocksStorage;
 pub use open_error::OpenError;
 pub use options::{DamagedLog, RocksOptions};
 
 use engine::Engine;
+use journal::Journal;
 use readers::Readers;
 use syncer::Syncer;
 
@@ -45,6 +50,9 @@ pub struct RocksStore {
     engine: Arc<Engine>,
     syncer: Arc<Syncer>,
     readers: Arc<Readers>,
+    journal_bytes: usize,
+    /// How many handles were given.
+    handles: AtomicU32,
 }
 
 impl RocksStore {
@@ -57,12 +65,15 @@ impl RocksStore {
         let threads = |source| OpenError::Threads { source };
         let syncer = Syncer::start(Arc::clone(&engine), options.sync_interval).map_err(threads)?;
         let readers = Readers::start(&engine, options.reader_threads).map_err(threads)?;
-        Ok(Self { engine, syncer: Arc::new(syncer), readers: Arc::new(readers) })
+        let (syncer, readers, journal_bytes) = (Arc::new(syncer), Arc::new(readers), options.journal_bytes);
+        Ok(Self { engine, syncer, readers, journal_bytes, handles: AtomicU32::new(0) })
     }
 
     /// A handle for one shard, which is woken by `wake` for completions that did not come within [`super::Storage::flush`].
     pub fn handle(&self, wake: Wake) -> RocksStorage {
-        RocksStorage::new(Arc::clone(&self.engine), Arc::clone(&self.syncer), Arc::clone(&self.readers), wake)
+        let journal = Journal::new(self.handles.fetch_add(1, Ordering::Relaxed), self.journal_bytes / 2);
+        let (engine, syncer, readers) = (&self.engine, &self.syncer, &self.readers);
+        RocksStorage::new(Arc::clone(engine), Arc::clone(syncer), Arc::clone(readers), journal, wake)
     }
 
     /// Stops the store's threads and syncs: afterwards all that was written is on the disk. Handles that are still there fail

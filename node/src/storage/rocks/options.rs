@@ -14,8 +14,8 @@ const MIB: usize = 1024 * KIB;
 
 /// Log bytes after which the oldest memtables are written out, so that opening a store replays no more than this.
 const LOG_BYTES_MAX: u64 = 64 * MIB as u64;
-/// Memtable of the dot log, of the metadata and of the hints. All are overwritten or deleted soon, so most of one never reaches
-/// the disk.
+/// Memtable of the dot log, of the metadata and of the hints, and of the journal. All are overwritten or deleted soon, so most of one never
+/// reaches the disk.
 const SMALL_MEMTABLE_BYTES: usize = 8 * MIB;
 /// Two or three values of a kilobyte share a block; smaller ones would make the indexes large.
 const BLOCK_BYTES: usize = 8 * KIB;
@@ -34,6 +34,9 @@ pub struct RocksOptions {
     /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
     /// 32 MiB. More makes fewer and larger files.
     pub memtable_bytes: usize,
+    /// Bytes of the youngest clocks and log entries that a shard keeps in its journal, before they become entries of their columns. Default
+    /// 16 MiB: what some 100,000 events leave, which is those of a few seconds; about as much again is held in memory.
+    pub journal_bytes: usize,
     /// How long a buffered write may wait to be synced in the background, and so what a power loss may take. Default 100 ms.
     pub sync_interval: Duration,
     /// Threads that read what is not in memory. Default 2; about as many as the disk serves well at once.
@@ -59,6 +62,7 @@ impl Default for RocksOptions {
         Self {
             cache_bytes: 256 * MIB,
             memtable_bytes: 32 * MIB,
+            journal_bytes: 16 * MIB,
             sync_interval: Duration::from_millis(100),
             reader_threads: 2,
             open_files_max: 512,
@@ -66,6 +70,9 @@ impl Default for RocksOptions {
         }
     }
 }
+
+/// The name of the journal's family.
+pub(super) const JOURNAL: &str = "journal";
 
 /// The name of a column's family, which is on the disk.
 pub(super) const fn family_name(column: Column) -> &'static str {
@@ -116,8 +123,10 @@ impl RocksOptions {
             };
             ColumnFamilyDescriptor::new(family_name(column), options)
         });
+        // Most records are removed while they are in the memtable still.
+        let journal = ColumnFamilyDescriptor::new(JOURNAL, of_family(&cache, 2 * self.journal_bytes));
         let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, of_family(&cache, MIB));
-        columns.chain([unused]).collect()
+        columns.chain([journal, unused]).collect()
     }
 }
 

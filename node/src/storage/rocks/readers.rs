@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::handle::Outbox;
+use super::journal::Journal;
 use crate::storage::{Column, OperationId, Scan};
 
 /// The reading threads and their queue.
@@ -23,6 +24,7 @@ pub(super) struct Readers {
 pub(super) struct Job {
     pub(super) id: OperationId,
     pub(super) what: What,
+    pub(super) journal: Arc<Mutex<Journal>>,
     pub(super) outbox: Arc<Outbox>,
 }
 
@@ -98,11 +100,11 @@ impl Readers {
 
 impl Queue {
     fn run(&self, engine: &Engine) {
-        while let Some(Job { id, what, outbox }) = self.next_job() {
+        while let Some(Job { id, what, journal, outbox }) = self.next_job() {
             let outcome = engine.usable().and_then(|()| match &what {
                 What::Entry(column, key) => engine.read(*column, key),
-                What::Entries(column, keys) => engine.look_up(*column, keys),
-                What::Page(scan) => engine.scan(scan),
+                What::Entries(column, keys) => engine.look_up(*column, keys, &journal),
+                What::Page(scan) => engine.scan(scan, &journal),
             });
             outbox.send_all([id], &outcome);
         }
