@@ -48,7 +48,7 @@ ca = "ca.pem"
 certificate = "n1.pem"        # default: n<id>.pem
 key = "n1.key"                # default: n<id>.key
 shards = 2                    # threads; default: one for each core, at most 4
-cache_mib = 256               # memory for blocks of the store
+cache_mib = 256               # memory for blocks of the store; a quarter as much beside it for objects
 sync_interval_millis = 100    # longest wait of a buffered write for its fsync
 exchange_interval_millis = 2000 # how often clocks are compared with each peer
 scrub_pause_millis = 1000     # rest of the scrub between two pages of a quarter of a MiB, in each shard
@@ -98,7 +98,7 @@ pub(crate) struct NodeArguments {
     /// Threads that run the protocol, 1 to 64 [default: node.shards of the file, else one for each core, at most 4]
     #[arg(long, value_name = "NUMBER", env = "QUORATE_NODE_SHARDS")]
     shards: Option<u16>,
-    /// Memory for blocks of the store in MiB [default: node.cache_mib of the file, else 256]
+    /// Memory for blocks of the store in MiB, and a quarter as much for single objects [default: node.cache_mib of the file, else 256]
     #[arg(long, value_name = "MIB", env = "QUORATE_NODE_CACHE_MIB")]
     cache_mib: Option<u64>,
     /// Longest wait of a buffered write for its fsync [default: node.sync_interval_millis of the file, else 100]

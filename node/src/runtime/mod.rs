@@ -65,6 +65,8 @@ use crate::{Input, Shard, ShardConfig};
 
 /// Most events that wait for one shard; whoever has one more waits, and with it the stream it came on.
 const EVENTS_MAX: usize = 4096;
+/// Beside the block cache, all shards together have this part of its size for single objects that are read often.
+const HOT_SHARE: usize = 4;
 /// How long a node that takes no part any more is still heard: so it learns of that itself, and sends clients on that have not.
 const PARTING_TIME: Duration = Duration::from_secs(30);
 /// How long answers may take to reach the network when the node ends.
@@ -218,6 +220,7 @@ fn open(config: &NodeConfig, first_ring: u64, forced: Forced) -> Result<DataDire
     };
     let options = RocksOptions {
         cache_bytes: config.cache_bytes.get(),
+        hot_bytes: config.cache_bytes.get() / HOT_SHARE / usize::from(config.shards.get()),
         sync_interval: config.sync_interval,
         ..RocksOptions::default()
     };

@@ -51,6 +51,31 @@ pub(crate) fn a_read_sees_the_writes_before_it<E: Engine>() {
     assert_eq!(read(&mut engine, &a), None);
 }
 
+pub(crate) fn what_is_read_again_and_again_is_as_it_was_written_last<E: Engine>() {
+    let mut engine = E::empty();
+    let keys: Vec<Bytes> = (1..4).map(|position| key(position, "a")).collect();
+    let removals: [fn(&mut Batch, &Bytes); 2] = [
+        |batch, key| batch.delete(Column::Objects, key.clone()),
+        |batch, _| batch.delete_range(Column::Objects, key(1, ""), key(4, "")),
+    ];
+    for (round, removal) in removals.into_iter().cycle().take(6).enumerate() {
+        for version in [2 * round, 2 * round + 1] {
+            for key in &keys {
+                write(&mut engine, put(key, &number(version)), Durability::Buffered);
+            }
+            for key in keys.iter().cycle().take(12) {
+                assert_eq!(read(&mut engine, key), Some(number(version)));
+            }
+        }
+        let mut batch = Batch::default();
+        keys.iter().for_each(|key| removal(&mut batch, key));
+        write(&mut engine, batch, Durability::Buffered);
+        for key in keys.iter().cycle().take(12) {
+            assert_eq!(read(&mut engine, key), None);
+        }
+    }
+}
+
 pub(crate) fn changes_of_one_turn_apply_in_their_order<E: Engine>() {
     let mut engine = E::empty();
     let (a, b) = (key(1, "a"), key(1, "b"));

@@ -38,6 +38,7 @@ macro_rules! contract_holds {
                 contract {
                     nothing_is_written_before_the_flush,
                     a_read_sees_the_writes_before_it,
+                    what_is_read_again_and_again_is_as_it_was_written_last,
                     changes_of_one_turn_apply_in_their_order,
                     a_process_crash_keeps_all_that_was_flushed,
                     a_clean_stop_keeps_everything,

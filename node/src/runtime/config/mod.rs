@@ -82,7 +82,7 @@ pub struct NodeConfig {
     pub shards: NonZeroU16,
     /// Memory for blocks read from disk, in bytes, for all shards together; it is taken as blocks are read. Rule of thumb: as much as the data
     /// that is read often, up to a quarter of the machine. What is not in it comes from a reading thread, which costs twice the CPU even where the
-    /// operating system has it in memory. Default 256 MiB.
+    /// operating system has it in memory. A quarter as much is taken beside it for single objects that are read again and again. Default 256 MiB.
     pub cache_bytes: NonZeroUsize,
     /// Longest time that a `buffered` write waits for its fsync: what a power cut may take back on this node. Shorter costs
     /// more fsyncs; `synced` writes do not wait for it. Default 100 ms.

@@ -10,6 +10,7 @@ use rocksdb::{ReadOptions, WriteOptions};
 
 use super::Wake;
 use super::engine::{Engine, InMemory, memory_only};
+use super::hot::HotObjects;
 use super::journal::Journal;
 use super::readers::{Job, Readers, What};
 use super::syncer::Syncer;
@@ -22,6 +23,7 @@ type Outcome = Result<Completion, StorageError>;
 pub struct RocksStorage {
     engine: Arc<Engine>,
     journal: Arc<Mutex<Journal>>,
+    hot: HotObjects,
     syncer: Arc<Syncer>,
     readers: Arc<Readers>,
     submitted: Vec<(OperationId, Operation)>,
@@ -56,13 +58,14 @@ impl RocksStorage {
         engine: Arc<Engine>,
         syncer: Arc<Syncer>,
         readers: Arc<Readers>,
-        journal: Journal,
+        (journal, hot): (Journal, HotObjects),
         wake: Wake,
     ) -> Self {
         let (sender, inbox) = mpsc::channel();
         Self {
             engine,
             journal: Arc::new(Mutex::new(journal)),
+            hot,
             syncer,
             readers,
             submitted: Vec::new(),
@@ -75,11 +78,12 @@ impl RocksStorage {
     }
 
     /// Writes all changes of a turn as one batch.
-    fn write(&self, turn: &[(OperationId, Operation)]) -> Result<(), StorageError> {
+    fn write(&mut self, turn: &[(OperationId, Operation)]) -> Result<(), StorageError> {
         self.engine.usable()?;
         let changes = turn.iter().flat_map(|(_, operation)| operation.changes());
         if changes.clone().next().is_some() {
-            self.engine.write(changes, &self.journal, &self.write_options)?;
+            self.engine.write(changes.clone(), &self.journal, &self.write_options)?;
+            self.hot.note_written(changes);
             self.syncer.written();
         }
         Ok(())
@@ -94,10 +98,19 @@ impl RocksStorage {
 
     /// Reads from memory; or gives what a reader is to look for further.
     fn read(&mut self, id: OperationId, column: Column, key: Bytes) -> Option<What> {
-        let outcome = match self.engine.read_in_memory(column, &key, &self.journal, &self.memory_only) {
-            Ok(InMemory::Known(value)) => Ok(Completion::Read(value)),
-            Ok(InMemory::WouldBlock) => return Some(What::Entry(column, key)),
-            Err(error) => Err(error),
+        let hot = self.hot.get(&key).filter(|_| column == Column::Objects).cloned();
+        let outcome = match hot {
+            Some(value) => Ok(Completion::Read(Some(value))),
+            None => match self.engine.read_in_memory(column, &key, &self.journal, &self.memory_only) {
+                Ok(InMemory::Known(value)) => {
+                    if let (Column::Objects, Some(value)) = (column, &value) {
+                        self.hot.note_read(key, value);
+                    }
+                    Ok(Completion::Read(value))
+                }
+                Ok(InMemory::WouldBlock) => return Some(What::Entry(column, key)),
+                Err(error) => Err(error),
+            },
         };
         self.completions.push_back((id, outcome));
         None

@@ -10,7 +10,8 @@
 //!                            one fsync for all
 //! ```
 //!
-//! What is overwritten or removed soon is kept out of the memtables: see [`journal`].
+//! What is overwritten or removed soon is kept out of the memtables (see [`journal`]), and what is read again and again is at hand in front of
+//! them (see [`hot`]).
 //!
 //! Every write goes through the write-ahead log and is handed to the operating system before the flush returns, so it survives
 //! the process. Nothing here runs while nothing is asked: all threads sleep until woken.
@@ -18,6 +19,7 @@
 
 mod engine;
 mod handle;
+mod hot;
 mod journal;
 mod open_error;
 mod options;
@@ -33,6 +35,7 @@ pub use open_error::OpenError;
 pub use options::{DamagedLog, RocksOptions};
 
 use engine::Engine;
+use hot::HotObjects;
 use journal::Journal;
 use readers::Readers;
 use syncer::Syncer;
@@ -51,6 +54,7 @@ pub struct RocksStore {
     syncer: Arc<Syncer>,
     readers: Arc<Readers>,
     journal_bytes: usize,
+    hot_bytes: usize,
     /// How many handles were given.
     handles: AtomicU32,
 }
@@ -65,15 +69,16 @@ impl RocksStore {
         let threads = |source| OpenError::Threads { source };
         let syncer = Syncer::start(Arc::clone(&engine), options.sync_interval).map_err(threads)?;
         let readers = Readers::start(&engine, options.reader_threads).map_err(threads)?;
-        let (syncer, readers, journal_bytes) = (Arc::new(syncer), Arc::new(readers), options.journal_bytes);
-        Ok(Self { engine, syncer, readers, journal_bytes, handles: AtomicU32::new(0) })
+        let (journal_bytes, hot_bytes, handles) = (options.journal_bytes, options.hot_bytes, AtomicU32::new(0));
+        Ok(Self { engine, syncer: Arc::new(syncer), readers: Arc::new(readers), journal_bytes, hot_bytes, handles })
     }
 
     /// A handle for one shard, which is woken by `wake` for completions that did not come within [`super::Storage::flush`].
     pub fn handle(&self, wake: Wake) -> RocksStorage {
         let journal = Journal::new(self.handles.fetch_add(1, Ordering::Relaxed), self.journal_bytes / 2);
         let (engine, syncer, readers) = (&self.engine, &self.syncer, &self.readers);
-        RocksStorage::new(Arc::clone(engine), Arc::clone(syncer), Arc::clone(readers), journal, wake)
+        let kept = (journal, HotObjects::new(self.hot_bytes));
+        RocksStorage::new(Arc::clone(engine), Arc::clone(syncer), Arc::clone(readers), kept, wake)
     }
 
     /// Stops the store's threads and syncs: afterwards all that was written is on the disk. Handles that are still there fail

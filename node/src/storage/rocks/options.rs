@@ -31,6 +31,8 @@ pub struct RocksOptions {
     /// Bytes of the cache of blocks read, which are taken as blocks are read. Default 256 MiB; give it what memory the machine can spare.
     /// Filters and indexes are held outside of it, at about one and a half bytes per key.
     pub cache_bytes: usize,
+    /// Bytes of single objects, read of late, that each shard has at hand in front of all that. Default 64 MiB.
+    pub hot_bytes: usize,
     /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
     /// 32 MiB. More makes fewer and larger files.
     pub memtable_bytes: usize,
@@ -61,6 +63,7 @@ impl Default for RocksOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 256 * MIB,
+            hot_bytes: 64 * MIB,
             memtable_bytes: 32 * MIB,
             journal_bytes: 16 * MIB,
             sync_interval: Duration::from_millis(100),
