@@ -16,7 +16,7 @@ struct Quorate {
 
 pub(super) async fn measure(settings: &Settings) {
     println!("| **Quorate {}** | | | | | |", env!("CARGO_PKG_VERSION"));
-    let mut cluster = ClusterOptions::new(3).node_lines("").start().await;
+    let mut cluster = ClusterOptions::new(3).node_lines("shards = 1").start().await;
     let client = cluster.client().await;
     let bucket = client.bucket("bench").expect("a valid name");
     let way = |durability, r| Quorate { bucket: bucket.clone(), durability, r };
