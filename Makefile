@@ -17,7 +17,7 @@ $(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CA
 	&& find . -path ./target -prune -o -name '*.rs' -exec touch {} +; } >&2)
 
 .PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic \
-  bench-ring bench-micro bench-instructions bench-floors bench-peers install-needs
+  bench-ring bench-micro bench-instructions bench-floors bench-figures bench-peers install-needs
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -101,6 +101,9 @@ bench-instructions: ## The same, counted in instructions, which a busy machine d
 
 bench-floors: build ## What RocksDB, QUIC and UDP cost alone, which no node gets below
 	cargo bench --locked -p quorate-tests --bench floors
+
+bench-figures: build ## What puts and gets cost by values, records, clients and nodes, beside their floors: a quarter of an hour
+	@scripts/bench-figures $(QUORATE)
 
 bench-peers: build ## Beside Redis Cluster and etcd: rates, CPU of the servers, percentiles (apt-get install redis-server redis-tools etcd-server)
 	cargo bench --locked -p quorate-tests --bench peers
