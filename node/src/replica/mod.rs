@@ -225,10 +225,13 @@ impl Replica {
         match self.slots.get_mut(&key) {
             Some(slot) => slot.queue.push_back(operation),
             None => {
-                self.submit(
-                    Operation::Read { column: Column::Objects, key: layout::object(&key) },
-                    Submitted::Key(key.clone()),
-                );
+                let (column, place) = (Column::Objects, layout::object(&key));
+                let read = match &operation {
+                    // What is at hand of it may be what the disk has lost.
+                    KeyOperation::Restore { .. } => Operation::Lookup { column, keys: vec![place] },
+                    _ => Operation::Read { column, key: place },
+                };
+                self.submit(read, Submitted::Key(key.clone()));
                 self.slots.insert(key, Slot::reading(operation));
             }
         }
@@ -285,13 +288,10 @@ impl Replica {
         let Some(mut slot) = self.slots.remove(&key) else { return };
         self.waiting_bytes -= std::mem::take(&mut slot.writing_bytes);
         match (std::mem::replace(&mut slot.state, State::Idle), result) {
-            (State::Reading, Ok(Completion::Read(stored))) => match self.decode(&key, stored.as_deref()) {
-                Ok(container) => {
-                    self.unreadable.remove(&key);
-                    self.run(now, key, slot, container);
-                }
-                Err(_) => self.cannot_read(key, slot),
-            },
+            (State::Reading, Ok(Completion::Read(stored))) => self.read_completed(now, key, slot, stored.as_deref()),
+            (State::Reading, Ok(Completion::Found(found))) => {
+                self.read_completed(now, key, slot, found.first().and_then(Option::as_deref));
+            }
             (State::Writing { asker, container }, Ok(Completion::Written)) => {
                 self.waiting -= 1;
                 self.reports.push_back(Report::Stored { asker, result: Ok(()) });
@@ -312,6 +312,16 @@ impl Replica {
                     None => self.cannot_read(key, slot),
                 }
             }
+        }
+    }
+
+    fn read_completed(&mut self, now: Time, key: ObjectKey, slot: Slot, stored: Option<&[u8]>) {
+        match self.decode(&key, stored) {
+            Ok(container) => {
+                self.unreadable.remove(&key);
+                self.run(now, key, slot, container);
+            }
+            Err(_) => self.cannot_read(key, slot),
         }
     }
 

@@ -184,7 +184,7 @@ pub struct Scan {
 /// What is asked of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The value of a key.
+    /// The value of a key. An engine may answer it from what it has at hand; a lookup and a scan are of what is stored.
     Read {
         /// Where.
         column: Column,

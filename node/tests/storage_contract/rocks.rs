@@ -189,6 +189,30 @@ fn a_garbled_object_fails_its_read_and_nothing_else() {
     assert_eq!(read(&mut engine, &key(1, "a")), Some(number(2)));
 }
 
+#[test]
+fn what_is_at_hand_of_an_object_hides_nothing_from_lookups_and_is_forgotten_when_something_cannot_be_read() {
+    let mut engine = RocksEngine::empty();
+    write(&mut engine, one_object(1), Durability::Buffered);
+    let mut engine = garbled(engine.restart());
+    let (column, lost) = (Column::Objects, key(2, "b"));
+    let mut batch = Batch::default();
+    batch.put(column, lost.clone(), number(2));
+    write(&mut engine, batch, Durability::Buffered);
+    (0..4).for_each(|_| assert_eq!(read(&mut engine, &lost), Some(number(2))));
+    // Behind the back of the handle that has it at hand, as a disk that forgets.
+    let mut other = engine.store.handle(engine.wakes.waker());
+    let mut batch = Batch::default();
+    batch.delete(column, lost.clone());
+    other.submit(OperationId(0), Operation::Write { batch, durability: Durability::Buffered });
+    other.flush();
+    assert_eq!(read(&mut engine, &lost), Some(number(2)));
+    let looked_up = turn(&mut engine, vec![Operation::Lookup { column, keys: vec![lost.clone()] }]).remove(0);
+    assert_eq!(looked_up, Ok(Completion::Found(vec![None])));
+    let scanned = turn(&mut engine, vec![Operation::Scan(whole_of(column))]).remove(0);
+    assert!(matches!(scanned, Err(StorageError::Read { .. })), "{scanned:?}");
+    assert_eq!(read(&mut engine, &lost), None);
+}
+
 /// The store with a bit of its newest file flipped.
 fn garbled(engine: RocksEngine) -> RocksEngine {
     let copy = engine.copy(None);

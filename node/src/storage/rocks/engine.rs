@@ -56,11 +56,11 @@ impl Engine {
         let mut iterator = self.database.raw_iterator_cf(self.journal());
         let mut batch = WriteBatch::default();
         iterator.seek_to_first();
-        while let Some((sequence, record)) = iterator.item() {
+        while let Some((key, record)) = iterator.item() {
             let changes = journal::decode(record);
             let changes = changes.map_err(|reason| OpenError::Damaged { path: path.to_owned(), reason })?;
             changes.iter().for_each(|change| self.add_change(&mut batch, change));
-            batch.delete_cf(self.journal(), sequence);
+            batch.delete_cf(self.journal(), key);
             if CARRIED_OUT_BYTES_MAX <= batch.size_in_bytes() {
                 self.database.write(std::mem::take(&mut batch)).map_err(engine_error)?;
             }

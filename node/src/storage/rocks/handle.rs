@@ -98,9 +98,9 @@ impl RocksStorage {
 
     /// Reads from memory; or gives what a reader is to look for further.
     fn read(&mut self, id: OperationId, column: Column, key: Bytes) -> Option<What> {
-        let hot = self.hot.get(&key).filter(|_| column == Column::Objects).cloned();
+        let hot = if column == Column::Objects { self.hot.get(&key) } else { None };
         let outcome = match hot {
-            Some(value) => Ok(Completion::Read(Some(value))),
+            Some(value) => Ok(Completion::Read(Some(value.clone()))),
             None => match self.engine.read_in_memory(column, &key, &self.journal, &self.memory_only) {
                 Ok(InMemory::Known(value)) => {
                     if let (Column::Objects, Some(value)) = (column, &value) {
@@ -163,7 +163,12 @@ impl Storage for RocksStorage {
     }
 
     fn poll_completion(&mut self) -> Option<(OperationId, Outcome)> {
-        self.completions.pop_front().or_else(|| self.inbox.try_recv().ok())
+        let done = self.completions.pop_front().or_else(|| self.inbox.try_recv().ok());
+        // Something on the disk is damaged: whoever looks for what it is must not be shown what it was.
+        if let Some((_, Err(StorageError::Read { .. }))) = &done {
+            self.hot.clear();
+        }
+        done
     }
 
     fn recover(&self) -> Result<Vec<(Bytes, Bytes)>, StorageError> {

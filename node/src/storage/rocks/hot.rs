@@ -6,6 +6,9 @@
 //! again; another key of the same place pushes one out of it (a doorkeeper, as in Einziger, Friedman and Manes, "TinyLFU", 2017, but
 //! forgetting by itself).
 //!
+//! What is here hides what a disk has lost or garbled since, so lookups and scans, with which such is searched and mended, do not come here;
+//! and when anything cannot be read all of it is forgotten.
+//!
 //! Its handle alone writes what it reads, on the thread of its shard, so that nothing here is ever older than the store. What a reading thread
 //! brings is not taken: a write may have been faster.
 
@@ -69,6 +72,11 @@ impl HotObjects {
         }
     }
 
+    /// All are forgotten.
+    pub(super) fn clear(&mut self) {
+        self.objects.clear();
+    }
+
     /// Changes have been written.
     pub(super) fn note_written<'turn>(&mut self, changes: impl Iterator<Item = &'turn Change>) {
         for change in changes.filter(|change| change.column() == Column::Objects) {
@@ -81,7 +89,7 @@ impl HotObjects {
                 }
                 Change::Delete { key, .. } => drop(self.objects.remove(key)),
                 // Of a partition that is given up.
-                Change::DeleteRange { .. } => self.objects.clear(),
+                Change::DeleteRange { .. } => self.clear(),
             }
         }
     }
