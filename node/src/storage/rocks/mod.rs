@@ -10,8 +10,8 @@
 //!                            one fsync for all
 //! ```
 //!
-//! What is overwritten or removed soon is kept out of the memtables (see [`journal`]), and what is read again and again is at hand in front of
-//! them (see [`hot`]).
+//! What is overwritten or removed soon is kept out of the memtables (see `journal`), and what is read again and again is at hand in front of
+//! them (see `hot`).
 //!
 //! Every write goes through the write-ahead log and is handed to the operating system before the flush returns, so it survives
 //! the process. Nothing here runs while nothing is asked: all threads sleep until woken.
