@@ -221,10 +221,21 @@ fn open(config: &NodeConfig, first_ring: u64, forced: Forced) -> Result<DataDire
     let options = RocksOptions {
         cache_bytes: config.cache_bytes.get(),
         hot_bytes: config.cache_bytes.get() / HOT_SHARE / usize::from(config.shards.get()),
+        memtable_bytes: memtable_bytes(config.node),
         sync_interval: config.sync_interval,
         ..RocksOptions::default()
     };
     Ok(DataDirectory::open(&config.data, expected, &options, forced)?)
+}
+
+/// Replicas are written the same. With memtables of one size all nodes would write theirs out at the same moments, and compact at the same
+/// moments, and no quorum would be without one that does. So each has between three quarters of the usual size and all of it, and neighbours
+/// in number are far apart: the fractions of multiples of the golden ratio (Knuth: "The Art of Computer Programming", volume 3, section 6.4).
+fn memtable_bytes(node: NodeId) -> usize {
+    const GOLDEN: u32 = 0x9e37_79b9; // Of 2³².
+    let most = RocksOptions::default().memtable_bytes;
+    let fraction = u64::from(node.number().wrapping_mul(GOLDEN));
+    most - usize::try_from((most as u64 / 4 * fraction) >> 32).expect("less than a quarter of it")
 }
 
 /// A node that serves.
@@ -497,4 +508,22 @@ fn on_own_thread(turns: Turns) -> Result<JoinHandle<()>, RunError> {
     let runtime = runtime.map_err(|source| RunError::Thread { source })?;
     let thread = std::thread::Builder::new().name("shard".to_owned());
     thread.spawn(move || runtime.block_on(turns.run())).map_err(|source| RunError::Thread { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_write_out_at_other_moments() {
+        let usual = RocksOptions::default().memtable_bytes;
+        let sizes: Vec<usize> = (1..=100).map(|node| memtable_bytes(NodeId::new(node).expect("not 0"))).collect();
+        assert!(sizes.iter().all(|size| (usual / 4 * 3..=usual).contains(size)));
+        for neighbours in sizes.windows(3) {
+            let (one, next, other) = (neighbours[0], neighbours[1], neighbours[2]);
+            for (one, other) in [(one, next), (next, other), (one, other)] {
+                assert!(usual / 4 / 5 < one.abs_diff(other), "{neighbours:?}");
+            }
+        }
+    }
 }

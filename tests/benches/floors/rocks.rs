@@ -15,6 +15,8 @@ use super::{BATCHES, VALUE_BYTES, measured};
 
 /// Keys that are written and read.
 const KEYS: u64 = 100_000;
+/// The store's.
+const BLOCK_BYTES: usize = 8 * 1024;
 /// How far the clock of a partition has come of each of its three actors.
 const EVENTS: u64 = 1_000;
 /// Events whose records the journal keeps.
@@ -53,7 +55,7 @@ fn open(path: &Path) -> DB {
     let options = RocksOptions::default();
     RocksStore::open(path, &options).expect("it opens").shutdown().expect("it syncs");
     complete(path);
-    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let cache = Cache::new_hyper_clock_cache(options.cache_bytes, BLOCK_BYTES);
     let environment = Env::new().expect("the default environment");
     let (options, families) =
         Options::load_latest(path, environment, false, cache).expect("the file is of this release");

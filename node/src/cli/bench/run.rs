@@ -24,9 +24,11 @@ use super::workload::Kind;
 const MICROS_MAX: u64 = 120_000_000;
 /// Latencies are exact to a thousandth.
 const DIGITS: u8 = 3;
-/// How often the open loop looks what is due. The runtime's own timers are exact to a millisecond, which is more than a request takes: a thread
-/// keeps this time.
-const TICK: Duration = Duration::from_micros(100);
+/// How often the open loop looks what is due, at most: looking costs more than a request does, on the cores that the nodes may share. The
+/// runtime's own timers are exact to a millisecond, which is more than a request takes: a thread keeps this time.
+const TICK: Duration = Duration::from_micros(250);
+/// And at least, for the rate may have risen.
+const TICK_MAX: Duration = Duration::from_millis(10);
 /// Most requests of the open loop that are under way. What is due beyond that waits here, and its latency counts.
 const UNDERWAY_MAX: usize = 50_000;
 
@@ -147,11 +149,12 @@ impl Run {
 
     async fn open(self: Arc<Self>) {
         let (mut due, mut tasks) = (self.begun.elapsed(), JoinSet::new());
-        let tick = Arc::new(Notify::new());
-        let (run, ticking) = (self.clone(), tick.clone());
+        let (tick, next_due) = (Arc::new(Notify::new()), Arc::new(Mutex::new(due)));
+        let (run, ticking, looked_for) = (self.clone(), tick.clone(), next_due.clone());
         let ticks = std::thread::spawn(move || {
             loop {
-                std::thread::sleep(TICK);
+                let due = *looked_for.lock().unwrap_or_else(PoisonError::into_inner);
+                std::thread::sleep(due.saturating_sub(run.begun.elapsed()).clamp(TICK, TICK_MAX));
                 // Looked at before the tick and not after it: the run may end between the two, and then nobody would tick for who waits once more.
                 let is_last = run.is_over();
                 ticking.notify_one();
@@ -169,6 +172,7 @@ impl Run {
                 tasks.spawn(async move { run.one(from).await });
                 due = self.pace().next(due);
             }
+            *next_due.lock().unwrap_or_else(PoisonError::into_inner) = due;
         }
         tasks.join_all().await;
         ticks.join().expect("it only sleeps");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
-    LogLevel, Options,
+    Env, LogLevel, Options,
 };
 
 use crate::storage::Column;
@@ -34,7 +34,8 @@ pub struct RocksOptions {
     /// Bytes of single objects, read of late, that each shard has at hand in front of all that. Default 64 MiB.
     pub hot_bytes: usize,
     /// Bytes of recent objects held in memory before they are written out; up to three times this while the disk lags. Default
-    /// 32 MiB. More makes fewer and larger files.
+    /// 32 MiB. More makes fewer and larger files. Replicas are written the same, so give each node of a cluster another number: those with
+    /// the same write out and compact at the same moments.
     pub memtable_bytes: usize,
     /// Bytes of the youngest clocks and log entries that a shard keeps in its journal, before they become entries of their columns. Default
     /// 16 MiB: what some 100,000 events leave, which is those of a few seconds; about as much again is held in memory.
@@ -96,6 +97,11 @@ impl RocksOptions {
         options.create_missing_column_families(true);
         options.set_max_open_files(i32::from(self.open_files_max));
         options.set_max_background_jobs(2);
+        // A compaction takes seconds of a core, and requests come first: at the same priority they queued behind it until they timed out. Whoever
+        // writes memtables out keeps the usual one: a full memtable that is not written out holds up every write.
+        let mut environment = Env::new().expect("the default environment is always there");
+        environment.lower_thread_pool_cpu_priority();
+        options.set_env(&environment);
         options.set_max_total_wal_size(LOG_BYTES_MAX);
         // Either way a prefix of the writes, which is what the contract promises.
         options.set_wal_recovery_mode(match self.damaged_log {
@@ -118,7 +124,8 @@ impl RocksOptions {
 
     /// The column families, which share one cache.
     pub(super) fn families(&self) -> Vec<ColumnFamilyDescriptor> {
-        let cache = Cache::new_lru_cache(self.cache_bytes);
+        // Lookups in it take no lock and move nothing, for a table of as many places as there are blocks of the usual size.
+        let cache = Cache::new_hyper_clock_cache(self.cache_bytes, BLOCK_BYTES);
         let columns = Column::ALL.into_iter().map(|column| {
             let options = match column {
                 Column::Objects => of_objects(&cache, self.memtable_bytes),
