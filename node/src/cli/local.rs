@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use quorate_client::Client;
 use quorate_client::transport::Credentials;
-use quorate_ring::{ClusterName, NodeId};
+use quorate_ring::{ClusterName, NodeId, PartitionCount};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -79,6 +79,7 @@ pub(super) struct LocalCluster {
     directory: PathBuf,
     executable: PathBuf,
     authority: Authority,
+    partitions: PartitionCount,
     nodes: Vec<LocalNode>,
 }
 
@@ -101,7 +102,7 @@ impl LocalCluster {
     ///
     /// # Errors
     /// If files or sockets fail.
-    pub(super) fn prepare(directory: &Path, nodes: u32) -> Result<Self, Failure> {
+    pub(super) fn prepare(directory: &Path, nodes: u32, partitions: PartitionCount) -> Result<Self, Failure> {
         let executable = std::env::current_exe()
             .map_err(|error| Failure::local(format!("cannot find the path of this program: {error}")))?;
         let ids = (1..=nodes).map(|number| NodeId::new(number).expect("counted from 1"));
@@ -111,6 +112,7 @@ impl LocalCluster {
             directory: directory.to_owned(),
             executable,
             authority: Authority::create(name(), CERTIFICATE_DAYS)?,
+            partitions,
             nodes,
         };
         cluster.write_files()?;
@@ -292,7 +294,10 @@ impl LocalCluster {
         };
         let (others, own): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| node.id != id);
         let (cluster, listen) = match begins {
-            Begins::WithAll => (self.nodes.iter().map(member).collect(), String::new()),
+            Begins::WithAll => {
+                let members: String = self.nodes.iter().map(member).collect();
+                (format!("partitions = {}\n{members}", self.partitions.get()), String::new())
+            }
             Begins::Joining => {
                 let running = others.iter().filter(|node| node.process.is_some());
                 let addresses: Vec<&str> = running.map(|node| node.address.as_str()).collect();

@@ -19,12 +19,12 @@ use quorate_tests::process::cpu_time;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Sizes of values: a small record, and a page of text.
-const VALUE_BYTES: [usize; 2] = [100, 1024];
-/// How many are done at once: where one is waited for, and where a busy node has gathered some.
-const BATCHES: [usize; 3] = [1, 16, 64];
+/// Sizes of values.
+const VALUE_BYTES: [usize; 5] = [16, 100, 1024, 10_000, 100_000];
+/// How many are done at once: where one is waited for, and where a node has gathered some, the more the busier it is.
+const BATCHES: [usize; 4] = [1, 4, 16, 64];
 const MEASURED: Duration = Duration::from_secs(2);
-const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_millis(300);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

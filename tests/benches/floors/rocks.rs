@@ -9,12 +9,25 @@ use quorate_node::replica::layout;
 use quorate_node::storage::rocks::{RocksOptions, RocksStore};
 use quorate_ring::version::{Actor, Container, Dot, Incarnation, NodeClock};
 use quorate_ring::{BucketName, Key, NodeId, ObjectKey, PartitionCount, PartitionId, Position, Value};
-use rocksdb::{Cache, DB, Env, Options, WriteBatch};
+use rocksdb::{Cache, DB, Env, Options, WaitForCompactOptions, WriteBatch};
 
-use super::{BATCHES, VALUE_BYTES, measured};
+use super::{BATCHES, measured};
 
-/// Keys that are written and read.
-const KEYS: u64 = 100_000;
+/// Sizes of values, and how many records there are of them.
+const STORES: [(usize, u64); 8] = [
+    (100, 10_000),
+    (100, 100_000),
+    (100, 1_000_000),
+    (100, 10_000_000),
+    (1024, 1_000_000),
+    (16, 20_000),
+    (10_000, 20_000),
+    (100_000, 20_000),
+];
+/// So many of the keys are read and written anew, which are spread evenly over all.
+const SAMPLE_MAX: u64 = 1_000_000;
+/// Records that are loaded as one batch.
+const LOADED_TOGETHER: u64 = 20;
 /// The store's.
 const BLOCK_BYTES: usize = 8 * 1024;
 /// How far the clock of a partition has come of each of its three actors.
@@ -26,28 +39,44 @@ const FILTER_AS_WRITTEN: &str = "filter_policy=bloomfilter\n";
 const FILTER: &str = "filter_policy=bloomfilter:10:false\n";
 
 pub(super) fn measure() {
-    for bytes in VALUE_BYTES {
+    for (bytes, records) in STORES {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (database, entries) = (open(directory.path()), Entries::new(bytes, records));
+        load(&database, &entries);
+        let mut number = 0;
         for batch in BATCHES {
-            let directory = tempfile::tempdir().expect("a temporary directory");
-            let (database, entries) = (open(directory.path()), Entries::new(bytes));
-            let mut number = 0;
-            measured(
-                &format!("RocksDB: a put: a read, an object and a share of a record, {bytes} B, batches of {batch}"),
-                batch,
-                || {
-                    number += batch as u64;
-                    put(&database, &entries, number..number + batch as u64);
-                },
-            );
-            (0..KEYS / 100).for_each(|hundred| put(&database, &entries, hundred * 100..(hundred + 1) * 100));
-            measured(&format!("RocksDB: a get, {bytes} B, batches of {batch}"), batch, || {
+            let mut next = || {
                 number += batch as u64;
-                (number..number + batch as u64).for_each(|number| {
-                    assert!(read(&database, &entries.key(number)), "all keys were written");
-                });
+                number - batch as u64..number
+            };
+            let what = format!("{bytes} B, {records} records, batches of {batch}");
+            settle(&database);
+            measured(&format!("RocksDB: a put: a read, an object and a share of a record, {what}"), batch, || {
+                put(&database, &entries, next());
+            });
+            settle(&database);
+            measured(&format!("RocksDB: a get, {what}"), batch, || {
+                next().for_each(|number| assert!(read(&database, &entries.key(number)), "all keys were written"));
             });
         }
     }
+}
+
+/// Writes every record once.
+fn load(database: &DB, entries: &Entries) {
+    let objects = database.cf_handle("objects").expect("the store made it");
+    for first in (0..entries.records).step_by(LOADED_TOGETHER as usize) {
+        let mut batch = WriteBatch::default();
+        for number in first..first + LOADED_TOGETHER {
+            batch.put_cf(objects, layout::object(&key(number)), &entries.object);
+        }
+        database.write(batch).expect("the disk works");
+    }
+}
+
+/// Waits for compactions, so that none that an earlier measurement has left is measured.
+fn settle(database: &DB) {
+    database.wait_for_compact(&WaitForCompactOptions::default()).expect("the disk works");
 }
 
 /// A store makes the database, which keeps its options in a file.
@@ -99,29 +128,30 @@ fn read(database: &DB, key: &ObjectKey) -> bool {
 
 /// What replicas write, encoded once.
 struct Entries {
+    records: u64,
     keys: Vec<ObjectKey>,
     object: Bytes,
     clock: Bytes,
 }
 
 impl Entries {
-    fn new(bytes: usize) -> Self {
-        let bucket = BucketName::new("bench").expect("valid");
-        let key = |number| ObjectKey::new(&bucket, &Key::new(format!("user:{number:018}")).expect("valid"));
+    fn new(bytes: usize, records: u64) -> Self {
         let mut container = Container::empty();
         container.add(dot(1, EVENTS), Value::new(vec![0xa5; bytes]).expect("small").into());
         let mut clock = NodeClock::new();
         (1..=3).for_each(|node| (1..=EVENTS).for_each(|counter| _ = clock.add(dot(node, counter))));
         container.strip(clock.base());
+        let sample = SAMPLE_MAX.min(records);
         Self {
-            keys: (0..KEYS).map(key).collect(),
+            records,
+            keys: (0..sample).map(|number| key(number * (records / sample))).collect(),
             object: layout::encode_container(&container),
             clock: layout::encode(&clock),
         }
     }
 
     fn key(&self, number: u64) -> ObjectKey {
-        self.keys[(number % KEYS) as usize].clone()
+        self.keys[number as usize % self.keys.len()].clone()
     }
 
     /// What a record of the journal has of an event: a partition's clock and an entry of the log of dots.
@@ -133,6 +163,11 @@ impl Entries {
         record.extend_from_slice(&layout::dot_log(partition, dot(1, number)));
         record.extend_from_slice(key.encoded());
     }
+}
+
+fn key(number: u64) -> ObjectKey {
+    let bucket = BucketName::new("bench").expect("valid");
+    ObjectKey::new(&bucket, &Key::new(format!("user:{number:018}")).expect("valid"))
 }
 
 fn dot(node: u32, counter: u64) -> Dot {

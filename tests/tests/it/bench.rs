@@ -67,6 +67,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
     refused(&["--value-bytes", "0"], &["a value has 1 to"]);
     refused(&["--start", "2"], &["3..=64"]);
     refused(&["--dir", "x"], &["--start"]);
+    refused(&["--partitions", "64"], &["--start"]);
+    refused(&["--start", "3", "--partitions", "63"], &["a power of two from 8 to 65536, not 63"]);
     refused(&["--seeds", ""], &["seeds"]);
     refused(&["--start", "3", "--seeds", "127.0.0.1:7401"], &["--start starts a cluster of its own", "--seeds"]);
     refused(&["--highest", "--rate", "10"], &["--rate has no meaning with --highest"]);
@@ -107,6 +109,17 @@ fn a_bench_starts_a_cluster_of_its_own_and_leaves_nothing() {
     let told = &run.ends_with(0).stdout;
     assert!(told.contains("50 % read, 50 % update") && told.contains("CPU for each"), "{told}");
     assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_cluster_that_a_bench_starts_has_so_many_partitions() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let kept = directory.path().join("nodes");
+    let options =
+        ["--records", "200", "--time", "500ms", "--warm-up", "100ms", "--dir", kept.to_str().expect("a name")];
+    Quorate::new([&["bench", "--start", "3", "--partitions", "64"], &options[..]].concat()).run().ends_with(0);
+    let configuration = std::fs::read_to_string(kept.join("n1.toml")).expect("it is kept");
+    assert!(configuration.contains("partitions = 64\n"), "{configuration}");
 }
 
 /// A bench of a few small records in a cluster, loaded or not, with what it told as JSON.

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_client::{Bucket, Client};
+use quorate_ring::PartitionCount;
 use quorate_ring::limits::VALUE_BYTES_MAX;
 
 use self::choosing::Distribution;
@@ -87,6 +88,9 @@ pub(crate) struct BenchArguments {
     /// Put the nodes that are started into this new directory and keep it [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIRECTORY", requires = "start")]
     dir: Option<PathBuf>,
+    /// How many partitions the cluster that is started has, a power of two from 8 to 65536 [default: 1024]
+    #[arg(long, value_name = "NUMBER", requires = "start", value_parser = partitions)]
+    partitions: Option<PartitionCount>,
     #[command(flatten)]
     form: FormArguments,
     #[command(flatten)]
@@ -98,6 +102,11 @@ pub(crate) struct BenchArguments {
 fn value_bytes(text: &str) -> Result<usize, String> {
     let bytes = text.parse().ok().filter(|bytes| (1..=VALUE_BYTES_MAX).contains(bytes));
     bytes.ok_or_else(|| format!("a value has 1 to {VALUE_BYTES_MAX} bytes, not {text}"))
+}
+
+fn partitions(text: &str) -> Result<PartitionCount, String> {
+    let count = text.parse().ok().and_then(|count| PartitionCount::new(count).ok());
+    count.ok_or_else(|| format!("partitions are a power of two from 8 to 65536, not {text}"))
 }
 
 impl BenchArguments {
@@ -121,7 +130,7 @@ impl BenchArguments {
         }
         // Declared first, so removed last: the processes in it must be gone by then.
         let place = Place::make(self.dir.clone(), "quorate-bench-")?;
-        let mut cluster = LocalCluster::prepare(place.path(), nodes)?;
+        let mut cluster = LocalCluster::prepare(place.path(), nodes, self.partitions.unwrap_or_default())?;
         let ids: Vec<_> = cluster.ids().collect();
         for id in ids {
             cluster.start(id).await?;

@@ -10,6 +10,7 @@ mod tour;
 use std::path::PathBuf;
 
 use clap::Args;
+use quorate_ring::PartitionCount;
 
 use self::tell::Teller;
 use self::tour::Tour;
@@ -47,7 +48,7 @@ impl DemoArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         // Declared first, so removed last: the processes in it must be gone by then.
         let place = Place::make(self.dir, "quorate-demo-")?;
-        let mut cluster = LocalCluster::prepare(place.path(), NODES)?;
+        let mut cluster = LocalCluster::prepare(place.path(), NODES, PartitionCount::default())?;
         let mut teller = Teller::default();
         let after = match place {
             Place::Temporary(_) => "removed at the end",
