@@ -102,7 +102,7 @@ bench-instructions: ## The same, counted in instructions, which a busy machine d
 bench-floors: build ## What RocksDB, QUIC and UDP cost alone, which no node gets below
 	cargo bench --locked -p quorate-tests --bench floors
 
-bench-figures: build ## What puts and gets cost by values, records, clients and nodes, beside their floors: a quarter of an hour
+bench-figures: build ## What puts and gets cost by values, records, partitions, clients and nodes, beside their floors: forty minutes
 	@scripts/bench-figures $(QUORATE)
 
 bench-peers: build ## Beside Redis Cluster and etcd: rates, CPU of the servers, percentiles (apt-get install redis-server redis-tools etcd-server)
