@@ -9,6 +9,8 @@ pub mod credentials;
 pub mod name;
 pub mod problem;
 pub mod quic;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod socket;
 pub mod stream;
 
 pub use credentials::{Credentials, CredentialsError};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use quinn::congestion::CubicConfig;
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    AckFrequencyConfig, AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -147,7 +147,17 @@ fn ack_frequency() -> AckFrequencyConfig {
 pub fn endpoint(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Endpoint> {
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX).expect("within QUIC's bounds, as the constant shows");
-    Endpoint::new(config, server, socket(address)?, Arc::new(TokioRuntime))
+    Endpoint::new_with_abstract_socket(config, server, wrapped(socket(address)?)?, Arc::new(TokioRuntime))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn wrapped(socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    Ok(Arc::new(super::socket::QuicSocket::new(socket)?))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn wrapped(socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    quinn::Runtime::wrap_udp_socket(&TokioRuntime, socket)
 }
 
 /// An endpoint that only opens connections, to addresses of the same family as this one.
