@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::status;
 use super::traffic;
 use crate::membership::Standing;
+use crate::storage::rocks::StoreMemory;
 
 /// Most connections at once. One more waits.
 const CONNECTIONS_MAX: usize = 16;
@@ -68,7 +69,11 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     let told = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             let status = status::status(shared).await;
-            (StatusCode::OK, CONTENT, text_of(&status, shared.traffic.bytes(), &shared.datagrams))
+            (
+                StatusCode::OK,
+                CONTENT,
+                text_of(&status, shared.store.memory(), shared.traffic.bytes(), &shared.datagrams),
+            )
         }
         (&Method::GET, _) => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "metrics are read with GET\n".to_owned()),
@@ -80,11 +85,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     Ok(response)
 }
 
-/// A status as OpenMetrics text, with what links to peers have carried, and what is thought of peers.
-fn text_of(status: &NodeStatus, traffic: traffic::Bytes, datagrams: &Datagrams) -> String {
+/// A status as OpenMetrics text, with the memory of the store, what links to peers have carried, and what is thought of peers.
+fn text_of(status: &NodeStatus, memory: StoreMemory, traffic: traffic::Bytes, datagrams: &Datagrams) -> String {
     let mut metrics = Metrics { registry: Registry::with_prefix("quorate") };
     add_requests(&mut metrics, status);
     add_machine(&mut metrics, status);
+    add_store_memory(&mut metrics, memory);
     add_traffic(&mut metrics, traffic);
     add_sync(&mut metrics, status);
     add_hints(&mut metrics, status);
@@ -149,6 +155,16 @@ fn add_machine(metrics: &mut Metrics, status: &NodeStatus) {
     let peers = status.peers.iter().map(|peer| (peer.node.to_string(), peer.connected));
     let peers = peers.map(|(peer, connected)| (vec![("peer", peer)], f64::from(u8::from(connected))));
     metrics.gauges("peer_connected", "Whether there is a connection to a peer: 1 or 0", peers);
+}
+
+fn add_store_memory(metrics: &mut Metrics, memory: StoreMemory) {
+    let parts = [("block_cache", memory.block_cache), ("memtables", memory.memtables), ("tables", memory.tables)];
+    let parts = parts.into_iter().map(|(part, bytes)| (vec![("part", part.to_owned())], bytes as f64));
+    metrics.gauges(
+        "store_memory_bytes",
+        "Memory that parts of the store hold, without what shards have at hand",
+        parts,
+    );
 }
 
 fn add_traffic(metrics: &mut Metrics, traffic: traffic::Bytes) {

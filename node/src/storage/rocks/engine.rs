@@ -30,6 +30,17 @@ pub(super) struct Engine {
     sync_failed: AtomicBool,
 }
 
+/// Bytes of memory that the parts of a store hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// Blocks that were read, also of files that are no more, until others need the room.
+    pub block_cache: u64,
+    /// What is written and not in files yet.
+    pub memtables: u64,
+    /// Filters and indexes of the open files.
+    pub tables: u64,
+}
+
 /// What a read found that must not block.
 pub(super) enum InMemory {
     /// The answer.
@@ -281,6 +292,18 @@ impl Engine {
     pub(super) fn keys_about(&self) -> u64 {
         let keys = self.database.property_int_value_cf(self.family(Column::Objects), "rocksdb.estimate-num-keys");
         keys.ok().flatten().unwrap_or(0)
+    }
+
+    pub(super) fn memory(&self) -> StoreMemory {
+        let bytes_of =
+            |family, property| self.database.property_int_value_cf(family, property).ok().flatten().unwrap_or(0);
+        let families = || Column::ALL.map(|column| self.family(column)).into_iter().chain([self.journal()]);
+        StoreMemory {
+            // One for all families.
+            block_cache: bytes_of(self.family(Column::Objects), "rocksdb.block-cache-usage"),
+            memtables: families().map(|family| bytes_of(family, "rocksdb.size-all-mem-tables")).sum(),
+            tables: families().map(|family| bytes_of(family, "rocksdb.estimate-table-readers-mem")).sum(),
+        }
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {

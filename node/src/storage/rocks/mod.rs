@@ -30,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use engine::StoreMemory;
 pub use handle::RocksStorage;
 pub use open_error::OpenError;
 pub use options::{DamagedLog, RocksOptions};
@@ -112,6 +113,11 @@ impl RocksStore {
     /// About how many objects there are. Overwritten and deleted ones count until compaction has met them.
     pub fn keys_about(&self) -> u64 {
         self.engine.keys_about()
+    }
+
+    /// Bytes of memory that its parts hold, without what handles have at hand.
+    pub fn memory(&self) -> StoreMemory {
+        self.engine.memory()
     }
 
     /// Bytes that the store's files hold, log included.
