@@ -24,6 +24,8 @@ const STORES: [(usize, u64); 8] = [
     (10_000, 20_000),
     (100_000, 20_000),
 ];
+/// The one of these in which puts are synced, too.
+const SYNCED: (usize, u64) = (100, 100_000);
 /// So many of the keys are read and written anew, which are spread evenly over all.
 const SAMPLE_MAX: u64 = 1_000_000;
 /// Records that are loaded as one batch.
@@ -54,6 +56,13 @@ pub(super) fn measure() {
             measured(&format!("RocksDB: a put: a read, an object and a share of a record, {what}"), batch, || {
                 put(&database, &entries, next());
             });
+            if (bytes, records) == SYNCED {
+                settle(&database);
+                measured(&format!("RocksDB: a synced put: the same and a sync of the log, {what}"), batch, || {
+                    put(&database, &entries, next());
+                    database.flush_wal(true).expect("the disk works");
+                });
+            }
             settle(&database);
             measured(&format!("RocksDB: a get, {what}"), batch, || {
                 next().for_each(|number| assert!(read(&database, &entries.key(number)), "all keys were written"));
