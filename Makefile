@@ -9,6 +9,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/quorate/target
 # The one profile that the demo, the tests of processes and the benches share.
 CARGO_BUILD := cargo build --release --locked
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
+QUORATE_OPTIMISED := $(CARGO_TARGET_DIR)/optimised/quorate
 QUORATE_SIM := $(CARGO_TARGET_DIR)/release/quorate-sim
 PURE := -p quorate-ring -p quorate-simulation
 # Cargo tells by times whether a file has changed since it was compiled, and would take what another clone has compiled since for what is here.
@@ -16,7 +17,7 @@ BUILT_FROM := $(CARGO_TARGET_DIR)/built-from
 $(shell [ "$$(cat $(BUILT_FROM) 2>/dev/null)" = "$(CURDIR)" ] || { mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" >$(BUILT_FROM) \
 	&& find . -path ./target -prune -o -name '*.rs' -exec touch {} +; } >&2)
 
-.PHONY: help demo demo-elastic build test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic \
+.PHONY: help demo demo-elastic build build-optimised test test-pure test-real sim sim-campaign check purity laws mutants fuzz bench bench-repair bench-elastic \
   bench-ring bench-micro bench-instructions bench-floors bench-figures bench-peers install-needs
 
 help: ## This list
@@ -30,6 +31,9 @@ demo-elastic: build ## Build, and show nodes that join, leave, die and are repla
 
 build: install-needs ## Build the `quorate` binary
 	@$(CARGO_BUILD) -p quorate-node
+
+build-optimised: build ## The same for production, laid out by what it runs under load: an eighth to a fifth less CPU, a quarter of an hour
+	@scripts/build-optimised $(CARGO_TARGET_DIR)
 
 test: install-needs test-pure test-real ## Build and pass every test
 

@@ -14,11 +14,16 @@ use crate::wait;
 /// A command that takes longer has hung.
 const COMMAND_BOUND: Duration = Duration::from_secs(120);
 
-/// The binary's path: beside the test's own program in the build's directory.
+/// The binary's path: what `QUORATE_BINARY` names in the environment, for one that was built otherwise; or else beside the test's own program in
+/// the build's directory.
 ///
 /// # Panics
 /// If it was not built.
 pub fn path() -> PathBuf {
+    if let Some(path) = std::env::var_os("QUORATE_BINARY").map(PathBuf::from) {
+        assert!(path.is_file(), "QUORATE_BINARY names no file: {}", path.display());
+        return path;
+    }
     let own = std::env::current_exe().expect("a program knows its path");
     // target/release/deps/it-0123 or target/release/cluster
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join("quorate")).find(|path| path.is_file());
