@@ -13,7 +13,7 @@ use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions
 
 use super::journal::{self, Journal, Record, Settled};
 use super::open_error::OpenError;
-use super::options::{JOURNAL, RocksOptions, family_name};
+use super::options::{JOURNAL, OF_OBJECTS_BESIDE, RocksOptions, family_name};
 use crate::storage::page::Page;
 use crate::storage::{Change, Column, Completion, Scan, StorageError};
 
@@ -56,6 +56,8 @@ impl Engine {
             .map_err(|error| OpenError::of_engine(path, &error))?;
         let engine =
             Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0), sync_failed: AtomicBool::new(false) };
+        let set = engine.database.set_options_cf(engine.family(Column::Objects), &OF_OBJECTS_BESIDE);
+        set.map_err(|error| OpenError::of_engine(path, &error))?;
         engine.carry_out_journal(path)?;
         Ok(engine)
     }

@@ -75,6 +75,11 @@ impl Default for RocksOptions {
     }
 }
 
+/// What objects are stored with beside, which the library has no setter for: their blocks are in the cache from when a memtable is written out. What
+/// was just written is asked again soon, and would have to be read from the disk by another thread.
+pub(super) const OF_OBJECTS_BESIDE: [(&str, &str); 1] =
+    [("block_based_table_factory", "{prepopulate_block_cache=kFlushOnly;}")];
+
 /// The name of the journal's family.
 pub(super) const JOURNAL: &str = "journal";
 
