@@ -9,7 +9,6 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/quorate/target
 # The one profile that the demo, the tests of processes and the benches share.
 CARGO_BUILD := cargo build --release --locked
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
-QUORATE_OPTIMISED := $(CARGO_TARGET_DIR)/optimised/quorate
 QUORATE_SIM := $(CARGO_TARGET_DIR)/release/quorate-sim
 PURE := -p quorate-ring -p quorate-simulation
 # Cargo tells by times whether a file has changed since it was compiled, and would take what another clone has compiled since for what is here.
@@ -32,7 +31,7 @@ demo-elastic: build ## Build, and show nodes that join, leave, die and are repla
 build: install-needs ## Build the `quorate` binary
 	@$(CARGO_BUILD) -p quorate-node
 
-build-optimised: build ## The same for production, laid out by what it runs under load: an eighth to a fifth less CPU, a quarter of an hour
+build-optimised: build ## The same for production, laid out by what it runs under load: a seventh to a quarter less CPU; a quarter of an hour
 	@scripts/build-optimised $(CARGO_TARGET_DIR)
 
 test: install-needs test-pure test-real ## Build and pass every test

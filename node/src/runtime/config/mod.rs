@@ -37,7 +37,7 @@ pub const SECRET_WHAT: &str = "the cluster secret";
 pub const SHARDS_DEFAULT_MAX: u16 = 4;
 /// Most shards of a node.
 pub const SHARDS_MAX: u16 = 64;
-/// Block cache in MiB unless told otherwise: room for the blocks of a million small keys. It fills only as blocks are read.
+/// Block cache in MiB unless told otherwise: room for the blocks of a million small keys. It fills only as blocks are read and objects are written out.
 pub const CACHE_MIB_DEFAULT: u64 = 256;
 /// Largest block cache in MiB (a TiB).
 pub const CACHE_MIB_MAX: u64 = 1024 * 1024;
@@ -80,7 +80,7 @@ pub struct NodeConfig {
     /// Threads that run the protocol, each for its own slice of the partitions; 1 to 64. Rule of thumb: one for each core the
     /// node may use, less one for RocksDB's compaction from four on. Default: the number of cores, at most 4.
     pub shards: NonZeroU16,
-    /// Memory for blocks read from disk, in bytes, for all shards together; it is taken as blocks are read. Rule of thumb: as much as the data
+    /// Memory for blocks read from disk, in bytes, for all shards together; it is taken as blocks are read and objects are written out. Rule of thumb: as much as the data
     /// that is read often, up to a quarter of the machine. What is not in it comes from a reading thread, which costs twice the CPU even where the
     /// operating system has it in memory. A quarter as much is taken beside it for single objects that are read again and again. Default 256 MiB.
     pub cache_bytes: NonZeroUsize,

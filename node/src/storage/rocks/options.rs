@@ -28,7 +28,8 @@ const MEMTABLE_BLOOM_SHARE: f64 = 0.02;
 /// What may differ between nodes. All have defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RocksOptions {
-    /// Bytes of the cache of blocks read, which are taken as blocks are read. Default 256 MiB; give it what memory the machine can spare.
+    /// Bytes of the cache of blocks, which are taken as blocks are read, and as objects are written out. Default 256 MiB; give it what memory the machine
+    /// can spare.
     /// Filters and indexes are held outside of it, at about one and a half bytes per key.
     pub cache_bytes: usize,
     /// Bytes of single objects, read of late, that each shard has at hand in front of all that. Default 64 MiB.
