@@ -80,9 +80,10 @@ pub struct NodeConfig {
     /// Threads that run the protocol, each for its own slice of the partitions; 1 to 64. Rule of thumb: one for each core the
     /// node may use, less one for RocksDB's compaction from four on. Default: the number of cores, at most 4.
     pub shards: NonZeroU16,
-    /// Memory for blocks read from disk, in bytes, for all shards together; it is taken as blocks are read and objects are written out. Rule of thumb: as much as the data
-    /// that is read often, up to a quarter of the machine. What is not in it comes from a reading thread, which costs twice the CPU even where the
-    /// operating system has it in memory. A quarter as much is taken beside it for single objects that are read again and again. Default 256 MiB.
+    /// Memory for blocks of the store, in bytes, for all shards together; it is taken as blocks are read and objects are written out. Rule of
+    /// thumb: as much as the data that is read often, up to a quarter of the machine. What is not in it comes from a reading thread, which costs
+    /// twice the CPU even where the operating system has it in memory. A quarter as much is taken beside it for single objects that are read again
+    /// and again. Default 256 MiB.
     pub cache_bytes: NonZeroUsize,
     /// Longest time that a `buffered` write waits for its fsync: what a power cut may take back on this node. Shorter costs
     /// more fsyncs; `synced` writes do not wait for it. Default 100 ms.
