@@ -33,7 +33,7 @@ pub(super) struct Engine {
 /// Bytes of memory that the parts of a store hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreMemory {
-    /// Blocks that were read, also of files that are no more, until others need the room.
+    /// Blocks, also of files that are no more until others need the room, and the cache's own table.
     pub block_cache: u64,
     /// What is written and not in files yet.
     pub memtables: u64,
