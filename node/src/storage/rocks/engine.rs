@@ -125,13 +125,15 @@ impl Engine {
             }
             match change {
                 change if Journal::holds(change) => {}
-                // Most ranges are of dots that have never become entries. Range tombstones, which the engine compares with each other whenever it
-                // writes out a memtable, would be many.
+                // Most ranges are of dots that have never become entries. All would be tombstones that begin at the same places, which the
+                // engine compares with each other whenever it writes out a memtable.
                 Change::DeleteRange { column, from, until }
-                    if Journal::covers(*column)
-                        && !set_at_once
-                        && !settled.is_in(*column, from, until)
-                        && !search.may_find(*column, from, until) => {}
+                    if Journal::covers(*column) && !set_at_once && !settled.is_in(*column, from, until) =>
+                {
+                    if let Some(first) = search.first_in(*column, from, until) {
+                        batch.delete_range_cf(self.family(*column), first, until);
+                    }
+                }
                 change => {
                     set_at_once |= matches!(change, Change::Put { column, .. } if Journal::covers(*column));
                     self.add_change(&mut batch, change);
@@ -340,13 +342,14 @@ struct Search<'engine> {
 }
 
 impl Search<'_> {
-    /// Whether a column may have anything in a range: also if that cannot be told from memory.
-    fn may_find(&mut self, column: Column, from: &[u8], until: &[u8]) -> bool {
-        let iterator = self.iterator.take_if(|(of, _)| *of == column);
+    /// The first key that a column has in a range; or where the range begins, if that cannot be told from memory.
+    fn first_in<'key>(&'key mut self, column: Column, from: &'key [u8], until: &[u8]) -> Option<&'key [u8]> {
+        let iterator = self.iterator.take_if(|(of, _)| *of == column).map(|(_, iterator)| iterator);
         let open = || self.engine.database.raw_iterator_cf_opt(self.engine.family(column), memory_only());
-        let (_, iterator) = self.iterator.insert(iterator.unwrap_or_else(|| (column, open())));
+        let (_, iterator) = self.iterator.insert((column, iterator.unwrap_or_else(open)));
         iterator.seek(from);
-        iterator.key().map_or_else(|| iterator.status().is_err(), |key| key < until)
+        let unknown = || iterator.status().is_err().then_some(from);
+        iterator.key().or_else(unknown).filter(|first| *first < until)
     }
 }
 
