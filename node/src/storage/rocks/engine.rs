@@ -395,9 +395,8 @@ fn read_error(error: &rocksdb::Error) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use quorate_ring::NodeId;
-    use quorate_ring::PartitionId;
     use quorate_ring::version::{Actor, Dot, Incarnation};
+    use quorate_ring::{NodeId, PartitionId};
 
     use super::*;
     use crate::replica::layout;

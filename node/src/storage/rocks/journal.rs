@@ -188,6 +188,7 @@ impl Journal {
         if self.generations.back().is_none_or(|youngest| self.generation_bytes < youngest.bytes) {
             self.generations.push_back(Generation::default());
         }
+        // All of a record is in one generation.
         let youngest = self.generations.back_mut().expect("there is one now");
         youngest.records = Some((youngest.records.map_or(number, |(first, _)| first), number));
         youngest.bytes += bytes.len();
