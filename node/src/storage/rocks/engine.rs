@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
 
 use super::journal::{self, Journal, Record, Settled};
 use super::open_error::OpenError;
@@ -115,29 +115,15 @@ impl Engine {
         let mut journal = lock(journal);
         let mut batch = WriteBatch::with_capacity_bytes(changes.clone().map(bytes_in_batch).sum());
         // Before the changes, which may remove what is set here. As much as two turns like this one may bring.
-        let settled = journal.settle(2 * changes.clone().count());
-        self.add_settled(&mut batch, &settled);
-        let (mut record, mut search) = (Record::new(), Search { engine: self, iterator: None });
-        let mut set_at_once = false;
+        self.add_settled(&mut batch, journal.settle(2 * changes.clone().count()));
+        let mut record = Record::new();
         for change in changes {
             if Journal::covers(change.column()) {
                 record.push(change);
             }
-            match change {
-                change if Journal::holds(change) => {}
-                // Most ranges are of dots that have never become entries. All would be tombstones that begin at the same places, which the
-                // engine compares with each other whenever it writes out a memtable.
-                Change::DeleteRange { column, from, until }
-                    if Journal::covers(*column) && !set_at_once && !settled.is_in(*column, from, until) =>
-                {
-                    if let Some(first) = search.first_in(*column, from, until) {
-                        batch.delete_range_cf(self.family(*column), first, until);
-                    }
-                }
-                change => {
-                    set_at_once |= matches!(change, Change::Put { column, .. } if Journal::covers(*column));
-                    self.add_change(&mut batch, change);
-                }
+            // Of what is removed there may be something in the column.
+            if !Journal::holds(change) {
+                self.add_change(&mut batch, change);
             }
         }
         if !record.is_empty() {
@@ -153,9 +139,9 @@ impl Engine {
     /// Makes entries of their columns of all that is in a journal.
     pub(super) fn settle(&self, journal: &Mutex<Journal>, options: &WriteOptions) -> Result<(), StorageError> {
         let mut journal = lock(journal);
-        while let Some(settled) = journal.settle_next() {
+        while let Some(settled) = journal.settle_all() {
             let mut batch = WriteBatch::default();
-            self.add_settled(&mut batch, &settled);
+            self.add_settled(&mut batch, settled);
             self.write_batch(batch, options)?;
         }
         Ok(())
@@ -166,9 +152,9 @@ impl Engine {
         self.database.write_opt(batch, options).map_err(|error| self.poison(error.as_ref()))
     }
 
-    fn add_settled(&self, batch: &mut WriteBatch, settled: &Settled) {
-        for (column, place, value) in &settled.entries {
-            batch.put_cf(self.family(*column), place.key(), value);
+    fn add_settled(&self, batch: &mut WriteBatch, settled: Settled) {
+        for (column, place, value) in settled.entries {
+            batch.put_cf(self.family(column), place.key(), value);
         }
         if let Some((from, until)) = settled.records {
             batch.delete_range_cf(self.journal(), from, until);
@@ -334,25 +320,6 @@ impl Engine {
     }
 }
 
-/// Looks into columns, as they are before a turn is written.
-struct Search<'engine> {
-    engine: &'engine Engine,
-    /// Of the column that was looked into last.
-    iterator: Option<(Column, DBRawIterator<'engine>)>,
-}
-
-impl Search<'_> {
-    /// The first key that a column has in a range; or where the range begins, if that cannot be told from memory.
-    fn first_in<'key>(&'key mut self, column: Column, from: &'key [u8], until: &[u8]) -> Option<&'key [u8]> {
-        let iterator = self.iterator.take_if(|(of, _)| *of == column).map(|(_, iterator)| iterator);
-        let open = || self.engine.database.raw_iterator_cf_opt(self.engine.family(column), memory_only());
-        let (_, iterator) = self.iterator.insert((column, iterator.unwrap_or_else(open)));
-        iterator.seek(from);
-        let unknown = || iterator.status().is_err().then_some(from);
-        iterator.key().or_else(unknown).filter(|first| *first < until)
-    }
-}
-
 /// What a handle has written of late. A panic with it ends the shard, and with that the node.
 fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
     journal.lock().unwrap_or_else(PoisonError::into_inner)
@@ -391,51 +358,4 @@ fn prepare_directory(path: &Path) -> Result<(), OpenError> {
 
 fn read_error(error: &rocksdb::Error) -> StorageError {
     StorageError::Read { reason: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use quorate_ring::version::{Actor, Dot, Incarnation};
-    use quorate_ring::{NodeId, PartitionId};
-
-    use super::*;
-    use crate::replica::layout;
-
-    /// The dot of a counter, where it is in the log.
-    fn place(counter: u64) -> Bytes {
-        let actor = Actor::new(NodeId::new(1).expect("not 0"), Incarnation::new(1));
-        layout::dot_log(PartitionId::new(0), Dot::new(actor, counter))
-    }
-
-    fn put(counter: u64) -> Change {
-        Change::Put { column: Column::DotLog, key: place(counter), value: Bytes::from_static(b"key") }
-    }
-
-    fn removal(until: u64) -> Change {
-        Change::DeleteRange { column: Column::DotLog, from: place(0), until: place(until) }
-    }
-
-    #[test]
-    fn only_dots_that_have_become_entries_need_a_range_tombstone_to_be_pruned() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let engine = Engine::open(directory.path(), &RocksOptions::default()).expect("it opens");
-        let (journal, options) = (Mutex::new(Journal::new(0, 1024 * 1024)), WriteOptions::default());
-        let write = |changes: &[Change]| engine.write(changes.iter(), &journal, &options).expect("it is written");
-        let in_memtable = || {
-            let property = "rocksdb.num-entries-active-mem-table";
-            engine.database.property_int_value_cf(engine.family(Column::DotLog), property).expect("a property")
-        };
-        write(&[put(1), put(2)]);
-        write(&[removal(2)]);
-        write(&[put(3), removal(3)]);
-        assert_eq!(in_memtable(), Some(0));
-        engine.settle(&journal, &options).expect("it is written");
-        assert_eq!(in_memtable(), Some(1));
-        write(&[removal(3)]);
-        assert_eq!(in_memtable(), Some(1), "what has become an entry lies behind");
-        write(&[removal(4), put(4)]);
-        assert_eq!(in_memtable(), Some(2));
-        write(&[removal(5)]);
-        assert_eq!(engine.entries(Column::DotLog, &journal).expect("it is read"), []);
-    }
 }

@@ -3,10 +3,10 @@
 //! All such changes of a turn are one record, in a column family of its own, and what they set is held in memory:
 //!
 //! ```text
-//!            put             so many bytes of records are younger           a few in each turn
+//!            put               as many bytes of records are young             a few in each turn
 //! (absent) --------> young --------------------------------------> old ------------------------> an entry of its column
 //!    ^                | ^ put again                                 |
-//!    | removed        +-+                                           | removed, or put again
+//!    | removed        +-+                                           | removed
 //!    +----------------+---------------------------------------------+
 //! ```
 //!
@@ -14,14 +14,13 @@
 //! misses the processor's caches at most of its levels, and that was the largest part of a put. Most entries are gone before they are old: of
 //! a clock the last version counts, and a dot leaves the log when all replicas are known to have it.
 //!
-//! A record is in the same atomic batch as the objects that it belongs to. Records that follow each other are a generation, and of those there are a
-//! few, so that an entry has nearly all of the time that the journal's size allows. The records of a generation are removed together, when all that is
+//! A record is in the same atomic batch as the objects that it belongs to. The records of a generation are removed together, when all that is
 //! left of it is in its columns. Whoever opens the store makes the changes of the records that it finds, in their order, whether they were made
-//! already or not. A removal is a change of a record, since an earlier one may set what it removes; and it is made in the column at once, if that
-//! has it from before.
+//! already or not. A removal is a change of a record, since an earlier one may set what it removes; and it is made in the column at once, which
+//! may have it from before.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::{Bound, RangeBounds as _};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -30,18 +29,16 @@ use crate::storage::{Change, Column};
 /// The format of records that this build writes.
 const FORMAT: u8 = 1;
 
-/// Generations that are young. More would give each entry more of the time that all have together, and cost every removal a look into each.
-const YOUNG_MAX: usize = 4;
-
 /// What one handle has written of late.
 pub(super) struct Journal {
     /// Which handle's. Records are in the order of these, and then of their own numbers.
     handle: u32,
     record_next: u64,
-    /// Bytes of records after which the next generation begins.
-    generation_bytes: usize,
-    /// From the oldest. What is in more than one counts in the newest. Those beyond [`YOUNG_MAX`] become entries of the columns, bit by bit.
-    generations: VecDeque<Generation>,
+    /// Bytes of records that are young together, at most.
+    young_bytes_max: usize,
+    young: Generation,
+    /// Becomes entries of the columns, bit by bit.
+    old: Generation,
 }
 
 /// What records that follow each other have set, and nothing has removed.
@@ -60,14 +57,6 @@ pub(super) struct Settled {
     pub(super) entries: Vec<(Column, Place, Bytes)>,
     /// Where the first of the records is that are not needed any more, and the first place behind them.
     pub(super) records: Option<(RecordKey, RecordKey)>,
-}
-
-impl Settled {
-    /// Whether it sets anything in a range of a column.
-    pub(super) fn is_in(&self, of: Column, from: &[u8], until: &[u8]) -> bool {
-        let range = Place::range(from, until);
-        self.entries.iter().any(|(column, place, _)| *column == of && range.contains(place))
-    }
 }
 
 /// Where a record is stored.
@@ -108,9 +97,8 @@ impl Place {
 }
 
 impl Journal {
-    /// Of about so many bytes of records, one old generation included.
-    pub(super) fn new(handle: u32, bytes: usize) -> Self {
-        Self { handle, record_next: 0, generation_bytes: bytes / (YOUNG_MAX + 1), generations: VecDeque::new() }
+    pub(super) fn new(handle: u32, young_bytes_max: usize) -> Self {
+        Self { handle, record_next: 0, young_bytes_max, young: Generation::default(), old: Generation::default() }
     }
 
     /// Whether changes of a column are in records.
@@ -138,46 +126,42 @@ impl Journal {
     /// The value of an entry, if it is in the journal.
     pub(super) fn get(&self, column: Column, key: &[u8]) -> Option<&Bytes> {
         let place = Place::new(key).filter(|_| Self::covers(column))?;
-        self.generations.iter().rev().find_map(|generation| generation.entries(column).get(&place))
+        [&self.young, &self.old].into_iter().find_map(|generation| generation.entries(column).get(&place))
     }
 
-    /// The entries of a column that are in the journal; of one that is there more than once the newest is the last.
+    /// The entries of a column that are in the journal; of one that is there twice the newer is the later.
     pub(super) fn entries(&self, column: Column) -> impl Iterator<Item = (Vec<u8>, &Bytes)> {
-        let generations = self.generations.iter().filter(move |_| Self::covers(column));
+        let generations = [&self.old, &self.young].into_iter().filter(move |_| Self::covers(column));
         generations.flat_map(move |generation| generation.entries(column)).map(|(place, value)| (place.key(), value))
     }
 
-    /// Takes out so many of the old entries at most, and when none is left their records.
+    /// Takes out so many of the old entries, and when none is left their records. What is young becomes old then, if there is enough of it.
     pub(super) fn settle(&mut self, entries_max: usize) -> Settled {
-        self.settle_down_to(YOUNG_MAX, entries_max).unwrap_or_default()
+        self.settle_down_to(entries_max, self.young_bytes_max)
     }
 
-    /// Takes out the oldest of all generations, young or old; `None` if there is none.
-    pub(super) fn settle_next(&mut self) -> Option<Settled> {
-        self.settle_down_to(0, usize::MAX)
+    /// Takes out all that is old, and makes old all that is young; `None` if there is neither.
+    pub(super) fn settle_all(&mut self) -> Option<Settled> {
+        let records = self.young.records.or(self.old.records);
+        records.map(|_| self.settle_down_to(usize::MAX, 0))
     }
 
-    fn settle_down_to(&mut self, generations_max: usize, entries_max: usize) -> Option<Settled> {
-        if self.generations.len() <= generations_max {
-            return None;
-        }
-        let mut oldest = self.generations.pop_front()?;
+    fn settle_down_to(&mut self, entries_max: usize, young_bytes_max: usize) -> Settled {
         let mut settled = Settled::default();
         for column in [Column::DotLog, Column::Metadata] {
             while settled.entries.len() < entries_max
-                && let Some((place, value)) = oldest.entries_mut(column).pop_first()
+                && let Some((place, value)) = self.old.entries_mut(column).pop_first()
             {
-                if !self.generations.iter().any(|newer| newer.entries(column).contains_key(&place)) {
-                    settled.entries.push((column, place, value));
-                }
+                settled.entries.push((column, place, value));
             }
         }
-        if oldest.dot_log.is_empty() && oldest.metadata.is_empty() {
-            settled.records = oldest.records.map(|(first, last)| (self.key(first), self.key(last + 1)));
-        } else {
-            self.generations.push_front(oldest);
+        if self.old.dot_log.is_empty() && self.old.metadata.is_empty() {
+            settled.records = self.old.records.take().map(|(first, last)| (self.key(first), self.key(last + 1)));
+            if young_bytes_max < self.young.bytes {
+                self.old = std::mem::take(&mut self.young);
+            }
         }
-        Some(settled)
+        settled
     }
 
     /// A record was written at [`Self::next_key`].
@@ -185,13 +169,8 @@ impl Journal {
         let Record { bytes, changes } = record;
         let number = self.record_next;
         self.record_next += 1;
-        if self.generations.back().is_none_or(|youngest| self.generation_bytes < youngest.bytes) {
-            self.generations.push_back(Generation::default());
-        }
-        // All of a record is in one generation.
-        let youngest = self.generations.back_mut().expect("there is one now");
-        youngest.records = Some((youngest.records.map_or(number, |(first, _)| first), number));
-        youngest.bytes += bytes.len();
+        self.young.records = Some((self.young.records.map_or(number, |(first, _)| first), number));
+        self.young.bytes += bytes.len();
         let bytes = Bytes::from(bytes);
         for (change, end) in changes {
             match change {
@@ -199,20 +178,17 @@ impl Journal {
                     let Some(place) = Place::new(key) else { continue };
                     // A part of the record, and not of the much larger message that the key of an object came with.
                     let value = bytes.slice(end - value.len()..end);
-                    let youngest = self.generations.back_mut().expect("there is one");
-                    youngest.entries_mut(*column).insert(place, value);
+                    self.young.entries_mut(*column).insert(place, value);
                 }
                 Change::Delete { column, key } => {
                     let Some(place) = Place::new(key) else { continue };
-                    for generation in &mut self.generations {
-                        generation.entries_mut(*column).remove(&place);
-                    }
+                    self.young.entries_mut(*column).remove(&place);
+                    self.old.entries_mut(*column).remove(&place);
                 }
                 Change::DeleteRange { column, from, until } if from < until => {
                     let range = Place::range(from, until);
-                    for generation in &mut self.generations {
-                        generation.entries_mut(*column).extract_if(range, |_, _| true).for_each(drop);
-                    }
+                    self.young.entries_mut(*column).extract_if(range, |_, _| true).for_each(drop);
+                    self.old.entries_mut(*column).extract_if(range, |_, _| true).for_each(drop);
                 }
                 Change::DeleteRange { .. } => {}
             }
@@ -294,52 +270,11 @@ mod tests {
     #[test]
     fn a_range_s_ends_may_be_longer_than_any_place() {
         let inside = |key: &[u8], from: &[u8], until: &[u8]| {
-            Place::range(from, until).contains(&Place::new(key).expect("short enough"))
+            std::ops::RangeBounds::contains(&Place::range(from, until), &Place::new(key).expect("short enough"))
         };
         let (long, longest) = ([7; 24], [7; 23]);
         assert!(!inside(&longest, &long, &[8]) && inside(&longest, &[7], &long));
         assert!(inside(&[7, 8], &long, &[8]) && !inside(&[7, 8], &[7], &long));
-    }
-
-    fn put(key: &'static str, value: usize) -> Change {
-        Change::Put { column: Column::Metadata, key: Bytes::from(key), value: Bytes::from(vec![0; value]) }
-    }
-
-    fn held(changes: &[Change]) -> Journal {
-        // Each record of more than 20 bytes ends a generation.
-        let mut journal = Journal::new(0, 20 * (YOUNG_MAX + 1));
-        for change in changes {
-            let mut record = Record::new();
-            record.push(change);
-            journal.hold(record);
-        }
-        journal
-    }
-
-    fn settled(settled: &Settled) -> Vec<(Vec<u8>, usize)> {
-        settled.entries.iter().map(|(_, place, value)| (place.key(), value.len())).collect()
-    }
-
-    #[test]
-    fn an_entry_is_old_when_so_many_generations_are_younger() {
-        let keys = ["a", "b", "c", "d"];
-        let mut journal = held(&keys.map(|key| put(key, 20)));
-        assert_eq!(settled(&journal.settle(9)), []);
-        journal = held(&keys.into_iter().chain(["e"]).map(|key| put(key, 20)).collect::<Vec<_>>());
-        let oldest = journal.settle(9);
-        assert_eq!(settled(&oldest), [(b"a".to_vec(), 20)]);
-        assert_eq!(oldest.records, Some((journal.key(0), journal.key(1))));
-        assert_eq!(settled(&journal.settle(9)), []);
-    }
-
-    #[test]
-    fn what_was_put_again_or_removed_is_not_settled_as_it_was() {
-        let remove = Change::DeleteRange { column: Column::Metadata, from: Bytes::from("c"), until: Bytes::from("d") };
-        let mut journal = held(&[put("a", 20), put("b", 20), put("c", 20), put("a", 21), remove]);
-        let all: Vec<_> =
-            std::iter::from_fn(|| journal.settle_next()).map(|next| (settled(&next), next.records.is_some())).collect();
-        let [a, b] = [("a", 21), ("b", 20)].map(|(key, value)| vec![(key.as_bytes().to_vec(), value)]);
-        assert_eq!(all, [(vec![], true), (b, true), (vec![], true), (a, true), (vec![], true)]);
     }
 
     #[test]

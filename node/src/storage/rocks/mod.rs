@@ -76,7 +76,7 @@ impl RocksStore {
 
     /// A handle for one shard, which is woken by `wake` for completions that did not come within [`super::Storage::flush`].
     pub fn handle(&self, wake: Wake) -> RocksStorage {
-        let journal = Journal::new(self.handles.fetch_add(1, Ordering::Relaxed), self.journal_bytes);
+        let journal = Journal::new(self.handles.fetch_add(1, Ordering::Relaxed), self.journal_bytes / 2);
         let (engine, syncer, readers) = (&self.engine, &self.syncer, &self.readers);
         let kept = (journal, HotObjects::new(self.hot_bytes));
         RocksStorage::new(Arc::clone(engine), Arc::clone(syncer), Arc::clone(readers), kept, wake)
