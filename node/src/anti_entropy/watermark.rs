@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_ring::version::{Actor, VersionVector};
+use quorate_ring::version::{Dot, VersionVector};
 use quorate_ring::{NodeId, PartitionId};
 
 use super::Peer;
+use crate::replica::Prunable;
 use crate::replica::clocks::Clocks;
 
 /// How far the log of each partition was pruned by this process.
@@ -36,14 +37,14 @@ impl Watermarks {
         !self.logged.is_empty()
     }
 
-    /// Moves the watermarks to where all replicas are by now, of these partitions and those that were behind before; gives those that moved, with the actor and the counter
-    /// up to which its events need no log any more.
+    /// Moves the watermarks to where all replicas are by now, of these partitions and those that were behind before; gives what
+    /// needs no log any more.
     pub fn advance(
         &mut self,
         partitions: impl Iterator<Item = PartitionId>,
         peers: &BTreeMap<NodeId, Peer>,
         clocks: &Clocks,
-    ) -> Vec<(PartitionId, Actor, u64)> {
+    ) -> Vec<Prunable> {
         let mut moved = Vec::new();
         self.logged.extend(partitions);
         for partition in std::mem::take(&mut self.logged) {
@@ -52,9 +53,10 @@ impl Watermarks {
                 let sharers = peers.values().filter(|peer| peer.shares(partition));
                 let told = sharers.map(|peer| peer.told(partition).map_or(0, |told| told.counter(actor)));
                 let everywhere = told.min().unwrap_or(own).min(own);
-                if pruned.counter(actor) < everywhere {
-                    pruned.join_dot(quorate_ring::version::Dot::new(actor, everywhere));
-                    moved.push((partition, actor, everywhere));
+                let behind = pruned.counter(actor);
+                if behind < everywhere {
+                    pruned.join_dot(Dot::new(actor, everywhere));
+                    moved.push(Prunable { partition, actor, behind, up_to: everywhere });
                 }
             }
             if !pruned.dominates(clocks.base(partition)) {
@@ -62,5 +64,33 @@ impl Watermarks {
             }
         }
         moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_ring::version::{Actor, Incarnation};
+
+    use super::*;
+
+    #[test]
+    fn parts_that_need_no_log_follow_each_other_without_overlap_until_the_partition_is_forgotten() {
+        let partition = PartitionId::new(7);
+        let actor = Actor::new(NodeId::new(1).expect("not 0"), Incarnation::new(1));
+        let (mut clocks, mut watermarks) = (Clocks::default(), Watermarks::default());
+        let mut advance_to = |watermarks: &mut Watermarks, up_to| {
+            while clocks.base(partition).counter(actor) < up_to {
+                clocks.issue(partition, actor);
+            }
+            let (barrier, _) = clocks.take_barrier().expect("there is something new");
+            clocks.reached(barrier);
+            watermarks.advance(clocks.take_touched().into_iter(), &BTreeMap::new(), &clocks)
+        };
+        let prunable = |behind, up_to| vec![Prunable { partition, actor, behind, up_to }];
+        assert_eq!(advance_to(&mut watermarks, 3), prunable(0, 3));
+        assert_eq!(advance_to(&mut watermarks, 4), prunable(3, 4));
+        assert_eq!(advance_to(&mut watermarks, 9), prunable(4, 9));
+        watermarks.forget(partition);
+        assert_eq!(advance_to(&mut watermarks, 10), prunable(0, 10), "it may have been received again");
     }
 }

@@ -12,6 +12,20 @@ use super::{Asker, KeyOperation, Replica, Submitted, layout};
 use crate::limits::UNSTRIPPED_MAX;
 use crate::storage::{Batch, Column, Operation};
 
+/// A part of the log of dots that is not needed any more: of one actor, the events behind one counter up to, and with, another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prunable {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// Whose events.
+    pub actor: Actor,
+    /// Those up to here were pruned before. Parts that follow each other do not overlap: a store has to keep where removed ranges begin and end, and
+    /// to compare those that do.
+    pub behind: u64,
+    /// The last.
+    pub up_to: u64,
+}
+
 impl Replica {
     /// From now on reads count on all partitions.
     pub fn count_for_reads(&mut self) {
@@ -59,12 +73,12 @@ impl Replica {
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 
-    /// Forgets which keys an actor's events up to a counter touched: all replicas have them for good.
-    pub fn prune(&mut self, partition: PartitionId, actor: Actor, counter: u64) {
+    /// Forgets which keys some events touched: all replicas have them for good.
+    pub fn prune(&mut self, prunable: Prunable) {
+        let Prunable { partition, actor, behind, up_to } = prunable;
+        let until = |counter| layout::behind_dot(partition, Dot::new(actor, counter));
         let mut batch = Batch::default();
-        let (from, until) =
-            (layout::dot_log(partition, Dot::new(actor, 0)), layout::behind_dot(partition, Dot::new(actor, counter)));
-        batch.delete_range(Column::DotLog, from, until);
+        batch.delete_range(Column::DotLog, until(behind), until(up_to));
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 

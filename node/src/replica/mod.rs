@@ -41,6 +41,7 @@ use quorate_ring::{NodeId, ObjectKey, PartitionCount, PartitionId, Position, Sto
 
 use self::arriving::Arriving;
 pub use self::arriving::Merging;
+pub use self::catching_up::Prunable;
 use self::clocks::{Barrier, Clocks};
 use self::layout::Damaged;
 use self::mending::Unreadable;

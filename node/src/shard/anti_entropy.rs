@@ -348,8 +348,8 @@ impl Shard {
 
     fn prune_alone(&mut self, now: Time) {
         let AntiEntropy { peers, watermarks, .. } = &mut self.anti_entropy;
-        for (partition, actor, counter) in watermarks.advance(std::iter::empty(), peers, self.replica.clocks()) {
-            self.replica.prune(partition, actor, counter);
+        for prunable in watermarks.advance(std::iter::empty(), peers, self.replica.clocks()) {
+            self.replica.prune(prunable);
         }
         self.anti_entropy.prunes_alone = self.anti_entropy.watermarks.are_behind();
         if self.anti_entropy.prunes_alone {
@@ -362,8 +362,8 @@ impl Shard {
     fn prune(&mut self, node: NodeId) {
         let AntiEntropy { peers, watermarks, .. } = &mut self.anti_entropy;
         let news = peers.get_mut(&node).map(Peer::take_news).unwrap_or_default();
-        for (partition, actor, counter) in watermarks.advance(news.into_iter(), peers, self.replica.clocks()) {
-            self.replica.prune(partition, actor, counter);
+        for prunable in watermarks.advance(news.into_iter(), peers, self.replica.clocks()) {
+            self.replica.prune(prunable);
         }
     }
 }
