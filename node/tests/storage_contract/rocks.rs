@@ -45,6 +45,29 @@ fn a_buffered_write_is_synced_in_the_background() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn who_writes_memtables_out_yields_to_requests_but_less_than_who_compacts() {
+    let _engine = RocksEngine::empty();
+    // The nineteenth field, by which larger numbers yield; the second is the thread's name.
+    let nice = |stat: &str| -> i32 {
+        stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(17)?.parse().ok()).expect("a number")
+    };
+    let threads = fs::read_dir("/proc/self/task")
+        .expect("its threads")
+        .map(|thread| thread.expect("a thread").path().join("stat"));
+    // One may end meanwhile.
+    let stats: Vec<String> = threads.filter_map(|stat| fs::read_to_string(stat).ok()).collect();
+    let of = |name: &str| stats.iter().filter(|stat| stat.contains(name)).map(|stat| nice(stat)).collect::<Vec<_>>();
+    let (own, flushing, compacting) = (
+        nice(&fs::read_to_string("/proc/thread-self/stat").expect("its own")),
+        of("(rocksdb:high)"),
+        of("(rocksdb:low)"),
+    );
+    assert!(!flushing.is_empty() && flushing.iter().all(|nice| *nice == (own + 5).min(19)), "{flushing:?}");
+    assert!(!compacting.is_empty() && compacting.iter().all(|nice| *nice == 19), "{compacting:?}");
+}
+
 #[test]
 fn synced_writes_of_several_shards_share_syncs() {
     let engine = RocksEngine::empty();

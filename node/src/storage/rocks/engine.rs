@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
@@ -21,6 +22,11 @@ use crate::storage::{Change, Column, Completion, Scan, StorageError};
 const CHANGE_OVERHEAD_BYTES: usize = 16;
 /// Bytes of a batch that the journal's records are carried out in.
 const CARRIED_OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How much nicer than the node's own threads those are that write memtables out: where one of them competes with two of the others for a core it
+/// gets a seventh of it (Linux's weights are 335 and 1,024), and all of it where none does.
+#[cfg(target_os = "linux")]
+const NICE_OF_FLUSHES: i32 = 5;
 
 /// The open database.
 pub(super) struct Engine {
@@ -52,8 +58,9 @@ pub(super) enum InMemory {
 impl Engine {
     pub(super) fn open(path: &Path, options: &RocksOptions) -> Result<Self, OpenError> {
         prepare_directory(path)?;
-        let database = DB::open_cf_descriptors(&options.of_database(), path, options.families())
-            .map_err(|error| OpenError::of_engine(path, &error))?;
+        let open = || DB::open_cf_descriptors(&options.of_database(), path, options.families());
+        let opened = at_lower_priority(open).map_err(|source| OpenError::Threads { source })?;
+        let database = opened.map_err(|error| OpenError::of_engine(path, &error))?;
         let engine =
             Self { database, poison: OnceLock::new(), syncs: AtomicU64::new(0), sync_failed: AtomicBool::new(false) };
         let set = engine.database.set_options_cf(engine.family(Column::Objects), &OF_OBJECTS_BESIDE);
@@ -339,6 +346,24 @@ pub(super) fn memory_only() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_read_tier(rocksdb::ReadTier::BlockCache);
     options
+}
+
+/// Opens on a thread of a lower priority, which the threads that the engine starts meanwhile have from it. Whoever writes a memtable out takes a
+/// core for some tenths of a second, and what comes in must not queue behind that; but it must be done before the next memtables are full, or all
+/// writes wait. So it yields to requests, and not entirely.
+fn at_lower_priority<T: Send>(open: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let open = || {
+        // Elsewhere it would be the priority of the whole process.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(NICE_OF_FLUSHES) {
+            tracing::warn!(%error, "memtables are written out at the priority of requests, which will wait for that");
+        }
+        open()
+    };
+    thread::scope(|scope| {
+        let opening = thread::Builder::new().name("opening".to_owned()).spawn_scoped(scope, open)?;
+        Ok(opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Makes the directory and sees that files can be made in it: RocksDB's own errors do not say which of the two went wrong.

@@ -104,7 +104,7 @@ impl RocksOptions {
         options.set_max_open_files(i32::from(self.open_files_max));
         options.set_max_background_jobs(2);
         // A compaction takes seconds of a core, and requests come first: at the same priority they queued behind it until they timed out. Whoever
-        // writes memtables out keeps the usual one: a full memtable that is not written out holds up every write.
+        // writes memtables out yields less (`at_lower_priority`): a full memtable that is not written out holds up every write.
         let mut environment = Env::new().expect("the default environment is always there");
         environment.lower_thread_pool_cpu_priority();
         options.set_env(&environment);
