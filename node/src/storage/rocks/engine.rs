@@ -348,9 +348,9 @@ pub(super) fn memory_only() -> ReadOptions {
     options
 }
 
-/// Opens on a thread of a lower priority, which the threads that the engine starts meanwhile have from it. Whoever writes a memtable out takes a
-/// core for some tenths of a second, and what comes in must not queue behind that; but it must be done before the next memtables are full, or all
-/// writes wait. So it yields to requests, and not entirely.
+/// Opens on a thread of a lower priority, which the threads that the engine starts meanwhile have from it; on one of its own, as nobody gets a
+/// higher priority back without being privileged. Whoever writes a memtable out takes a core for some tenths of a second, and what comes in must
+/// not queue behind that; but it must be done before the next memtables are full, or all writes wait. So it yields to requests, and not entirely.
 fn at_lower_priority<T: Send>(open: impl FnOnce() -> T + Send) -> io::Result<T> {
     let open = || {
         // Elsewhere it would be the priority of the whole process.
