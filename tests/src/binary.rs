@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::wait;
 
 /// A command that takes longer has hung.
@@ -161,6 +163,15 @@ impl Running {
     /// If the kernel does not say.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the kernel knows its children").is_none()
+    }
+
+    /// Presses Ctrl-C.
+    ///
+    /// # Panics
+    /// If it cannot be signalled.
+    pub fn interrupt(&self) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process's id is above 0");
+        kill_process(id, Signal::INT).expect("a child can be signalled");
     }
 
     /// Waits for its end.

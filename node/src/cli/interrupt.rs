@@ -17,7 +17,12 @@ pub(crate) async fn interrupted() {
     }
 }
 
-/// What `work` gives, or that it was interrupted.
+/// That a command was interrupted, and what that means for what was done.
+pub(crate) fn interruption(means: &str) -> Failure {
+    Failure::new(FailureKind::Interrupted, format!("interrupted: {means}"))
+}
+
+/// What `work` gives, or that it was interrupted. Work that looks for [`interrupted`] itself comes first.
 ///
 /// # Errors
 /// Those of `work`, and the interruption with what it means for what was done.
@@ -26,7 +31,8 @@ pub(crate) async fn unless_interrupted<T>(
     means: &str,
 ) -> Result<T, Failure> {
     tokio::select! {
+        biased;
         result = work => result,
-        () = interrupted() => Err(Failure::new(FailureKind::Interrupted, format!("interrupted: {means}"))),
+        () = interrupted() => Err(interruption(means)),
     }
 }

@@ -1,6 +1,6 @@
 //! `quorate bench`: what it measures is what was asked for, and what cannot be measured is said.
 
-use quorate_tests::{Cluster, Quorate};
+use quorate_tests::{Cluster, Quorate, wait};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -31,6 +31,53 @@ async fn every_workload_is_run_and_nothing_of_it_fails() {
     // Of these workloads only two store further records.
     assert_eq!(keys_of(&cluster, "of-a").await, 300);
     assert!(300 < keys_of(&cluster, "of-d").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_bench_replaces_what_the_first_one_left() {
+    let cluster = Cluster::start(3).await;
+    let load = ["bench", "--shape", "load", "--records", "300", "--value-bytes", "20"];
+    for _ in 0..2 {
+        cluster.quorate(load).run().ends_with(0);
+    }
+    let (client, mut values) = (cluster.client().await, Vec::new());
+    let mut scan = client.bucket("bench").expect("valid").scan();
+    while let Some(page) = scan.next_page().await.expect("all nodes are up") {
+        values.extend(page.entries.iter().map(|entry| entry.found().values().len()));
+    }
+    assert_eq!(values, [1; 300]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_cannot_succeed_end_a_bench_and_are_told() {
+    let mut cluster = Cluster::start(3).await;
+    let options = ["bench", "--records", "10", "--time", "300ms", "--warm-up", "50ms", "--clients", "1"];
+    let with = |cluster: &Cluster, more: &[&str]| cluster.quorate([&options[..], more].concat()).run();
+    with(&cluster, &["--r", "4"]).ends_with(2).says(&["r = 4 is not possible with n = 3"]);
+    with(&cluster, &["--w", "4"]).ends_with(2).says(&["w = 4 is not possible with n = 3"]);
+    with(&cluster, &["--loaded"]).ends_with(3).says(&["no request succeeded", "is not there"]);
+    cluster.node(3).kill();
+    // Each takes longer to fail than is measured.
+    let late = with(&cluster, &["--r", "3", "--workload", "c", "--timeout", "2s"]);
+    late.ends_with(3).says(&["no request succeeded", "n3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soak_that_is_interrupted_tells_what_it_has_seen() {
+    let cluster = Cluster::start(3).await;
+    let soak = ["bench", "--shape", "soak", "--records", "100", "--clients", "1", "--json"];
+    let short = ["--interval", "100ms", "--warm-up", "50ms", "--time", "1h"];
+    let running = cluster.quorate([&soak[..], &short].concat()).start();
+    // One client has been at it for more than an interval then.
+    wait::until_async("requests are answered", wait::BOUND, async || {
+        (1_000 < cluster.status(1).await.gets).then_some(())
+    })
+    .await;
+    running.interrupt();
+    let run = running.finish();
+    run.ends_with(130).says(&["interrupted"]);
+    let told = json(&run.stdout);
+    assert!(!steps(&told).is_empty() && told.get("p99_micros_drift").is_some(), "{told}");
 }
 
 async fn keys_of(cluster: &Cluster, bucket: &str) -> usize {

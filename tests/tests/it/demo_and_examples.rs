@@ -5,7 +5,6 @@ use std::process::Command;
 use std::{env, fs};
 
 use quorate_tests::{Cluster, Quorate, Run, binary, wait};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 #[test]
@@ -38,8 +37,7 @@ fn the_demo_of_an_elastic_cluster_stops_its_nodes_when_it_is_interrupted() {
     let demo = Quorate::new(["demo", "--elastic", "--records", "500", "--dir"]).arg(&place).start();
     // The fourth node is there, and joins.
     wait::until("n4 runs", wait::BOUND, || place.join("n4").exists().then_some(()));
-    let id = i32::try_from(demo.id()).ok().and_then(Pid::from_raw).expect("a process's id is above 0");
-    kill_process(id, Signal::INT).expect("a child can be signalled");
+    demo.interrupt();
     demo.finish().ends_with(5).says(&["interrupted; the nodes were stopped"]);
     let processes = processes_that_mention(&place.display().to_string());
     assert!(processes.is_empty(), "the demo left {processes:?}");

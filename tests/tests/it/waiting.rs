@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use quorate_tests::{Cluster, ClusterOptions, Running, wait};
-use rustix::process::{Pid, Signal, kill_process};
 
 /// The bit of SIGINT in the masks of signals that the kernel tells.
 const INTERRUPT_BIT: u64 = 1 << 1;
@@ -23,8 +22,7 @@ fn interrupt(command: &Running) {
         (mask & INTERRUPT_BIT != 0).then_some(())
     };
     wait::until("the command takes Ctrl-C", wait::BOUND, takes);
-    let id = i32::try_from(command.id()).ok().and_then(Pid::from_raw).expect("a process's id is above 0");
-    kill_process(id, Signal::INT).expect("a child can be signalled");
+    command.interrupt();
 }
 
 #[tokio::test(flavor = "multi_thread")]

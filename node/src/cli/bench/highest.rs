@@ -77,7 +77,7 @@ pub(super) async fn search(bench: &Bench, rows: &mut Rows, bound: Bound) -> Resu
             (report, is_kept) = step(bench, rows, bound, rate).await?;
         }
         if search.highest().is_none() {
-            report.some_succeeded()?;
+            report.some_succeeded(None)?;
         }
         search.note(rate, is_kept);
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_client::{Bucket, PutMany, Stored};
+use quorate_client::{Bucket, Error, GetMany, PutMany};
 use quorate_ring::limits::BATCH_BYTES_MAX;
+use quorate_ring::version::ContextToken;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::Bench;
-use super::records::{Quorums, Records};
+use super::records::{Quorums, Records, key};
 use super::usage::{Cost, Counts};
 use crate::cli::connect::failure;
 use crate::cli::exit::Failure;
@@ -66,23 +67,51 @@ pub(super) async fn load(bench: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stores some records in one request, and says how many.
+/// Stores some records in one request, and says how many. What an earlier bench left of them is replaced.
 async fn store(
     bucket: Bucket,
     records: Arc<Records>,
     quorums: Quorums,
     range: std::ops::Range<u64>,
 ) -> Result<u64, Failure> {
-    let puts = bucket.put_many(records.batch(range.clone()));
+    let count = range.end - range.start;
+    let stored = async {
+        let beside = put(&bucket, &records, quorums, range.map(|record| (record, None)).collect()).await?;
+        if !beside.is_empty() {
+            let gets = quorums.r.into_iter().fold(bucket.get_many(beside.iter().copied().map(key)), GetMany::r);
+            let found = if quorums.strict { gets.strict() } else { gets }.await;
+            let contexts = found.into_iter().map(|found| found.map(|found| Some(found.context())));
+            let contexts = contexts.collect::<Result<Vec<_>, _>>()?;
+            put(&bucket, &records, quorums, beside.into_iter().zip(contexts).collect()).await?;
+        }
+        Ok(count)
+    };
+    stored
+        .await
+        .map_err(|error: Error| failure(&error).help("the records of a bench must all be stored before it begins"))
+}
+
+/// Writes records with these contexts, and gives those of which other values are beside the one written.
+async fn put(
+    bucket: &Bucket,
+    records: &Records,
+    quorums: Quorums,
+    writes: Vec<(u64, Option<ContextToken>)>,
+) -> Result<Vec<u64>, Error> {
+    let numbers: Vec<u64> = writes.iter().map(|(record, _)| *record).collect();
+    let puts = bucket.put_many(records.batch(writes));
     let puts = quorums.w.into_iter().fold(puts, PutMany::w);
     let puts = quorums.durability.into_iter().fold(puts, PutMany::durability);
     let results = if quorums.strict { puts.strict() } else { puts }.await;
-    let note = |(record, result): (u64, Result<Stored, _>)| {
-        result.map(|stored| records.note_context(record, stored.context()))
-    };
-    let count = range.end - range.start;
-    let stored = range.zip(results).try_for_each(note).map(|()| count);
-    stored.map_err(|error| failure(&error).help("the records of a bench must all be stored before it begins"))
+    let mut beside = Vec::new();
+    for (record, result) in numbers.into_iter().zip(results) {
+        let stored = result?;
+        if 1 < stored.siblings() {
+            beside.push(record);
+        }
+        records.note_context(record, stored.context());
+    }
+    Ok(beside)
 }
 
 impl Loaded {

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_client::{Bucket, Client};
-use quorate_ring::PartitionCount;
 use quorate_ring::limits::VALUE_BYTES_MAX;
+use quorate_ring::{PartitionCount, Quorum};
 
 use self::choosing::Distribution;
 use self::form::{Form, FormArguments, Kind};
@@ -47,6 +47,8 @@ use super::output;
 
 /// The bucket, where none is named: nobody's data is in it.
 const BUCKET: &str = "bench";
+/// What is left of a bench that was interrupted.
+const STORED_STAY: &str = "records that were stored stay";
 
 /// Measures how fast a cluster is: YCSB's workloads, in a closed or an open loop
 ///
@@ -152,7 +154,10 @@ impl BenchArguments {
     }
 
     async fn measure(&self, client: &Client, workload: Workload, form: Form) -> Result<(), Failure> {
-        let format = self.connect.format();
+        let (format, ring) = (self.connect.format(), client.known_ring());
+        // Before a client refuses each of a million requests for it.
+        let quorum = Quorum::majority(ring.replicas).and_then(|majority| majority.with(self.r, self.write.w));
+        quorum.map_err(|error| Failure::invalid(error.to_string()))?;
         if format == Format::Human {
             output::print(&format!("{}\n{}\n\n", workload.describe(), form.describe()))?;
         }
@@ -163,8 +168,7 @@ impl BenchArguments {
             durability: self.write.durability.map(Into::into),
             strict: self.write.strict,
         };
-        let partitions = client.known_ring().partitions;
-        let records = Records::new(bucket.clone(), partitions, quorums, workload.clone(), self.seed);
+        let records = Records::new(bucket.clone(), ring.partitions, quorums, workload.clone(), self.seed);
         let bench = Bench {
             client: client.clone(),
             bucket,
@@ -175,7 +179,7 @@ impl BenchArguments {
             time: form.time,
             warm_up: form.warm_up,
         };
-        unless_interrupted(bench.run(form), "records that were stored stay").await
+        unless_interrupted(bench.run(form), STORED_STAY).await
     }
 }
 
@@ -220,13 +224,13 @@ impl Bench {
     async fn steady(&self, how: Loop) -> Result<(), Failure> {
         let requests = Requests::warmed_up(self, how).await;
         let phase = requests.measure(self.time).await;
-        requests.end().await?;
+        let late_failure = requests.end().await?;
         let report = phase.report().await;
         match self.format {
             Format::Json => output::print_json(&report.json())?,
             Format::Human => output::print(&report.describe())?,
         }
         report.warn_of_shortfall();
-        report.some_succeeded()
+        report.some_succeeded(late_failure)
     }
 }

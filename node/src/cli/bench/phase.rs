@@ -101,10 +101,11 @@ impl<'a> Requests<'a> {
         Phase { workload, how: self.how, took: window_begun, windows, kinds, counts: [before, ask()] }
     }
 
-    /// Has no more come, and waits for those under way.
-    pub(super) async fn end(mut self) -> Result<(), Failure> {
+    /// Has no more come, and waits for those under way: how the first of these failed, if one did.
+    pub(super) async fn end(mut self) -> Result<Option<String>, Failure> {
         self.run.end();
-        (&mut self.driver).await.map_err(|error| Failure::local(format!("the bench failed: {error}")))
+        (&mut self.driver).await.map_err(|error| Failure::local(format!("the bench failed: {error}")))?;
+        Ok(self.run.take().into_values().find_map(|tally| tally.first_failure))
     }
 }
 

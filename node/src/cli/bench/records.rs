@@ -127,10 +127,11 @@ impl Records {
         self.noise.slice(from..from + self.workload.value_bytes)
     }
 
-    /// The writes that store some of the first records.
-    pub(super) fn batch(&self, records: std::ops::Range<u64>) -> Vec<Write> {
+    /// The writes that store some records, each with a context or none.
+    pub(super) fn batch(&self, records: impl IntoIterator<Item = (u64, Option<ContextToken>)>) -> Vec<Write> {
         let mut drawn = self.drawn();
-        records.map(|record| Write::new(key(record), self.value(&mut drawn.random))).collect()
+        let write = |(record, context)| Write::new(key(record), self.value(&mut drawn.random)).context(context);
+        records.into_iter().map(write).collect()
     }
 
     /// A record was written with such an answer.
@@ -264,6 +265,6 @@ impl Known {
 }
 
 /// The key of a record.
-fn key(record: u64) -> String {
+pub(super) fn key(record: u64) -> String {
     format!("user{record:012}")
 }

@@ -77,13 +77,18 @@ impl Report {
     }
 
     /// # Errors
-    /// If no request succeeded: how the first of them failed.
-    pub(super) fn some_succeeded(&self) -> Result<(), Failure> {
+    /// If no request succeeded: how the first of them failed, or if none ended, the first that did too late.
+    pub(super) fn some_succeeded(&self, late_failure: Option<String>) -> Result<(), Failure> {
         let all = self.all();
-        match all.first_failure.filter(|_| all.latencies.is_empty()) {
-            Some(failure) => Err(Failure::new(FailureKind::Unavailable, format!("no request succeeded: {failure}"))),
-            None => Ok(()),
+        if !all.latencies.is_empty() {
+            return Ok(());
         }
+        let unavailable = |message| Failure::new(FailureKind::Unavailable, message);
+        Err(match all.first_failure.or(late_failure) {
+            Some(failure) => unavailable(format!("no request succeeded: {failure}")),
+            None => unavailable(format!("no request was answered within {}", human::duration(self.took)))
+                .help("give it longer with --time; `quorate status` shows whether the nodes are well"),
+        })
     }
 
     /// Tells standard error if the rate which was asked for was not reached.
@@ -99,8 +104,8 @@ impl Report {
         let Loop::Open(asked) = self.how else { return None };
         let reached = self.rate(&self.all());
         (reached < REACHED * asked).then(|| {
-            format!("of {} requests a second {} were answered: the rate was not reached, and what waited counts in the latencies",
-                human::count(asked.round() as u64), human::count(reached.round() as u64))
+            format!("of {} requests a second {} were answered: the rate was not reached, and what waited counts in the latencies; \
+                `--highest` finds the rate that is kept", human::count(asked.round() as u64), human::count(reached.round() as u64))
         })
     }
 

@@ -183,6 +183,10 @@ impl Run {
         let request = self.records.draw();
         let kind = request.kind;
         let result = self.records.run(request).await;
+        if result.is_err() {
+            // What fails without waiting, as all do once the client is closed, would leave nobody else a turn.
+            tokio::task::yield_now().await;
+        }
         self.ended.fetch_add(1, Ordering::Relaxed);
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.entry(kind).or_default().record(from.elapsed(), &result);

@@ -25,9 +25,9 @@ pub(in crate::cli::bench) async fn run(bench: &Bench, most: u32) -> Result<(), F
     for clients in steps(most) {
         let requests = Requests::warmed_up(bench, Loop::Closed(clients)).await;
         let phase = requests.measure(bench.time).await;
-        requests.end().await?;
+        let late_failure = requests.end().await?;
         let report = phase.report().await;
-        report.some_succeeded()?;
+        report.some_succeeded(late_failure)?;
         let rate = report.rate(&report.all());
         if best.0 < rate {
             best = (rate, clients);

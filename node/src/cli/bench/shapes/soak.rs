@@ -6,14 +6,15 @@ use std::time::Duration;
 use quorate_ring::NodeId;
 use serde_json::{Value, json};
 
-use crate::cli::bench::Bench;
 use crate::cli::bench::drift::Drift;
 use crate::cli::bench::phase::Requests;
 use crate::cli::bench::report::{Report, latency};
 use crate::cli::bench::rows::Rows;
 use crate::cli::bench::run::Loop;
+use crate::cli::bench::{Bench, STORED_STAY};
 use crate::cli::exit::Failure;
 use crate::cli::human;
+use crate::cli::interrupt::{interrupted, interruption};
 
 /// A figure of each interval, with the time at its end.
 type Series = Vec<(Duration, f64)>;
@@ -71,10 +72,11 @@ fn bytes_shown(bytes: f64) -> String {
     human::bytes(bytes.round() as u64)
 }
 
-/// Measures, interval by interval. That a rate is not reached is told once, at the first; later it shows in the rows.
+/// Measures, interval by interval. That a rate is not reached is told once, at the first; later it shows in the rows. Where it is interrupted, it tells the
+/// drift until then.
 ///
 /// # Errors
-/// If no request succeeds in the first.
+/// If no request succeeds in the first interval, and the interruption.
 pub(in crate::cli::bench) async fn run(bench: &Bench, how: Loop, interval: Duration) -> Result<(), Failure> {
     let nodes: Vec<NodeId> = bench.client.known_ring().members.iter().map(|member| member.node).collect();
     let columns = nodes.iter().map(|node| format!("memory {node}")).collect();
@@ -82,9 +84,16 @@ pub(in crate::cli::bench) async fn run(bench: &Bench, how: Loop, interval: Durat
     let requests = Requests::warmed_up(bench, how).await;
     let (mut watched, mut passed) = (Watched::default(), Duration::ZERO);
     while passed < bench.time {
-        let report = requests.measure(interval.min(bench.time - passed)).await.report().await;
+        let measured = async { requests.measure(interval.min(bench.time - passed)).await.report().await };
+        let report = tokio::select! {
+            report = measured => report,
+            () = interrupted() => {
+                rows.end(&watched.describe(), "soak", watched.json())?;
+                return Err(interruption(STORED_STAY));
+            }
+        };
         if passed.is_zero() {
-            report.some_succeeded()?;
+            report.some_succeeded(None)?;
             report.warn_of_shortfall();
         }
         passed += report.took;

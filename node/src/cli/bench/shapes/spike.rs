@@ -17,7 +17,7 @@ pub(in crate::cli::bench) async fn run(bench: &Bench, rate: f64, times: f64) -> 
     let mut rows = Rows::begin(bench.format, "phase", Vec::new())?;
     let mut requests = Requests::warmed_up(bench, Loop::Open(rate)).await;
     let before = requests.measure(bench.time).await.report().await;
-    before.some_succeeded()?;
+    before.some_succeeded(None)?;
     before.warn_of_shortfall();
     rows.add("before", &before, [], json!({ "phase": "before" }))?;
     requests.set_rate(rate * times);

@@ -74,7 +74,7 @@ pub(in crate::cli::bench) async fn run(bench: &Bench, first: f64) -> Result<(), 
     loop {
         let report = requests.measure(bench.time).await.report().await;
         if climb.steps.is_empty() {
-            report.some_succeeded()?;
+            report.some_succeeded(None)?;
         }
         climb.note(rate, &report);
         rows.add(&shown(rate), &report, [], json!({}))?;
