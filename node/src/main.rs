@@ -4,8 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// Also RocksDB's, since it takes the place of `malloc`. It asks the kernel for huge pages (`.cargo/config.toml`): memtables and caches are met
-/// at random, and with small pages nearly every step there would miss the processor's translations of addresses.
+/// Also RocksDB's, since it takes the place of `malloc`. How it is set is in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
