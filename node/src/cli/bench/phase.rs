@@ -101,11 +101,13 @@ impl<'a> Requests<'a> {
         Phase { workload, how: self.how, took: window_begun, windows, kinds, counts: [before, ask()] }
     }
 
-    /// Has no more come, and waits for those under way: how the first of these failed, if one did.
+    /// Has no more come, and waits for those under way: how the first of these failed, if none succeeded.
     pub(super) async fn end(mut self) -> Result<Option<String>, Failure> {
         self.run.end();
         (&mut self.driver).await.map_err(|error| Failure::local(format!("the bench failed: {error}")))?;
-        Ok(self.run.take().into_values().find_map(|tally| tally.first_failure))
+        let mut late = Tally::default();
+        self.run.take().values().for_each(|tally| late.add(tally));
+        Ok(late.first_failure.filter(|_| late.latencies.is_empty()))
     }
 }
 

@@ -77,18 +77,13 @@ impl Report {
     }
 
     /// # Errors
-    /// If no request succeeded: how the first of them failed, or if none ended, the first that did too late.
+    /// If no request succeeded: how the first of them failed, or where none ended in time, the first that was late.
     pub(super) fn some_succeeded(&self, late_failure: Option<String>) -> Result<(), Failure> {
         let all = self.all();
-        if !all.latencies.is_empty() {
-            return Ok(());
+        match all.first_failure.or(late_failure).filter(|_| all.latencies.is_empty()) {
+            Some(failure) => Err(Failure::new(FailureKind::Unavailable, format!("no request succeeded: {failure}"))),
+            None => Ok(()),
         }
-        let unavailable = |message| Failure::new(FailureKind::Unavailable, message);
-        Err(match all.first_failure.or(late_failure) {
-            Some(failure) => unavailable(format!("no request succeeded: {failure}")),
-            None => unavailable(format!("no request was answered within {}", human::duration(self.took)))
-                .help("give it longer with --time; `quorate status` shows whether the nodes are well"),
-        })
     }
 
     /// Tells standard error if the rate which was asked for was not reached.

@@ -1,6 +1,7 @@
 //! One load for a long time: whether latencies and memory stay what they were.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use quorate_ring::NodeId;
@@ -83,11 +84,13 @@ pub(in crate::cli::bench) async fn run(bench: &Bench, how: Loop, interval: Durat
     let mut rows = Rows::begin(bench.format, "after", columns)?;
     let requests = Requests::warmed_up(bench, how).await;
     let (mut watched, mut passed) = (Watched::default(), Duration::ZERO);
+    // One for all intervals: between two of them nobody would hear the signal.
+    let mut interruptions = pin!(interrupted());
     while passed < bench.time {
         let measured = async { requests.measure(interval.min(bench.time - passed)).await.report().await };
         let report = tokio::select! {
             report = measured => report,
-            () = interrupted() => {
+            () = &mut interruptions => {
                 rows.end(&watched.describe(), "soak", watched.json())?;
                 return Err(interruption(STORED_STAY));
             }
