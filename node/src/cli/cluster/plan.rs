@@ -245,9 +245,6 @@ async fn warnings(client: &Client, copies: &Copies, proposal: &Proposal) -> Vec<
             "a node or zone is too large for its capacity to be used: no partition is held twice in it".to_owned(),
         );
     }
-    if 0 < plan.crowded_zones {
-        warnings.push(format!("{} partitions cannot be spread over zones as widely as could be", plan.crowded_zones));
-    }
     warnings
 }
 
