@@ -148,6 +148,11 @@ pub const EXCHANGE_DELAY: Duration = Duration::from_millis(100);
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most comparisons that wait until everything is durable. One more is not answered, and asked for again later.
 pub const COMPARISONS_MAX: usize = 4096;
+/// Of so many partitions the log of dots is pruned at once, and of the next after [`PRUNE_PAUSE`], so that requests come between. Under load each
+/// of a thousand has something to prune every second, and all at once took a shard 20 to 40 ms.
+pub const PRUNE_PARTITIONS_MAX: usize = 32;
+/// See [`PRUNE_PARTITIONS_MAX`].
+pub const PRUNE_PAUSE: Duration = Duration::from_millis(1);
 /// Most keys that are read at once for one peer's answer, so that requests for other keys come between.
 pub const ANSWER_READS_MAX: usize = 32;
 

@@ -18,6 +18,8 @@ pub struct Watermarks {
     pruned: BTreeMap<PartitionId, VersionVector>,
     /// The partitions with events that are logged, as far as is known.
     logged: BTreeSet<PartitionId>,
+    /// Those of them that are to be looked at now.
+    due: BTreeSet<PartitionId>,
 }
 
 impl Watermarks {
@@ -30,24 +32,31 @@ impl Watermarks {
     pub fn forget(&mut self, partition: PartitionId) {
         self.pruned.remove(&partition);
         self.logged.remove(&partition);
+        self.due.remove(&partition);
     }
 
     /// Whether events are logged that some replica does not have durably, as far as is known.
     pub fn are_behind(&self) -> bool {
-        !self.logged.is_empty()
+        !self.logged.is_empty() || self.is_due()
     }
 
-    /// Moves the watermarks to where all replicas are by now, of these partitions and those that were behind before; gives what
-    /// needs no log any more.
-    pub fn advance(
-        &mut self,
-        partitions: impl Iterator<Item = PartitionId>,
-        peers: &BTreeMap<NodeId, Peer>,
-        clocks: &Clocks,
-    ) -> Vec<Prunable> {
+    /// These partitions are to be looked at, and those that were behind before.
+    pub fn begin(&mut self, partitions: impl Iterator<Item = PartitionId>) {
+        self.due.extend(partitions);
+        self.due.append(&mut self.logged);
+    }
+
+    /// Whether some partitions are to be looked at.
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Moves the watermarks to where all replicas are by now, of the next so many partitions that are to be looked at; gives what needs no log
+    /// any more.
+    pub fn advance(&mut self, partitions_max: usize, peers: &BTreeMap<NodeId, Peer>, clocks: &Clocks) -> Vec<Prunable> {
         let mut moved = Vec::new();
-        self.logged.extend(partitions);
-        for partition in std::mem::take(&mut self.logged) {
+        for _ in 0..partitions_max {
+            let Some(partition) = self.due.pop_first() else { break };
             let pruned = self.pruned.entry(partition).or_default();
             for (actor, own) in clocks.durable(partition).base().iter() {
                 let sharers = peers.values().filter(|peer| peer.shares(partition));
@@ -84,7 +93,8 @@ mod tests {
             }
             let (barrier, _) = clocks.take_barrier().expect("there is something new");
             clocks.reached(barrier);
-            watermarks.advance(clocks.take_touched().into_iter(), &BTreeMap::new(), &clocks)
+            watermarks.begin(clocks.take_touched().into_iter());
+            watermarks.advance(1, &BTreeMap::new(), &clocks)
         };
         let prunable = |behind, up_to| vec![Prunable { partition, actor, behind, up_to }];
         assert_eq!(advance_to(&mut watermarks, 3), prunable(0, 3));
@@ -92,5 +102,30 @@ mod tests {
         assert_eq!(advance_to(&mut watermarks, 9), prunable(4, 9));
         watermarks.forget(partition);
         assert_eq!(advance_to(&mut watermarks, 10), prunable(0, 10), "it may have been received again");
+    }
+
+    #[test]
+    fn partitions_are_looked_at_a_few_at_a_time_and_those_that_are_behind_the_next_time_again() {
+        let (mut clocks, mut watermarks) = (Clocks::default(), Watermarks::default());
+        let actor = Actor::new(NodeId::new(1).expect("not 0"), Incarnation::new(1));
+        let partitions: Vec<PartitionId> = (0..5).map(PartitionId::new).collect();
+        partitions.iter().for_each(|partition| _ = clocks.issue(*partition, actor));
+        let look = |watermarks: &mut Watermarks, clocks: &Clocks| {
+            let moved = watermarks.advance(2, &BTreeMap::new(), clocks);
+            moved.into_iter().map(|prunable| prunable.partition).collect::<Vec<_>>()
+        };
+        watermarks.begin(partitions.iter().copied());
+        for _ in 0..3 {
+            assert!(watermarks.is_due());
+            assert_eq!(look(&mut watermarks, &clocks), [], "nothing is durable");
+        }
+        assert!(!watermarks.is_due() && watermarks.are_behind());
+        let (barrier, _) = clocks.take_barrier().expect("there is something new");
+        clocks.reached(barrier);
+        watermarks.begin(std::iter::empty());
+        assert_eq!(look(&mut watermarks, &clocks), partitions[..2]);
+        watermarks.forget(partitions[3]);
+        assert_eq!(look(&mut watermarks, &clocks), [partitions[2], partitions[4]]);
+        assert!(!watermarks.is_due() && !watermarks.are_behind());
     }
 }

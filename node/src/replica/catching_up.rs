@@ -74,11 +74,15 @@ impl Replica {
     }
 
     /// Forgets which keys some events touched: all replicas have them for good.
-    pub fn prune(&mut self, prunable: Prunable) {
-        let Prunable { partition, actor, behind, up_to } = prunable;
-        let until = |counter| layout::behind_dot(partition, Dot::new(actor, counter));
+    pub fn prune(&mut self, prunable: &[Prunable]) {
+        if prunable.is_empty() {
+            return;
+        }
         let mut batch = Batch::default();
-        batch.delete_range(Column::DotLog, until(behind), until(up_to));
+        for Prunable { partition, actor, behind, up_to } in prunable {
+            let until = |counter| layout::behind_dot(*partition, Dot::new(*actor, counter));
+            batch.delete_range(Column::DotLog, until(*behind), until(*up_to));
+        }
         self.submit(Operation::Write { batch, durability: Durability::Buffered }, Submitted::Metadata);
     }
 

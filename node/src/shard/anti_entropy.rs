@@ -12,7 +12,7 @@ use rand::RngExt;
 use super::{Output, Shard, Timer};
 use crate::Time;
 use crate::anti_entropy::{AntiEntropy, Asked, Exchange, Peer, Received, Rest, State, hash_of, hash_of_all};
-use crate::limits::{EXCHANGE_DELAY, EXCHANGE_INTERVAL, EXCHANGE_TIMEOUT};
+use crate::limits::{EXCHANGE_DELAY, EXCHANGE_INTERVAL, EXCHANGE_TIMEOUT, PRUNE_PARTITIONS_MAX, PRUNE_PAUSE};
 use crate::replica::{Asker, KeyOperation};
 use crate::start::Standing;
 
@@ -202,7 +202,7 @@ impl Shard {
         }
         self.anti_entropy.counters.exchanges += 1;
         self.anti_entropy.counters.in_sync += u64::from(!differed);
-        self.prune(node);
+        self.prune(now, node);
         self.end_exchange(now, node);
         if compares_again {
             self.compare_at(now + EXCHANGE_DELAY, node);
@@ -347,10 +347,8 @@ impl Shard {
     }
 
     fn prune_alone(&mut self, now: Time) {
-        let AntiEntropy { peers, watermarks, .. } = &mut self.anti_entropy;
-        for prunable in watermarks.advance(std::iter::empty(), peers, self.replica.clocks()) {
-            self.replica.prune(prunable);
-        }
+        self.anti_entropy.watermarks.begin(std::iter::empty());
+        self.prune_some(now);
         self.anti_entropy.prunes_alone = self.anti_entropy.watermarks.are_behind();
         if self.anti_entropy.prunes_alone {
             self.replica.barrier();
@@ -358,12 +356,19 @@ impl Shard {
         }
     }
 
-    /// Forgets which keys were touched by events that all replicas durably have.
-    fn prune(&mut self, node: NodeId) {
+    /// Forgets which keys were touched by events that all replicas durably have, bit by bit.
+    fn prune(&mut self, now: Time, node: NodeId) {
+        let news = self.anti_entropy.peers.get_mut(&node).map(Peer::take_news).unwrap_or_default();
+        self.anti_entropy.watermarks.begin(news.into_iter());
+        self.prune_some(now);
+    }
+
+    /// Does so with the next partitions.
+    pub(super) fn prune_some(&mut self, now: Time) {
         let AntiEntropy { peers, watermarks, .. } = &mut self.anti_entropy;
-        let news = peers.get_mut(&node).map(Peer::take_news).unwrap_or_default();
-        for prunable in watermarks.advance(news.into_iter(), peers, self.replica.clocks()) {
-            self.replica.prune(prunable);
+        self.replica.prune(&watermarks.advance(PRUNE_PARTITIONS_MAX, peers, self.replica.clocks()));
+        if watermarks.is_due() {
+            self.timers.insert((now + PRUNE_PAUSE, Timer::Prune));
         }
     }
 }

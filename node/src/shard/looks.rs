@@ -48,13 +48,13 @@ impl Shard {
         &self.placement
     }
 
-    /// When the shard next wants to be told the time for anything but the next comparison of clocks, the next page of the scrub, the next word about
-    /// the layout, or the next probe of the failure detector, which are always due some time.
+    /// When the shard next wants to be told the time for anything but the next comparison of clocks and what it leads to, the next page of the scrub,
+    /// the next word about the layout, or the next probe of the failure detector, which are always due some time.
     pub fn next_request_deadline(&self) -> Option<Time> {
-        self.timers
-            .iter()
-            .find(|(_, timer)| !matches!(timer, Timer::AntiEntropy | Timer::Scrub | Timer::Layout | Timer::Detector))
-            .map(|(time, _)| *time)
+        let is_request = |timer: &Timer| {
+            !matches!(timer, Timer::AntiEntropy | Timer::Prune | Timer::Scrub | Timer::Layout | Timer::Detector)
+        };
+        self.timers.iter().find(|(_, timer)| is_request(timer)).map(|(time, _)| *time)
     }
 
     /// Requests that wait for an answer of a peer.

@@ -75,6 +75,8 @@ enum Timer {
     Silence,
     /// To compare clocks with a peer.
     AntiEntropy,
+    /// To prune the log of dots of some more partitions.
+    Prune,
     /// The budget may allow background work that waits.
     Background,
     /// To tell a peer which copy of the layout is here.
@@ -337,6 +339,7 @@ impl Shard {
                 Timer::Hints => self.hints_timer = self.hints_timer.filter(|set| *set != time),
                 Timer::Silence => self.handle_silence_timer(now),
                 Timer::AntiEntropy => self.handle_anti_entropy_timer(now),
+                Timer::Prune => self.prune_some(now),
                 Timer::Background => self.handle_background_timer(now),
                 Timer::Scrub => self.handle_scrub_timer(now),
                 Timer::Detector => self.handle_detector_timer(now, time),

@@ -1,8 +1,10 @@
 //! Replicas compare clocks and fetch what they miss.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use quorate_node::Time;
-use quorate_node::limits::{EXCHANGE_DELAY, EXCHANGE_INTERVAL};
+use quorate_node::limits::{EXCHANGE_DELAY, EXCHANGE_INTERVAL, PRUNE_PARTITIONS_MAX, PRUNE_PAUSE};
 use quorate_node::replica::layout;
 use quorate_node::storage::Column;
 use quorate_ring::ObjectKey;
@@ -59,6 +61,27 @@ fn one_key_that_no_peer_can_read_costs_itself_and_nothing_else_is_received_again
     let status = catch_up(&mut cluster);
     assert!(keys[1..].iter().all(|key| cluster.stored(node(3), key) == 1));
     assert_eq!((status.keys_received, status.transfers), (KEYS as u64 - 1, 0));
+}
+
+#[test]
+fn the_log_of_many_partitions_is_pruned_bit_by_bit() {
+    let mut cluster = Cluster::of_partitions(256, 3, |_| {});
+    cluster.connect_all();
+    write(&mut cluster, 4 * 256);
+    let logged = |cluster: &Cluster| {
+        let entries = cluster.machines[&node(1)].store.entries(Column::DotLog);
+        entries.map(|(place, _)| [place[0], place[1]]).collect::<BTreeSet<_>>().len()
+    };
+    // What both peers have told lets it be pruned, so that two exchanges may end and a pause be over in the same moment.
+    let (mut before, at_once_max) = (logged(&cluster), 3 * PRUNE_PARTITIONS_MAX);
+    assert!(2 * at_once_max < before, "there is something in nearly all partitions");
+    for _ in 0..4 * EXCHANGE_INTERVAL.as_millis() {
+        cluster.pass(PRUNE_PAUSE);
+        let now = logged(&cluster);
+        assert!(before <= now + at_once_max, "of {before} only {now} are left a millisecond later");
+        before = now;
+    }
+    assert_eq!(before, 0, "all have everything");
 }
 
 /// Three nodes, and keys of which the third has missed all.

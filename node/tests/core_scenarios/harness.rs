@@ -89,9 +89,14 @@ impl Cluster {
 
     /// So many nodes, none connected to another.
     pub(crate) fn apart(nodes: u32, configure: impl Fn(&mut ShardConfig)) -> Self {
-        let partitions = PartitionCount::new(8).expect("a power of two");
+        Self::of_partitions(8, nodes, configure)
+    }
+
+    /// The same, of so many partitions.
+    pub(crate) fn of_partitions(partitions: u32, nodes: u32, configure: impl Fn(&mut ShardConfig)) -> Self {
+        let owners = (0..partitions).map(|partition| u16::try_from(partition % nodes).expect("few")).collect();
+        let partitions = PartitionCount::new(partitions).expect("a power of two");
         let member = |number| Member { node: node(number), zone: None, capacity: Capacity::default() };
-        let owners = (0..8).map(|partition| u16::try_from(partition % nodes).expect("few")).collect();
         let ring = Arc::new(Ring::new(partitions, 3, (1..=nodes).map(member).collect(), owners).expect("a ring"));
         Self::recovered(nodes, ring.clone(), configure, |_| (ring.clone().into(), Recovered::default()))
     }

@@ -121,8 +121,11 @@ impl Engine {
         // Until all is done, so that whoever reads meets the journal and the database as of one moment.
         let mut journal = lock(journal);
         let mut batch = WriteBatch::with_capacity_bytes(changes.clone().map(bytes_in_batch).sum());
-        // Before the changes, which may remove what is set here. As much as two turns like this one may bring.
-        self.add_settled(&mut batch, journal.settle(2 * changes.clone().count()));
+        // Before the changes, which may remove what is set here. Twice as much as this turn brings, so that what is old is gone before as much is young.
+        self.add_settled(
+            &mut batch,
+            journal.settle(2 * changes.clone().filter(|change| Journal::holds(change)).count()),
+        );
         let mut record = Record::new();
         for change in changes {
             if Journal::covers(change.column()) {
