@@ -1,12 +1,14 @@
-//! What the parts below a node cost when nothing else is done with them, and so what no node gets below: RocksDB, QUIC, and UDP in the kernel.
+//! What the parts below a node cost when nothing else is done with them, and so what no node gets below: RocksDB, QUIC, and UDP in the kernel; and
+//! for how long the machine itself holds up whoever wants to run.
 //!
 //! ```text
-//! cargo bench -p quorate-tests --bench floors -- rocks quic udp
+//! cargo bench -p quorate-tests --bench floors -- rocks quic udp machine
 //! ```
 //!
 //! CPU is that of the whole process, in user and kernel mode, with RocksDB's own threads and both ends of a connection. It hardly depends on
 //! what else the machine does; rates do.
 
+mod machine;
 mod quic;
 mod rocks;
 mod udp;
@@ -38,6 +40,9 @@ fn main() {
     }
     if asked("udp") {
         udp::measure();
+    }
+    if asked("machine") {
+        machine::measure();
     }
 }
 
