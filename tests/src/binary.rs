@@ -26,15 +26,14 @@ pub fn path() -> PathBuf {
         assert!(path.is_file(), "QUORATE_BINARY names no file: {}", path.display());
         return path;
     }
+    built("quorate").expect("it is built first, with `make build` or `cargo build --release -p quorate-node`")
+}
+
+/// The path of something in the build's directory, which is where the test's own program is; `None` if it is not there.
+pub fn built(name: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().expect("a program knows its path");
     // target/release/deps/it-0123 or target/release/cluster
-    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join("quorate")).find(|path| path.is_file());
-    found.unwrap_or_else(|| {
-        panic!(
-            "there is no `quorate` beside {}: build it first, with `make build` or `cargo build --release -p quorate-node`",
-            own.display()
-        )
-    })
+    own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// A command line of the binary.

@@ -71,8 +71,9 @@ async fn the_clients_examples_run() {
     let names = names.iter().filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()));
     let mut count = 0;
     for name in names {
-        let program = binary::path().with_file_name("examples").join(&name);
-        assert!(program.is_file(), "{name} is not built: `cargo build --release --examples -p quorate-client`");
+        let program = binary::built(&format!("examples/{name}"));
+        let program = program
+            .unwrap_or_else(|| panic!("{name} is not built: `cargo build --release --examples -p quorate-client`"));
         let mut command = Command::new(program);
         command.env("QUORATE_SEEDS", cluster.addresses().join(",")).env("QUORATE_CLUSTER", "it");
         for (variable, file) in [("CA", "ca.pem"), ("CERTIFICATE", "client.pem"), ("KEY", "client.key")] {
