@@ -31,7 +31,7 @@ demo-elastic: build ## Build, and show nodes that join, leave, die and are repla
 build: install-needs ## Build the `quorate` binary
 	@$(CARGO_BUILD) -p quorate-node
 
-build-optimised: build ## The same for production, laid out by what it runs under load: a seventh to a quarter less CPU; a quarter of an hour
+build-optimised: build ## The same for production, laid out by what it runs under load: a fifth to a third less CPU; a quarter of an hour
 	@scripts/build-optimised $(CARGO_TARGET_DIR)
 
 test: install-needs test-pure test-real ## Build and pass every test
