@@ -14,8 +14,9 @@ use serde::Deserialize;
 use super::times::{Amounts, Cost, ServiceTimes};
 use super::{Arrivals, Extent, Hardware, Impossible, Load, Prediction, predict};
 
-/// How much it counts that a cost differs from what it was, against that a measurement is missed.
-const WEIGHT: f64 = 0.01;
+/// How much it counts that a cost differs from what it was, against that a measurement is missed: so little that one measurement alone is met
+/// within some hundredths.
+const WEIGHT: f64 = 0.003;
 /// A cost is at least this part of what it was, and at most its inverse.
 const LEAST: f64 = 0.05;
 /// How often all is simulated anew.
