@@ -19,6 +19,9 @@ pub const LIMIT_MIN: usize = 64;
 pub const COORDINATION_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Most operations that wait for one key. One more is answered `Overloaded`: a hot key must not eat the shard's memory.
 pub const KEY_QUEUE_MAX: usize = 1024;
+/// Most changes of one key that are written as one; the next wait for that write. So a hot key holds up the others of its shard for a bounded
+/// time, and still writes its siblings for one of so many changes only.
+pub const KEY_CHANGES_MAX: usize = 64;
 /// Most operations of the replica side in a shard, waiting or running. One more is answered `Overloaded`.
 ///
 /// Three times the coordinations: at N = 3 a node that coordinates a third of the requests stores all of them.

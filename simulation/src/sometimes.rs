@@ -27,6 +27,7 @@ sometimes! {
     Siblings "a read returned several siblings";
     Deleted "a delete was acknowledged";
     Merged "a read found that a write with context left one value of several";
+    WritesTogether "writes that waited for one key were stored as one";
     Forwarded "a write at a node that is no primary was forwarded";
     Hedged "a read asked one more replica because those asked were slow";
     HedgeDenied "a slow read asked nobody else, as the budget of hedges was spent";

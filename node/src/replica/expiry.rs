@@ -6,28 +6,12 @@
 use quorate_ring::version::Container;
 use quorate_ring::{PartitionId, StoredValue, WallTime};
 
-use super::{Asker, KeyOperation, Replica};
+use super::Replica;
 
 impl Replica {
     /// What the wall clock shows from now on; never less than before.
     pub fn set_wall(&mut self, wall: WallTime) {
         self.wall = wall;
-    }
-
-    /// What is to be done next where an operation meets this container. A read that meets an expired value waits until its removal is
-    /// stored: a clock that is set back, and a restart, must not show again what was once said to be gone.
-    pub(super) fn tidy_first(
-        &mut self,
-        operation: KeyOperation,
-        container: &Container<StoredValue>,
-    ) -> (KeyOperation, Option<KeyOperation>) {
-        match operation {
-            KeyOperation::Read { .. } if container.has_expired(self.wall) => {
-                self.waiting += 1;
-                (KeyOperation::Tidy { asker: Asker::Nobody }, Some(operation))
-            }
-            operation => (operation, None),
-        }
     }
 
     /// A stored container without what has expired and what the base says by now; nothing if it is so already.

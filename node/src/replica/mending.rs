@@ -18,7 +18,7 @@ use quorate_ring::version::{Container, Dot, NodeClock};
 use quorate_ring::wire::{Durability, ReplicaError};
 use quorate_ring::{ObjectKey, PartitionId, Position, StoredValue, WallTime};
 
-use super::slot::{Slot, State};
+use super::slot::Slot;
 use super::{Evidence, KeyOperation, Replica, Report};
 use crate::anti_entropy::hash_of;
 use crate::limits::{SCRUB_EXPIRY_MARGIN, UNREADABLE_MAX};
@@ -69,14 +69,13 @@ impl Replica {
             let own_unknown = self.is_set_back(partition, &container, &[]);
             if self.suffices(&key, &evidence) && !own_unknown {
                 let (merged, dots) = self.merge_anew(partition, container);
-                self.store(&key, partition, &merged, &dots, Durability::Buffered);
+                let stripped = self.strip(partition, merged);
+                self.store(&key, partition, &stripped, &dots, Durability::Buffered);
                 self.unreadable.remove(&key);
                 self.mended += 1;
-                slot.state = State::Writing { asker, container: self.strip(partition, merged) };
-                return self.write_on(key, slot, bytes);
+                return self.write_on(key, slot, vec![asker], stripped, bytes);
             }
-            self.waiting -= 1;
-            self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
+            self.tell_stored(asker, Err(ReplicaError::StorageFailed));
             if own_unknown {
                 self.set_back();
             }

@@ -12,8 +12,9 @@
 //!                                    Writing ──write fails──▶ the store is poisoned: everybody is told
 //! ```
 //!
-//! While a slot lives its container is known, so the next operation need not read it again; and it starts only when the write
-//! before it is as durable as that asked, so nobody is shown what could still vanish with this process.
+//! While a slot lives its container is known, so the next operations need not read it again; and they start only when the write
+//! before them is as durable as that asked, so nobody is shown what could still vanish with this process. All changes that wait are one write
+//! ([`queue`]).
 //!
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
@@ -27,10 +28,10 @@ pub mod layout;
 pub mod mending;
 mod operation;
 mod pages;
+mod queue;
 mod recovered;
 mod set_back;
 mod slot;
-mod usefulness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -293,14 +294,12 @@ impl Replica {
             (State::Reading, Ok(Completion::Found(found))) => {
                 self.read_completed(now, key, slot, found.first().and_then(Option::as_deref));
             }
-            (State::Writing { asker, container }, Ok(Completion::Written)) => {
-                self.waiting -= 1;
-                self.reports.push_back(Report::Stored { asker, result: Ok(()) });
+            (State::Writing { askers, container }, Ok(Completion::Written)) => {
+                askers.into_iter().for_each(|asker| self.tell_stored(asker, Ok(())));
                 self.run(now, key, slot, container);
             }
-            (State::Writing { asker, .. }, _) => {
-                self.waiting -= 1;
-                self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
+            (State::Writing { askers, .. }, _) => {
+                askers.into_iter().for_each(|asker| self.tell_stored(asker, Err(ReplicaError::StorageFailed)));
                 self.fail(&key, slot);
             }
             (State::Reading | State::Idle, result) => {
@@ -326,114 +325,16 @@ impl Replica {
         }
     }
 
-    /// Works through a key's queue, from a container that is known (stripped), until something must be written or nothing waits.
-    fn run(&mut self, now: Time, key: ObjectKey, mut slot: Slot, mut container: Container<StoredValue>) {
-        let partition = self.partitions.partition_of(Position::of(&key));
-        while let Some(operation) = slot.queue.pop_front() {
-            let bytes = operation.bytes();
-            self.waiting_bytes -= bytes;
-            let (operation, then) = self.tidy_first(operation, &container);
-            then.into_iter().for_each(|operation| slot.queue.push_front(operation));
-            let Some(operation) = self.still_useful(now, operation) else { continue };
-            match operation {
-                KeyOperation::Read { asker, deadline } => {
-                    self.waiting -= 1;
-                    if now < deadline {
-                        let report = self.read(partition, asker, &key, container.clone());
-                        self.reports.push_back(report);
-                    }
-                }
-                KeyOperation::Write { deadline, .. } if deadline <= now => self.waiting -= 1,
-                KeyOperation::Write { coordination, event, context, durability, .. } => {
-                    match self.make(partition, &container, event, &context) {
-                        Ok((dot, filled)) => {
-                            self.store(&key, partition, &filled, &[dot], durability);
-                            let stripped = self.strip(partition, filled.clone());
-                            self.reports.push_back(Report::Made { coordination, dot, container: filled });
-                            let asker = Asker::Coordinator(coordination);
-                            slot.state = State::Writing { asker, container: stripped };
-                            return self.write_on(key, slot, bytes);
-                        }
-                        Err(reason) => {
-                            self.waiting -= 1;
-                            self.reports.push_back(Report::Refused { coordination, reason });
-                        }
-                    }
-                }
-                KeyOperation::Merge { asker, container: theirs, dots, .. }
-                    if self.is_set_back(partition, &theirs, &dots) =>
-                {
-                    self.waiting -= 1;
-                    self.reports.push_back(Report::Stored { asker, result: Err(ReplicaError::StorageFailed) });
-                    self.set_back();
-                    return self.fail(&key, slot);
-                }
-                KeyOperation::Merge { asker, container: theirs, dots, durability } => {
-                    let (merged, dots) = self.merge(partition, &container, theirs, dots);
-                    let unchanged = dots.is_empty() && self.strip(partition, merged.clone()) == container;
-                    // What the clock has by a join that is still being stored is not stored: this waits behind it.
-                    if unchanged && durability == Durability::Buffered && !self.is_storing_metadata() {
-                        self.stored_already(asker);
-                        continue;
-                    }
-                    self.store(&key, partition, &merged, &dots, durability);
-                    container = self.strip(partition, merged);
-                    slot.state = State::Writing { asker, container };
-                    return self.write_on(key, slot, bytes);
-                }
-                KeyOperation::Tidy { asker } => {
-                    if let Some(tidied) = self.tidied(partition, &container) {
-                        return self.write_anew(key, slot, asker, tidied, bytes);
-                    }
-                    self.note_stripped(&key, partition, &container);
-                    self.stored_already(asker);
-                }
-                KeyOperation::Replicate { .. } => unreachable!("what is replicated was made a merge above"),
-                KeyOperation::Restore { asker, container: theirs, clock } => {
-                    if let Some(restored) = self.restored(partition, &container, theirs, clock) {
-                        self.mended += 1;
-                        return self.write_anew(key, slot, asker, restored, bytes);
-                    }
-                    self.stored_already(asker);
-                }
-                // It can be read.
-                KeyOperation::Mend { asker, .. } => self.stored_already(asker),
-            }
-        }
-    }
-
     fn is_storing_metadata(&self) -> bool {
         let joins =
             |submitted: &Submitted| matches!(submitted, Submitted::Metadata | Submitted::Page { joins: true, .. });
         self.submitted.values().any(joins)
     }
 
-    /// What was asked holds already: nothing is written.
-    fn stored_already(&mut self, asker: Asker) {
+    /// An operation that changes something is over.
+    fn tell_stored(&mut self, asker: Asker, result: Result<(), ReplicaError>) {
         self.waiting -= 1;
-        self.reports.push_back(Report::Stored { asker, result: Ok(()) });
-    }
-
-    /// Writes a key whose events this replica had all received before: durable with whatever is made so next.
-    fn write_anew(
-        &mut self,
-        key: ObjectKey,
-        mut slot: Slot,
-        asker: Asker,
-        container: Container<StoredValue>,
-        bytes: usize,
-    ) {
-        let partition = self.partitions.partition_of(Position::of(&key));
-        self.store(&key, partition, &container, &[], Durability::Buffered);
-        slot.state = State::Writing { asker, container };
-        self.write_on(key, slot, bytes);
-    }
-
-    /// A slot's change is being written: what it writes counts until that is done.
-    fn write_on(&mut self, key: ObjectKey, mut slot: Slot, bytes: usize) {
-        slot.writing_bytes = bytes;
-        self.waiting_bytes += bytes;
-        self.slots.insert(key, slot);
+        self.reports.push_back(Report::Stored { asker, result });
     }
 
     fn read(
@@ -501,18 +402,17 @@ impl Replica {
         container
     }
 
-    /// Submits the one atomic batch of an event: the object, the clock and the log of the new dots.
+    /// Submits the one atomic batch of a key's changes: the object, the clock and the log of the new dots.
     fn store(
         &mut self,
         key: &ObjectKey,
         partition: PartitionId,
-        filled: &Container<StoredValue>,
+        stripped: &Container<StoredValue>,
         dots: &[Dot],
         durability: Durability,
     ) {
-        let stripped = self.strip(partition, filled.clone());
         let mut batch = Batch::default();
-        self.put(&mut batch, key, partition, &stripped, dots);
+        self.put(&mut batch, key, partition, stripped, dots);
         if !dots.is_empty() {
             batch.put(Column::Metadata, layout::clock(partition), layout::encode(self.clocks.live(partition)));
         }

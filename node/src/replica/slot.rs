@@ -21,10 +21,10 @@ pub(super) enum State {
     Idle,
     /// Its container is being read.
     Reading,
-    /// A change is being written.
+    /// Changes are being written.
     Writing {
-        /// Who is told when it is stored.
-        asker: Asker,
+        /// Who is told when they are stored.
+        askers: Vec<Asker>,
         /// What is stored then, stripped.
         container: Container<StoredValue>,
     },
@@ -39,6 +39,13 @@ impl Slot {
     /// A key that nobody worked on, and that is written with others.
     pub(super) fn writing(asker: Asker, container: Container<StoredValue>) -> Self {
         let writing_bytes = bytes_of(&container);
-        Self { state: State::Writing { asker, container }, queue: VecDeque::new(), writing_bytes }
+        Self { state: State::Writing { askers: vec![asker], container }, queue: VecDeque::new(), writing_bytes }
+    }
+
+    /// Moves what only reads to the front of the queue; whether there is any.
+    pub(super) fn reads_first(&mut self) -> bool {
+        let is_read = |operation: &KeyOperation| matches!(operation, KeyOperation::Read { .. });
+        self.queue.make_contiguous().sort_by_key(|operation| !is_read(operation));
+        self.queue.front().is_some_and(is_read)
     }
 }

@@ -6,6 +6,7 @@ mod batches;
 mod expiry;
 mod harness;
 mod hints;
+mod key_queues;
 mod peers;
 mod placement;
 mod reads;

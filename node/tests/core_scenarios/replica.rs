@@ -18,7 +18,7 @@ use crate::harness::{Cluster, bucket, incarnation, key, node};
 const DEADLINE: Time = Time::from_micros(1000);
 
 /// A replica that stands alone.
-fn replica() -> Replica {
+pub(crate) fn replica() -> Replica {
     let partitions = PartitionCount::new(8).expect("a power of two");
     let held = (0..partitions.get()).map(|number| PartitionId::new(u16::try_from(number).expect("few"))).collect();
     let mut replica =
@@ -123,7 +123,7 @@ fn only_the_write_that_was_given_up_is_taken_back() {
 }
 
 /// A container of these events of node 9, and what its sender knows beside them.
-fn of_node_9(values: &[u64], known: u64) -> Container<StoredValue> {
+pub(crate) fn of_node_9(values: &[u64], known: u64) -> Container<StoredValue> {
     let actor = Actor::new(node(9), incarnation(node(9)));
     let mut container = Container::empty();
     values.iter().for_each(|counter| container.add(Dot::new(actor, *counter), Value::new("v").expect("small").into()));
@@ -176,7 +176,7 @@ fn a_merge_that_brings_nothing_is_not_written_unless_it_must_be_synced() {
     assert!(!stripped(&mut replica, Container::empty(), Buffered));
 }
 
-fn partition() -> PartitionId {
+pub(crate) fn partition() -> PartitionId {
     PartitionCount::new(8).expect("a power of two").partition_of(quorate_ring::Position::of(&key("k")))
 }
 

@@ -247,7 +247,10 @@ impl Simulation {
         let slices = self.nodes[node].slices(&self.ring);
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
         let issuer = |partition| process.shards[usize::from(slices.shard_of(partition))].replica().actor_of(partition);
-        self.dots.note_stored(issuer, &batch.changes, stored.as_ref())
+        if 1 < self.dots.note_stored(issuer, &batch.changes, stored.as_ref())? {
+            self.tallies.note(Sometimes::WritesTogether);
+        }
+        Ok(())
     }
 
     /// What a node keeps for another changes. `false` if it is something else that changes.

@@ -72,7 +72,8 @@ impl Dots {
         self.bind(place, key, write).map(|_| ())
     }
 
-    /// A shard of a node has a batch stored, in which are events that it issued itself, as the actor that it is in a partition, or received.
+    /// A shard of a node has a batch stored, in which are events that it issued itself, as the actor that it is in a partition, or received. Gives
+    /// how many it issued.
     ///
     /// # Errors
     /// If the node issued a dot twice, or stores one for another event than it was issued for.
@@ -81,7 +82,8 @@ impl Dots {
         issuer: impl Fn(PartitionId) -> Actor,
         changes: &[Change],
         stored: Option<&Container<StoredValue>>,
-    ) -> Result<(), Violation> {
+    ) -> Result<usize, Violation> {
+        let mut issued = 0;
         for change in changes {
             let Change::Put { column: Column::DotLog, key: place, value } = change else { continue };
             let own = issuer(PartitionId::new(u16::from_be_bytes([place[0], place[1]])));
@@ -96,8 +98,9 @@ impl Dots {
             if std::mem::replace(&mut event.stored, true) {
                 return Err(Violation::new(Oracle::Dots, format_args!("{own:?}:{counter} was issued again")));
             }
+            issued += 1;
         }
-        Ok(())
+        Ok(issued)
     }
 
     /// The key and the write of an entry of the dot log; a delete's write cannot be told.
