@@ -46,7 +46,8 @@ pub(super) struct FormArguments {
     /// So many clients, each of which waits for its answer [default: 64]
     #[arg(long, value_name = "NUMBER", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: Option<u32>,
-    /// So many requests a second, whether or not others were answered; latencies count from when each was to begin
+    /// So many requests a second, whether or not others were answered; latencies count from when each was to begin. At most 4096 are
+    /// under way: what is due beyond that begins later
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
     /// Search the highest rate that keeps --p99, to 5 %: at it hardly anything fails, and 99 % of it are reached. What is missed is tried once more

@@ -30,7 +30,10 @@ const TICK: Duration = Duration::from_micros(250);
 /// And at least, for the rate may have risen.
 const TICK_MAX: Duration = Duration::from_millis(10);
 /// Most requests of the open loop that are under way. What is due beyond that waits here, and its latency counts.
-const UNDERWAY_MAX: usize = 50_000;
+///
+/// With tens of thousands of them, each of which is tried again when it is refused, this program would take more of the cores that it may share with the
+/// nodes than they do, and write with contexts that are seconds old.
+const UNDERWAY_MAX: usize = 4096;
 
 /// How requests come.
 #[derive(Clone, Copy, Debug, PartialEq)]
