@@ -14,7 +14,7 @@
 //!
 //! While a slot lives its container is known, so the next operations need not read it again; and they start only when the write
 //! before them is as durable as that asked, so nobody is shown what could still vanish with this process. All changes that wait are one write
-//! ([`queue`]).
+//! (`queue`).
 //!
 //! A write's dot is issued, its clock advanced and its batch submitted in one step. As the store keeps writes in order, a clock
 //! on disk never claims an event whose data is not there.
