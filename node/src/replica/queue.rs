@@ -47,7 +47,7 @@ impl Changes {
     }
 
     /// Whether an operation's turn comes while these wait to be written.
-    fn take(&self, operation: &KeyOperation) -> bool {
+    fn takes(&self, operation: &KeyOperation) -> bool {
         let joins = match operation {
             KeyOperation::Write { durability, .. }
             | KeyOperation::Merge { durability, .. }
@@ -60,7 +60,13 @@ impl Changes {
         self.is_none() || (joins && self.askers.len() < KEY_CHANGES_MAX)
     }
 
-    fn add(&mut self, asker: Asker, container: Container<StoredValue>, dots: Vec<Dot>, durability: Durability) {
+    fn add(
+        &mut self,
+        asker: Asker,
+        container: Container<StoredValue>,
+        dots: impl IntoIterator<Item = Dot>,
+        durability: Durability,
+    ) {
         self.container = container;
         self.askers.push(asker);
         self.dots.extend(dots);
@@ -79,7 +85,7 @@ impl Replica {
         }
         let mut changes = Changes::none(stored);
         while self.poisoned.is_none()
-            && let Some(operation) = slot.queue.pop_front_if(|operation| changes.take(operation))
+            && let Some(operation) = slot.queue.pop_front_if(|operation| changes.takes(operation))
         {
             let (bytes, before) = (operation.bytes(), changes.askers.len());
             self.waiting_bytes -= bytes;
@@ -134,7 +140,7 @@ impl Replica {
                 match self.make(partition, &changes.container, event, &context) {
                     Ok((dot, filled)) => {
                         self.reports.push_back(Report::Made { coordination, dot, container: filled.clone() });
-                        changes.add(Asker::Coordinator(coordination), filled, vec![dot], durability);
+                        changes.add(Asker::Coordinator(coordination), filled, [dot], durability);
                     }
                     Err(reason) => {
                         self.waiting -= 1;
@@ -153,7 +159,7 @@ impl Replica {
                 self.take_in(partition, asker, (container, dots), durability, changes);
             }
             KeyOperation::Tidy { asker } => match self.tidied(partition, &changes.container) {
-                Some(tidied) => changes.add(asker, tidied, Vec::new(), Durability::Buffered),
+                Some(tidied) => changes.add(asker, tidied, [], Durability::Buffered),
                 None => {
                     self.note_stripped(key, partition, &changes.container);
                     self.tell_stored(asker, Ok(()));
@@ -163,7 +169,7 @@ impl Replica {
                 match self.restored(partition, &changes.container, theirs, clock) {
                     Some(restored) => {
                         self.mended += 1;
-                        changes.add(asker, restored, Vec::new(), Durability::Buffered);
+                        changes.add(asker, restored, [], Durability::Buffered);
                     }
                     None => self.tell_stored(asker, Ok(())),
                 }
